@@ -9,6 +9,7 @@ pub struct UnknownWord {
 }
 
 /// Declares an enum with one word for each variant, and the conversion in both directions.
+#[macro_export]
 macro_rules! words {
     (
         $(#[$attribute:meta])*

@@ -20,7 +20,7 @@ use super::sip::UserAgent;
 use super::trunks::number_format;
 use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
-use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
+use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -250,8 +250,8 @@ impl CallLoop {
 
     /// Continues with the route of the call, after the check of the tenant's limit. The tenant is known only now,
     /// because it depends on the called number.
-    fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
-        let Ok(Begun {
+    fn routed(&mut self, id: CallId, begun: Result<RoutedCall, StoreError>) {
+        let Ok(RoutedCall {
             tenant: Some((tenant, limit)),
             ..
         }) = &begun

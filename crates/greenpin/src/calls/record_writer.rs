@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use call::{PhoneNumber, Pin};
+use call::{PhoneNumber, Pin, Verdict};
 use tokio::sync::mpsc;
 
 use super::leg_owner::CallId;
-use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
+use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
 /// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
 /// start closes the call.
@@ -27,9 +27,9 @@ enum RecordUpdate {
 /// Reply to the call loop.
 pub(super) enum StoreReply {
     /// Route of the call.
-    Routed(Result<Begun, StoreError>),
+    Routed(Result<RoutedCall, StoreError>),
     /// Result of a PIN check.
-    PinChecked(Result<PinVerdict, StoreError>),
+    PinChecked(Result<Verdict, StoreError>),
     /// The call record is written, or the task has given up.
     Closed,
 }
@@ -110,7 +110,7 @@ impl WriterTask {
                 Some(StoreReply::Routed(self.store.begin_call(*call).await))
             }
             RecordUpdate::CheckPin(pin) => Some(StoreReply::PinChecked(
-                self.store.try_pin(&self.sid, &pin, now).await,
+                self.store.attempt_pin(&self.sid, &pin, now).await,
             )),
             RecordUpdate::Ringing(number) => {
                 self.log_failure(self.store.call_ringing(&self.sid, number, now).await);

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::arguments::{account_sid, tenant_id};
-use crate::store::{MadeCredential, NewCredential, OperatorStore, TenantId, Timestamp};
+use crate::store::{CreatedCredential, NewCredential, OperatorStore, TenantId, Timestamp};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -129,7 +129,7 @@ impl New {
     }
 }
 
-fn print(made: &MadeCredential, json: bool) {
+fn print(made: &CreatedCredential, json: bool) {
     if json {
         return println!(
             "{}",

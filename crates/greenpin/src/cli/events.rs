@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::arguments::tenant_id;
 use crate::store::{
-    Actor, EventId, LoggedEvent, OperatorStore, Standing, Store, StoreError, TenantId, Timestamp,
+    Actor, EventId, LoggedEvent, OperatorStore, Store, StoreError, TenantId, TenantStatus,
+    Timestamp,
 };
 
 /// Interval at which the log is polled.
@@ -117,9 +118,9 @@ async fn tenants(tail: &Tail, operator: &OperatorStore) -> Result<Vec<TenantId>,
             return Ok(all);
         };
         after = Some(last.tenant_id.clone());
-        let alive = page
-            .into_iter()
-            .filter(|tenant| !matches!(tenant.standing, Standing::Erasing | Standing::Erased));
+        let alive = page.into_iter().filter(|tenant| {
+            !matches!(tenant.status, TenantStatus::Erasing | TenantStatus::Erased)
+        });
         all.extend(alive.map(|tenant| tenant.tenant_id));
     }
 }

@@ -129,65 +129,41 @@ pub(super) struct List {
 
 pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     let (store, now) = (store.operator(Actor::command_line()), Timestamp::now());
-    match command {
-        Command::Add(add) => self::add(add, &store).await,
-        Command::List(list) => self::list(list, &store).await,
-        Command::Import(arguments) => number_import::run(arguments, &store).await,
-        Command::Mode(Change {
-            target,
-            mode,
-            pin_length,
-            max_active,
-        }) => {
+    let (result, target) = match command {
+        Command::Add(add) => return self::add(add, &store).await,
+        Command::List(list) => return self::list(list, &store).await,
+        Command::Import(arguments) => return number_import::run(arguments, &store).await,
+        Command::Remove(target) => return remove(&target, &store).await,
+        Command::Mode(change) => {
+            let target = change.target;
             let change = NumberChange {
-                mode: Some(mode.into()),
-                pin_length,
-                max_active,
+                mode: Some(change.mode.into()),
+                pin_length: change.pin_length,
+                max_active: change.max_active,
             };
-            done(
+            (
                 store.change_number(target.number, change, now).await,
-                &target,
-                &store,
+                target,
             )
-            .await
         }
         Command::Move { target, tenant } => {
-            done(
-                store.move_number(target.number, tenant, now).await,
-                &target,
-                &store,
-            )
-            .await
+            (store.move_number(target.number, tenant, now).await, target)
         }
-        Command::Quarantine(target) => {
-            done(
-                store.quarantine_number(target.number, now).await,
-                &target,
-                &store,
-            )
-            .await
-        }
-        Command::Release(target) => {
-            done(
-                store.release_number(target.number, now).await,
-                &target,
-                &store,
-            )
-            .await
-        }
-        Command::Remove(target) => {
-            let vn = target.number.expose();
-            store
-                .remove_number(target.number, now)
-                .await
-                .map_err(|error| format!("{vn}: {error}"))?;
-            match target.json {
-                true => println!("{}", json!({ "virtual_number": vn, "status": "removed" })),
-                false => println!("removed {vn}"),
-            }
-            Ok(())
-        }
+        Command::Quarantine(target) => (store.quarantine_number(target.number, now).await, target),
+        Command::Release(target) => (store.release_number(target.number, now).await, target),
+    };
+    print_changed(result, &target, &store).await
+}
+
+async fn remove(target: &ByNumber, store: &OperatorStore) -> Result<(), String> {
+    let vn = target.number.expose();
+    let removed = store.remove_number(target.number, Timestamp::now()).await;
+    removed.map_err(|error| format!("{vn}: {error}"))?;
+    match target.json {
+        true => println!("{}", json!({ "virtual_number": vn, "status": "removed" })),
+        false => println!("removed {vn}"),
     }
+    Ok(())
 }
 
 impl From<Mode> for NumberMode {
@@ -201,7 +177,7 @@ impl From<Mode> for NumberMode {
 
 async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
     let vn = add.number.expose();
-    let new = NewNumber::of(
+    let new = NewNumber::with_defaults(
         add.number,
         add.mode.into(),
         Some(add.pin_length),
@@ -228,7 +204,7 @@ async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
 }
 
 /// Prints a number after a change.
-async fn done(
+async fn print_changed(
     result: Result<(), PoolError>,
     target: &ByNumber,
     store: &OperatorStore,

@@ -10,8 +10,8 @@ use super::credential;
 use crate::config::Config;
 use crate::server::open_recordings;
 use crate::store::{
-    Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord,
-    TenantSettings, Timestamp,
+    Actor, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord, TenantSettings,
+    TenantStatus, Timestamp,
 };
 
 /// Minimum length of a token that cannot be guessed, in characters.
@@ -180,12 +180,12 @@ fn print_line(tenant: &TenantRecord, json: bool) {
             "timezone": tenant.settings.timezone,
             "numbers": tenant.numbers,
             "created_at": created_at,
-            "status": tenant.standing.as_str(),
+            "status": tenant.status.as_str(),
         });
         return println!("{line}");
     }
-    let status = match tenant.standing {
-        Standing::Active => String::new(),
+    let status = match tenant.status {
+        TenantStatus::Active => String::new(),
         other => format!("  {}", other.as_str()),
     };
     println!(
@@ -210,7 +210,7 @@ async fn show(target: &ByName, store: &OperatorStore) -> Result<(), String> {
     if target.json {
         let line = json!({
             "tenant_id": tenant.tenant_id.as_str(),
-            "status": tenant.standing.as_str(),
+            "status": tenant.status.as_str(),
             "timezone": tenant.settings.timezone,
             "numbers": tenant.numbers,
             "active_allocations": active,
@@ -221,7 +221,7 @@ async fn show(target: &ByName, store: &OperatorStore) -> Result<(), String> {
         return Ok(());
     }
     println!("tenant              {}", tenant.tenant_id);
-    println!("status              {}", tenant.standing.as_str());
+    println!("status              {}", tenant.status.as_str());
     println!("time zone           {}", tenant.settings.timezone);
     println!("numbers             {}", tenant.numbers);
     println!("active allocations  {active}");

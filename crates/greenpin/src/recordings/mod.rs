@@ -19,7 +19,7 @@ pub(crate) use upload::upload_recordings;
 
 use crate::RecordingKey;
 use crate::crypto::encrypted_file::{AudioKind, Decryptor, HEADER_BYTES};
-use crate::store::{KeptRecording, RecordingShelf};
+use crate::store::{RecordingStorage, StoredRecording};
 
 const CHUNK_BYTES: usize = 64 * 1024;
 
@@ -211,9 +211,9 @@ impl Source {
     }
 }
 
-impl RecordingShelf for Recordings {
+impl RecordingStorage for Recordings {
     /// Removes a recording from folder and bucket: a crash can leave it in both.
-    async fn remove(&self, recording: &KeptRecording) -> io::Result<bool> {
+    async fn remove(&self, recording: &StoredRecording) -> io::Result<bool> {
         if let Some((bucket, key)) = self.object(&recording.location)? {
             return bucket.remove(&key).await;
         }
@@ -284,7 +284,7 @@ mod tests {
         let recordings = folder.path().join("recordings");
         std::fs::create_dir(&recordings).unwrap();
         let shelf = Recordings::new(recordings.clone(), None, RecordingKey::new(&[7])).unwrap();
-        let kept = |location: &Path| KeptRecording {
+        let kept = |location: &Path| StoredRecording {
             tenant_id: TenantId::parse("acme").unwrap(),
             call_sid: CallSid::new(Timestamp::now()),
             location: location.display().to_string(),

@@ -78,11 +78,11 @@ impl Uploader {
         };
         METRICS.count_upload(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
-        tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "uploading a recording failed; retrying");
+        tracing::error!(call_sid = %upload.call_sid, attempts = upload.attempts + 1, %error, "uploading a recording failed; retrying");
         let pause = backoff::delay(
             FIRST_PAUSE,
             MAX_PAUSE,
-            upload.tries.saturating_add(1),
+            upload.attempts.saturating_add(1),
             random::u64(),
         );
         self.store
@@ -150,6 +150,6 @@ impl Uploader {
         if let Err(error) = remove_file(Path::new(&upload.file)).await {
             return Ok(Err(error));
         }
-        self.store.forget_upload(upload).await.map(Ok)
+        self.store.delete_upload(upload).await.map(Ok)
     }
 }

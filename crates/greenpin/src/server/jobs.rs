@@ -42,7 +42,7 @@ async fn emit_expiries(store: Store) {
             tracing::error!(%error, "emitting the events of expired allocations failed");
         }
         if round == 0
-            && let Err(error) = store.forget_strangers(Timestamp::now()).await
+            && let Err(error) = store.delete_old_unlisted_callers(Timestamp::now()).await
         {
             tracing::error!(%error, "removing expired throttles failed");
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::calls;
-use crate::store::{Beat, DeathWatch, Membership, Store, StoreError, Timestamp};
+use crate::store::{FailureDetector, Heartbeat, Membership, Store, StoreError, Timestamp};
 
 /// Heartbeats per lease. Some may be lost or late.
 const HEARTBEATS_PER_LEASE: u32 = 5;
@@ -22,7 +22,7 @@ pub(crate) async fn keep_alive(
         store,
         engine,
         name,
-        watch: DeathWatch::default(),
+        watch: FailureDetector::default(),
         replaced: false,
     };
     let mut rounds = tokio::time::interval(lease / HEARTBEATS_PER_LEASE);
@@ -40,18 +40,18 @@ struct Node {
     store: Store,
     engine: calls::Handle,
     name: String,
-    watch: DeathWatch,
+    watch: FailureDetector,
     /// Set once the log has an error about another process under this node's name.
     replaced: bool,
 }
 
 impl Node {
     async fn round(&mut self, lease: Duration) -> Result<(), StoreError> {
-        match self.membership.beat(Timestamp::now()).await? {
-            Beat::Known => {}
-            Beat::Buried => self.rejoin().await?,
-            Beat::Replaced if self.replaced => {}
-            Beat::Replaced => {
+        match self.membership.heartbeat(Timestamp::now()).await? {
+            Heartbeat::Recorded => {}
+            Heartbeat::Evicted => self.rejoin().await?,
+            Heartbeat::Replaced if self.replaced => {}
+            Heartbeat::Replaced => {
                 self.replaced = true;
                 tracing::error!(
                     node = self.name,
@@ -85,8 +85,8 @@ impl Node {
             .into_iter()
             .filter(|node| node.node != self.name)
             .collect();
-        for dead in self.watch.look(others, lease, Instant::now()) {
-            let calls = self.store.bury(&dead).await?;
+        for dead in self.watch.observe(others, lease, Instant::now()) {
+            let calls = self.store.evict(&dead).await?;
             tracing::warn!(
                 node = dead.node,
                 calls,

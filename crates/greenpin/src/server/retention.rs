@@ -1,13 +1,13 @@
 //! Retention cleanup: data older than its tenant's settings, with its files, and answers to
 //! idempotent requests.
 
-use crate::store::{KeptRecording, RecordingShelf, Store, StoreError, Timestamp};
+use crate::store::{RecordingStorage, Store, StoreError, StoredRecording, Timestamp};
 
 /// Removes everything beyond its retention. If a file cannot be removed, its call record stays, and
 /// the next round tries again.
 pub(crate) async fn enforce(
     store: &Store,
-    storage: &impl RecordingShelf,
+    storage: &impl RecordingStorage,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     loop {
@@ -15,7 +15,7 @@ pub(crate) async fn enforce(
         let mut removed = 0;
         for recording in &due {
             if remove(storage, recording).await {
-                store.forget_recording(recording).await?;
+                store.clear_recording(recording).await?;
                 removed += 1;
             }
         }
@@ -24,13 +24,13 @@ pub(crate) async fn enforce(
         }
     }
     while store.enforce_retention(now).await? > 0 {}
-    while store.forget_keys(now).await? > 0 {}
+    while store.delete_old_idempotency_keys(now).await? > 0 {}
     while store.abandon_deliveries(now).await? > 0 {}
-    while store.forget_attempts(now).await? > 0 {}
+    while store.delete_old_attempts(now).await? > 0 {}
     Ok(())
 }
 
-async fn remove(storage: &impl RecordingShelf, recording: &KeptRecording) -> bool {
+async fn remove(storage: &impl RecordingStorage, recording: &StoredRecording) -> bool {
     match storage.remove(recording).await {
         Ok(_) => true,
         Err(error) => {

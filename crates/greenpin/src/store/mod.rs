@@ -1,7 +1,21 @@
-//! Durable state: tenants, numbers, allocations, calls, events.
+//! Durable state of the product, on SQLite or PostgreSQL.
 //!
-//! Every method that writes is one transaction, durable before it returns, with the events that tell of it written
-//! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
+//! Every method that writes is one transaction. It is durable before the method returns, and includes its events.
+//! Times are parameters named `now`, so that tests choose them.
+//!
+//! | Folder | Content |
+//! | --- | --- |
+//! | `tenants` | Tenants, settings, credentials, webhook endpoints, prompts, audit log, idempotency keys |
+//! | `numbers` | Number pool, its administration, capacity |
+//! | `allocations` | Creation, change, lists, expiry and deletion of allocations; choice of PINs |
+//! | `pins` | PIN attempts: decision, throttle, dry run |
+//! | `calls` | Routing, progress and records of calls; recordings, links and uploads |
+//! | `events` | Event log, outbox of deliveries, attempts, replay |
+//! | `cluster` | Nodes, heartbeats, eviction |
+//! | `retention` | Retention limits, erasure of a tenant |
+//! | `core` | Databases, migrations, writer thread, readers, encryption, ids; it uses no other folder |
+//!
+//! Each folder has one `sql.rs` with its statements and row types. Folders do not depend on each other in circles.
 
 mod allocations;
 mod calls;
@@ -11,7 +25,6 @@ mod events;
 mod numbers;
 mod pins;
 mod retention;
-mod sql;
 mod tenants;
 
 use std::ops::Deref;
@@ -23,67 +36,64 @@ use tokio_postgres::config::SslMode;
 
 pub use self::allocations::{
     Allocation, AllocationChange, AllocationFilter, ChangeError, CreateError, DeleteError,
-    NewAllocation, Party, Status,
+    NewAllocation, PartyList, Status,
 };
-pub(crate) use self::calls::call_type;
 pub use self::calls::{
-    Begun, CallEnding, CallFilter, CallRecord, CallSettings, Collect, DigitReport, Disposition,
-    LegReport, LinkError, MediaMode, NewCall, RecordingFile, Route, Upload,
+    CallEnding, CallFilter, CallRecord, DigitReport, Disposition, LegReport, LinkError, MediaMode,
+    NewCall, RecordingFile, RoutedCall, Upload,
 };
-pub use self::cluster::{Beat, DeathWatch, Membership, NodeRow};
+pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use self::core::timestamp::Timestamp;
 pub use self::events::{
-    Attempt, AttemptError, Delivery, DeliveryRecord, DeliveryState, DueEndpoint, EventType,
-    LoggedEvent, Outcome, Replay, Replayed,
+    Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
+    EventType, LoggedEvent, ReplayRequest, Replayed,
 };
 pub use self::numbers::{
     ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
     NumberRecord, PoolError, PoolNumber,
 };
-pub use self::pins::{Connection, PinVerdict, Refusal, Resolution};
-pub use self::retention::{EraseError, ErasureReceipt, KeptRecording, RecordingShelf};
+pub use self::pins::{PinRefusal, Resolution};
+pub use self::retention::{EraseError, ErasureReceipt, RecordingStorage, StoredRecording};
 pub use self::tenants::{
-    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim, CredentialDigest,
-    CredentialError, CredentialRecord, DialStrategy, Endpoint, EndpointFormat, EndpointSpec,
-    IdempotentRequest, KeptAnswer, MadeCredential, MadeTenant, NewCredential, NewTenant,
-    OperatorStore, OwnPrompt, OwnPrompts, PromptSettings, RateLimit, Retention, Standing,
-    StandingError, Taken, TenantError, TenantRecord, TenantSettings, Voice, draw_account_sid,
-    is_account_sid,
+    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
+    CreatedCredential, CreatedTenant, CredentialDigest, CredentialError, CredentialRecord,
+    DialStrategy, Endpoint, EndpointFormat, EndpointSpec, IdempotentRequest, KeyClaim,
+    NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention, StoredAnswer,
+    TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
+    TenantStatusError, Voice, draw_account_sid, is_account_sid,
 };
-pub use call::DialStatus;
-pub use call::{CallType, HangupBy, Screening};
+pub use call::{CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
 
-use self::allocations::number_cache::Offers;
+use self::allocations::number_cache::NumberCache;
 use self::core::checkpoint::Checkpoints;
 use self::core::crypto::Keyring;
-use self::core::database::{Place, postgres, sqlite};
+use self::core::database::{DatabaseTarget, postgres, sqlite};
 use self::core::reader::{IdleReaders, Readers};
 use self::core::writer::WriterCache;
 use self::tenants::cache::TenantCache;
-use self::tenants::idempotency::Claimed;
+use self::tenants::idempotency::ClaimedKey;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
 
-/// Where the store lies.
+/// Configuration of the store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Where the database is.
+    /// Location of the database.
     pub database: Database,
-    /// The file of the master key; made where there is none.
+    /// File of the master key; created if it does not exist.
     pub key_file: PathBuf,
-    /// A PEM file of the certificates that a server's must lead to where its address says `sslmode=require`; `None`:
-    /// those that the system trusts.
+    /// PEM file with the CA certificates for `sslmode=require`; `None` for those of the system.
     pub tls_ca: Option<PathBuf>,
-    /// What stands before `/v1/…` in links of events; empty: links are paths.
+    /// Prefix of `/v1/…` in links of events; empty for relative links.
     pub public_url: String,
-    /// Whether recordings go from the disk of their node to a place of all nodes: `recording.ready` waits for that.
+    /// Recordings are uploaded from the disk of their node; `recording.ready` waits for the upload.
     pub upload_recordings: bool,
 }
 
 impl StoreOptions {
-    /// A store whose links are paths and whose recordings stay where they were made.
+    /// Creates a configuration with relative links and without uploads.
     pub fn new(database: Database, key_file: PathBuf) -> Self {
         Self {
             database,
@@ -95,17 +105,17 @@ impl StoreOptions {
     }
 }
 
-/// Where a database is.
+/// Location of a database.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// An SQLite file; made, with its folder, where there is none.
+    /// SQLite file; created with its folder if it does not exist.
     File(PathBuf),
-    /// A PostgreSQL server.
+    /// PostgreSQL server.
     Server(Box<tokio_postgres::Config>),
 }
 
 impl Database {
-    /// Whether the way to it is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Server(server) if server.get_ssl_mode() == SslMode::Require)
     }
@@ -132,16 +142,16 @@ impl std::fmt::Display for Database {
     }
 }
 
-/// Rows that the writer keeps between transactions.
+/// Rows that the writer caches between transactions.
 #[derive(Default)]
 pub(crate) struct RowCache {
     /// Settings, endpoints and prompts of tenants.
     pub(crate) tenants: TenantCache,
-    /// Shared numbers that creates have used.
-    pub(crate) offers: Offers,
+    /// Shared numbers of recent creates.
+    pub(crate) numbers: NumberCache,
 }
 
-/// The open transaction, as a job of the writer sees it.
+/// Open transaction of a job.
 pub(crate) type Tx<'a> = core::writer::Tx<'a, RowCache>;
 
 type Writer = core::writer::Writer<RowCache>;
@@ -149,22 +159,22 @@ type Writer = core::writer::Writer<RowCache>;
 impl WriterCache for RowCache {
     fn begin(&self, version: i64, is_alone: bool) {
         if !is_alone {
-            self.offers.clear();
+            self.numbers.clear();
         }
         self.tenants.refresh(version);
     }
 
     fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.offers.write(tx)
+        self.numbers.flush(tx)
     }
 
     fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.offers.settle(tx)
+        self.numbers.flush_and_evict(tx)
     }
 
     fn clear(&self) {
         self.tenants.clear();
-        self.offers.clear();
+        self.numbers.clear();
     }
 
     fn was_changed(&self) -> bool {
@@ -172,12 +182,12 @@ impl WriterCache for RowCache {
     }
 }
 
-/// The store. Clones are handles on the same one.
+/// Handle of the store. Clones share one store.
 #[derive(Clone)]
-pub struct Store(Arc<Parts>);
+pub struct Store(Arc<StoreParts>);
 
-/// What a store is made of. Every request holds several handles on it, so that a handle is one count.
-pub struct Parts {
+/// Parts of a store, in one allocation: every request clones several handles.
+pub struct StoreParts {
     writer: Writer,
     readers: Readers,
     keys: Arc<Keyring>,
@@ -188,37 +198,42 @@ pub struct Parts {
 }
 
 impl Deref for Store {
-    type Target = Parts;
+    type Target = StoreParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &StoreParts {
         &self.0
     }
 }
 
-/// One tenant's part of the store, the only way to its tables.
+/// Handle on the tables of one tenant.
 #[derive(Clone)]
 pub struct TenantStore {
     store: Store,
     tenant_id: TenantId,
-    claimed: Option<Arc<Claimed>>,
+    claimed: Option<Arc<ClaimedKey>>,
 }
 
 impl Store {
-    /// Opens the store; blocks while files are made and the schema is brought up to date.
+    /// Opens the store. Blocks while files are created and the schema is migrated.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let keys = Arc::new(Keyring::open(&options.key_file)?);
-        let (place, checkpoints) = match &options.database {
-            Database::File(path) => (Place::Sqlite(sqlite::Place(path.clone())), Some(path)),
+        let (target, checkpoints) = match &options.database {
+            Database::File(path) => (
+                DatabaseTarget::Sqlite(sqlite::SqliteTarget(path.clone())),
+                Some(path),
+            ),
             Database::Server(server) => {
-                let place =
-                    postgres::Place::new(server.as_ref().clone(), options.tls_ca.as_deref())?;
-                (Place::Postgres(Box::new(place)), None)
+                let target = postgres::PostgresTarget::new(
+                    server.as_ref().clone(),
+                    options.tls_ca.as_deref(),
+                )?;
+                (DatabaseTarget::Postgres(Box::new(target)), None)
             }
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();
         let writer = Writer::start(
-            place.clone(),
+            target.clone(),
             keys.clone(),
             deliveries.clone(),
             idle.clone(),
@@ -226,23 +241,23 @@ impl Store {
         let checkpoints = checkpoints
             .map(|path| Checkpoints::start(path, idle.clone()))
             .transpose()?;
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(StoreParts {
             writer,
-            readers: Readers::open(&place, &keys, idle)?,
+            readers: Readers::open(&target, &keys, idle)?,
             keys,
             deliveries,
             settings: Mutex::default(),
-            recording_rules: calls::RecordingRules::of(options),
+            recording_rules: calls::RecordingRules::from_options(options),
             checkpoints,
         })))
     }
 
-    /// What recordings are sealed with, where the configuration asks for it.
+    /// Returns the encryption of recordings.
     pub fn recording_key(&self) -> &RecordingKey {
         self.keys.recordings()
     }
 
-    /// The handle on one tenant's tables.
+    /// Returns the handle on the tables of a tenant.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
         TenantStore {
             store: self.clone(),
@@ -251,21 +266,21 @@ impl Store {
         }
     }
 
-    /// Whether other nodes may work on the same database.
+    /// Returns whether other nodes may use the same database.
     pub fn is_shared(&self) -> bool {
         matches!(self.readers, Readers::Server(_))
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.readers
-            .read(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())).map(|_| ()))
+            .read(|snapshot| snapshot.row(core::sql::READY, (), |_| Ok(())).map(|_| ()))
             .await
     }
 }
 
 impl TenantStore {
-    /// Whose it is.
+    /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant_id
     }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::crypto::random;
 use crate::metrics::METRICS;
-use crate::store::{Attempt, Delivery, Outcome, Store, StoreError, Timestamp};
+use crate::store::{Attempt, AttemptOutcome, Delivery, Store, StoreError, Timestamp};
 use concurrency::ConcurrencyWindows;
 use post::Poster;
 pub use target::Resolver;
@@ -95,7 +95,7 @@ struct Worker {
     node: String,
 }
 
-/// Outcome of a poll of the outbox.
+/// AttemptOutcome of a poll of the outbox.
 enum Poll {
     /// Deliveries were started; more may be due.
     Sent,
@@ -179,34 +179,34 @@ impl Worker {
             tracing::error!(%error, "recording the outcome of a delivery failed; it will be repeated");
         }
         self.windows()
-            .free_slot(&delivery.endpoint_id, outcome == Outcome::Delivered);
+            .free_slot(&delivery.endpoint_id, outcome == AttemptOutcome::Delivered);
         self.slot_free.notify_one();
     }
 }
 
-fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> Outcome {
+fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> AttemptOutcome {
     match attempt.status {
-        Some(200..=299) => Outcome::Delivered,
-        _ if schedule::is_over(delivery.tried_at, now) => Outcome::GivenUp,
-        _ => Outcome::Again(now + schedule::pause(delivery.attempts, random::u64())),
+        Some(200..=299) => AttemptOutcome::Delivered,
+        _ if schedule::is_over(delivery.tried_at, now) => AttemptOutcome::Failed,
+        _ => AttemptOutcome::RetryAt(now + schedule::pause(delivery.attempts, random::u64())),
     }
 }
 
 /// Counts and logs the outcome of an attempt, without the address.
-fn log_outcome(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
+fn log_outcome(delivery: &Delivery, attempt: &Attempt, outcome: AttemptOutcome) {
     let (event_id, endpoint_id) = (&delivery.event_id, &delivery.endpoint_id);
     let (status, reason) = (
         attempt.status,
         attempt.error.map_or("", |error| error.as_str()),
     );
     match outcome {
-        Outcome::Delivered => METRICS.count_delivery("delivered"),
-        Outcome::Again(_) => {
+        AttemptOutcome::Delivered => METRICS.count_delivery("delivered"),
+        AttemptOutcome::RetryAt(_) => {
             METRICS.count_delivery("retried");
             let attempts = delivery.attempts;
             tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "webhook delivery failed; retrying");
         }
-        Outcome::GivenUp => {
+        AttemptOutcome::Failed => {
             METRICS.count_delivery("given_up");
             tracing::error!(%event_id, %endpoint_id, status, reason, "webhook delivery failed; giving up");
         }

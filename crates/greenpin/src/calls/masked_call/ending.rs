@@ -8,7 +8,6 @@ use media::{DigitCounts, EventReport};
 use super::{CallLeg, MaskedCall};
 use crate::calls::media::LegMedia;
 use crate::metrics::METRICS;
-use crate::store;
 use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
 
 /// Ended call with open streams. Its record is written after the last stream has closed.
@@ -41,7 +40,7 @@ impl MaskedCall {
         };
         let ending = self.call_ending(outcome);
         tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "call ended");
-        METRICS.count_call_end(store::call_type(ending.call_type));
+        METRICS.count_call_end(ending.call_type.as_str());
         self.record_writer.end(ending);
         self.ending = None;
     }

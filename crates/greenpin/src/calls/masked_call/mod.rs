@@ -9,9 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::{
-    Call, Cause, Collect, Connection, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict,
-};
+use call::{Call, Cause, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
 use signalling::{IncomingCall, LegId};
@@ -26,10 +24,7 @@ use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
 use crate::calls::trunks::selection::is_failover_status;
 use crate::metrics::METRICS;
-use crate::store;
-use crate::store::{
-    Begun, CallSid, PinVerdict, RecordingFile, StoreError, TenantId, Timestamp, Voice,
-};
+use crate::store::{CallSid, RecordingFile, RoutedCall, StoreError, TenantId, Timestamp, Voice};
 
 /// Start of the call on the wall clock and on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -225,17 +220,21 @@ impl MaskedCall {
         self.step(Input::Failed(attempt, Cause::from_status(status)), context);
     }
 
-    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, context: &mut EngineContext) {
+    pub(super) fn routed(
+        &mut self,
+        begun: Result<RoutedCall, StoreError>,
+        context: &mut EngineContext,
+    ) {
         let route = begun.map(|begun| {
             self.voice = begun.voice;
             begun.route
         });
         let route = match route {
-            Ok(store::Route::UnknownNumber) => call::Route::UnknownNumber,
-            Ok(store::Route::NotInUse) => self.open_caller_stream(call::Route::NotInUse, context),
-            Ok(store::Route::Collect(collect)) => {
-                self.needs_audio = collect.settings.warning.is_some();
-                self.open_caller_stream(call::Route::Collect(collect_plan(&collect)), context)
+            Ok(route @ (call::Route::UnknownNumber | call::Route::Refuse(_))) => route,
+            Ok(call::Route::NotInUse) => self.open_caller_stream(call::Route::NotInUse, context),
+            Ok(call::Route::Collect(collect)) => {
+                self.needs_audio = collect.warning.is_some();
+                self.open_caller_stream(call::Route::Collect(collect), context)
             }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "call could not be routed");
@@ -269,25 +268,19 @@ impl MaskedCall {
 
     pub(super) fn pin_checked(
         &mut self,
-        verdict: Result<PinVerdict, StoreError>,
+        verdict: Result<Verdict, StoreError>,
         context: &mut EngineContext,
     ) {
         METRICS.count_pin_attempt(match &verdict {
-            Ok(PinVerdict::Accepted(_)) => "accepted",
-            Ok(PinVerdict::Refused) => "refused",
+            Ok(Verdict::Accepted(_)) => "accepted",
+            Ok(Verdict::Refused) => "refused",
             Err(_) => "failed",
         });
-        if let Ok(PinVerdict::Accepted(connection)) = &verdict {
+        if let Ok(Verdict::Accepted(connection)) = &verdict {
             self.needs_audio |= connection.record;
         }
         let input = match verdict {
-            Ok(PinVerdict::Refused) => Input::PinChecked(Verdict::Refused),
-            Ok(PinVerdict::Accepted(connection)) => {
-                Input::PinChecked(Verdict::Accepted(Connection {
-                    dial: connection.dial,
-                    record: connection.record,
-                }))
-            }
+            Ok(verdict) => Input::PinChecked(verdict),
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "PIN check failed");
                 Input::StoreFailed
@@ -420,18 +413,5 @@ impl MaskedCall {
                 inputs.extend(self.perform(action, context));
             }
         }
-    }
-}
-
-fn collect_plan(collect: &store::Collect) -> Collect {
-    Collect {
-        pin_length: collect.pin_length,
-        max_attempts: collect.max_tries,
-        ring_timeout: collect.settings.ring_timeout,
-        max_call_duration: collect.settings.max_call_duration,
-        parallel: collect.settings.parallel,
-        screening: collect.settings.screening,
-        announce_recording: collect.settings.record_announcement,
-        warning: collect.settings.warning,
     }
 }

@@ -13,7 +13,7 @@ use media::Clip;
 
 use crate::prompt_file;
 use crate::prompt_file::MAX_PROMPT_SECONDS;
-use crate::store::{OwnPrompts, Voice};
+use crate::store::{TenantPrompts, Voice};
 
 /// Fallback language.
 const DEFAULT_LANGUAGE: &str = "en";
@@ -92,7 +92,7 @@ pub enum PromptError {
 #[derive(Debug, Clone)]
 pub struct Prompts {
     languages: HashMap<String, Clips>,
-    tenant_prompts: Vec<(Arc<OwnPrompts>, Clips)>,
+    tenant_prompts: Vec<(Arc<TenantPrompts>, Clips)>,
 }
 
 type Clips = HashMap<Prompt, Arc<Clip>>;
@@ -190,7 +190,7 @@ impl Prompts {
     }
 
     /// Returns a tenant's own audio, decoded on first use.
-    fn tenant_prompts(&mut self, tenant_prompts: &Arc<OwnPrompts>) -> Option<&Clips> {
+    fn tenant_prompts(&mut self, tenant_prompts: &Arc<TenantPrompts>) -> Option<&Clips> {
         if tenant_prompts.0.is_empty() {
             return None;
         }
@@ -210,7 +210,7 @@ impl Prompts {
     }
 }
 
-fn clips(tenant_prompts: &OwnPrompts) -> Clips {
+fn clips(tenant_prompts: &TenantPrompts) -> Clips {
     let clip = |prompt| {
         let samples = tenant_prompts.0.get(name(prompt))?.samples.clone();
         Some((prompt, Arc::new(Clip::new(samples).ok()?)))
@@ -350,11 +350,11 @@ mod tests {
     #[test]
     fn a_tenants_own_audio_precedes_its_language_and_its_language_precedes_english() {
         let mut prompts = Prompts::built_in().unwrap();
-        let own = crate::store::OwnPrompt {
+        let own = crate::store::TenantPrompt {
             samples: vec![9; 50],
             updated_at: crate::store::Timestamp::from_micros(0),
         };
-        let own = Arc::new(OwnPrompts([("goodbye".to_owned(), own)].into()));
+        let own = Arc::new(TenantPrompts([("goodbye".to_owned(), own)].into()));
         let voice = Voice {
             language: "hi".into(),
             own,

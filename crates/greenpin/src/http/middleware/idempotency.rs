@@ -11,7 +11,7 @@ use super::body;
 use super::problem::{Code, FieldError, Problem};
 use crate::http::RequestId;
 use crate::store::{
-    Claim, GreenpinId, IdempotentRequest, KeptAnswer, Taken, TenantStore, Timestamp,
+    Claim, GreenpinId, IdempotentRequest, KeyClaim, StoredAnswer, TenantStore, Timestamp,
 };
 
 const KEY: &str = "idempotency-key";
@@ -42,8 +42,8 @@ pub(crate) async fn once(
         .path_and_query()
         .map_or(parts.uri.path(), |path| path.as_str());
     let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
-    match store.take_key(&asked, now).await? {
-        Taken::Ours(claim) => {
+    match store.claim_key(&asked, now).await? {
+        KeyClaim::Claimed(claim) => {
             parts.extensions.insert(store.claimed(&asked, claim));
             let request_id = parts
                 .extensions
@@ -60,14 +60,14 @@ pub(crate) async fn once(
                 .answer(Request::from_parts(parts, Body::from(bytes)), next)
                 .await
         }
-        Taken::Done(answer) => Ok(again(answer)),
-        Taken::Made(made) => {
+        KeyClaim::Answered(answer) => Ok(again(answer)),
+        KeyClaim::Created(made) => {
             parts.extensions.insert(CreatedEarlier(made));
             let request = Request::from_parts(parts, Body::from(bytes));
             Ok(replayed(next.run(request).await))
         }
-        Taken::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
-        Taken::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
+        KeyClaim::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
+        KeyClaim::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
     }
 }
 
@@ -133,14 +133,14 @@ impl First {
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let answer = KeptAnswer {
+        let answer = StoredAnswer {
             status: status.as_u16(),
             content_type: content_type.unwrap_or("application/json").to_owned(),
             body: String::from_utf8_lossy(&bytes).into_owned(),
         };
         if let Err(error) = self
             .store
-            .keep_answer(&self.asked, self.claim, answer)
+            .store_answer(&self.asked, self.claim, answer)
             .await
         {
             // What was asked for is done and durable: saying that it failed would be worse.
@@ -151,7 +151,7 @@ impl First {
 }
 
 /// An answer that was given before.
-fn again(answer: KeptAnswer) -> Response {
+fn again(answer: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {

@@ -31,7 +31,7 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     let stored = StoreFigures {
         webhook_backlog: api.store.open_deliveries().await.ok(),
         endpoints_disabled: api.store.disabled_endpoints().await.ok(),
-        upload_backlog: api.store.uploads_waiting(&api.node.name).await.ok(),
+        upload_backlog: api.store.pending_uploads(&api.node.name).await.ok(),
     };
     let mut response = METRICS.render(&stored).into_response();
     response

@@ -90,13 +90,13 @@ words! {
         "allocation_not_active", "caller_not_listed", "throttled", "no_one_to_connect",
     ];
     /// `standard`: the event's JSON with its fields in `data`; `flat`: all fields on one level. Headers and signatures are those of Standard Webhooks either way.
-    DeliveryForm = EndpointFormat::ALL.map(EndpointFormat::as_str);
+    DeliveryForm = EndpointFormat::WORDS.iter().copied();
     /// `pending`: it is still tried, or waits for an earlier event or for its endpoint; `delivered`: it was answered with a status from 200 to 299; `dead`: it was given up, and goes again only if it is asked for.
     DeliveryStanding = ["pending", "delivered", "dead"];
     /// Only what was given up.
     DeadOnly = ["dead"];
     /// `timeout`: no answer within 15 s; `no_connection`: none could be made; `address_refused`: the address is not public; `broken_answer`: the connection ended, or what came is no HTTP; `not_sent`: a fault of the server.
-    AttemptFailure = AttemptError::ALL.map(AttemptError::as_str);
+    AttemptFailure = AttemptError::WORDS.iter().copied();
     /// State of a new tenant.
     NewTenantState = ["active"];
     /// State of a tenant.
@@ -124,7 +124,7 @@ words! {
     /// State of a trunk.
     TrunkStateWord = ["up", "away"];
     /// What an event tells of.
-    EventKind = EventType::ALL.map(EventType::as_str);
+    EventKind = EventType::WORDS.iter().copied();
 }
 
 /// Types of event, or `null` for all.

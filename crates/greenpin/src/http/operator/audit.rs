@@ -102,7 +102,7 @@ impl AuditLine {
             audit_id: entry.audit_id.to_string(),
             occurred_at: utc(entry.occurred_at),
             actor: entry.actor.clone(),
-            act: entry.act.clone(),
+            act: entry.action.clone(),
             tenant_id: entry.tenant_id.clone(),
             object: entry.object.clone(),
             request_id: entry.request_id.clone(),

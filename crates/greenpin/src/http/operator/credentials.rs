@@ -197,7 +197,7 @@ struct CredentialDetails {
 
 /// A credential that was created.
 #[derive(Serialize, ToSchema)]
-#[schema(as = MadeCredential)]
+#[schema(as = CreatedCredential)]
 struct CreatedCredential {
     /// The user name.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]

@@ -52,7 +52,7 @@ pub(crate) async fn drain(
     State(api): State<Api>,
 ) -> Result<Response, Problem> {
     store
-        .note("node.drain", Some(api.node.name.clone()), api.now())
+        .audit("node.drain", Some(api.node.name.clone()), api.now())
         .await?;
     set_drained(&api, true);
     Ok(success(StatusCode::OK, this_node(&api).await))
@@ -73,7 +73,7 @@ pub(crate) async fn undrain(
     State(api): State<Api>,
 ) -> Result<Response, Problem> {
     store
-        .note("node.undrain", Some(api.node.name.clone()), api.now())
+        .audit("node.undrain", Some(api.node.name.clone()), api.now())
         .await?;
     set_drained(&api, false);
     Ok(success(StatusCode::OK, this_node(&api).await))
@@ -135,7 +135,7 @@ pub(crate) async fn end_call(
         return Err(not_found());
     }
     store
-        .note("call.end", Some(call_sid.to_string()), api.now())
+        .audit("call.end", Some(call_sid.to_string()), api.now())
         .await?;
     Ok(success(
         StatusCode::OK,

@@ -296,7 +296,7 @@ impl Columns {
         };
         let pin_length = whole(line, COLUMNS[2], pin_length)?;
         let max_active = whole(line, COLUMNS[3], max_active)?;
-        NewNumber::of(number, mode, pin_length, max_active).map_err(|error| {
+        NewNumber::with_defaults(number, mode, pin_length, max_active).map_err(|error| {
             let field = if error == NumberError::PinLength {
                 COLUMNS[2]
             } else {

@@ -23,7 +23,7 @@ use crate::http::openapi::schemas::{E164, Moment, RemovedNumberState, SharingMod
 use crate::http::{Api, Success, success};
 use crate::store::{
     ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord,
-    OperatorStore, PoolError, StoreError, TenantId,
+    OperatorStore, PoolError, TenantId,
 };
 
 /// What the list of numbers can be narrowed by.
@@ -145,7 +145,7 @@ pub(crate) async fn add(
     };
     let change = request.change;
     let mode = change.mode.unwrap_or(NumberMode::Exclusive);
-    let new = NewNumber::of(virtual_number, mode, change.pin_length, change.max_active)?;
+    let new = NewNumber::with_defaults(virtual_number, mode, change.pin_length, change.max_active)?;
     store.add_number(tenant, new, api.now()).await?;
     answer(&store, virtual_number, StatusCode::CREATED, &api).await
 }
@@ -397,7 +397,7 @@ fn name(text: &str) -> Result<TenantId, Problem> {
 
 fn mode(text: &str) -> Result<NumberMode, Problem> {
     text.parse()
-        .map_err(|_: StoreError| invalid("mode", "must be one of: exclusive, shared"))
+        .map_err(|_| invalid("mode", "must be one of: exclusive, shared"))
 }
 
 fn truth(field: &str, text: &str) -> Result<bool, Problem> {

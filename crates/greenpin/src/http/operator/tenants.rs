@@ -21,8 +21,8 @@ use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{Moment, NewTenantState, TenantState};
 use crate::http::{Api, Success, success};
 use crate::store::{
-    EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId,
-    TenantRecord, TenantSettings, Timestamp, draw_account_sid,
+    EraseError, ErasureReceipt, NewTenant, OperatorStore, TenantError, TenantId, TenantRecord,
+    TenantSettings, TenantStatusError, Timestamp, draw_account_sid,
 };
 
 problems! {
@@ -318,7 +318,7 @@ impl TenantDetails {
     fn of(record: &TenantRecord) -> Self {
         Self {
             tenant_id: record.tenant_id.to_string(),
-            status: record.standing.as_str(),
+            status: record.status.as_str(),
             timezone: record.settings.timezone.clone(),
             numbers: record.numbers,
             credentials: record.credentials,
@@ -373,12 +373,12 @@ impl From<TenantError> for Problem {
     }
 }
 
-impl From<StandingError> for Problem {
-    fn from(error: StandingError) -> Self {
+impl From<TenantStatusError> for Problem {
+    fn from(error: TenantStatusError) -> Self {
         match error {
-            StandingError::NotFound => Self::plain(Code::NotFound),
-            StandingError::Erased => Self::plain(Code::TenantErased),
-            StandingError::Store(error) => error.into(),
+            TenantStatusError::NotFound => Self::plain(Code::NotFound),
+            TenantStatusError::Erased => Self::plain(Code::TenantErased),
+            TenantStatusError::Store(error) => error.into(),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Number {
             mode: capacity.number.mode.as_str(),
             pin_length: capacity.number.pin_length,
             active_allocations: capacity.number.active,
-            max_active: capacity.most(),
+            max_active: capacity.max_allocations(),
             guess_probability: capacity.guess_probability(),
         }
     }

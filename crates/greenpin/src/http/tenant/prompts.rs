@@ -17,7 +17,7 @@ use crate::http::tenant::calls::recording::Audio;
 use crate::http::{Api, Success, success};
 use crate::prompt_file;
 use crate::prompt_file::{NAMES, SAMPLE_RATE};
-use crate::store::OwnPrompt;
+use crate::store::TenantPrompt;
 
 problems! {
     PutProblems: [InvalidPrompt, NotFound];
@@ -96,7 +96,7 @@ pub(crate) async fn put(
     let now = api.now();
     store.put_prompt(name, &samples, now).await?;
     let zone = store.settings().await?.zone();
-    let own = OwnPrompt {
+    let own = TenantPrompt {
         samples,
         updated_at: now,
     };
@@ -181,7 +181,7 @@ fn known(name: &str) -> Result<&'static str, Problem> {
         .ok_or_else(not_found)
 }
 
-fn seconds(own: &OwnPrompt) -> f64 {
+fn seconds(own: &TenantPrompt) -> f64 {
     let millis = own.samples.len() * 1000 / SAMPLE_RATE as usize;
     millis as f64 / 1000.0
 }

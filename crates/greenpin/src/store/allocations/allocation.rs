@@ -1,79 +1,71 @@
-//! Allocations: one PIN on one virtual number, tying two sides together for a while.
+//! Allocation: one PIN on one virtual number that connects two sides for a limited time.
 
+use call::words;
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::store::Tx;
+use crate::store::allocations::sql;
+use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number};
+use crate::store::core::stored::phone_number;
 use crate::store::numbers::NumberMode;
-use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
+/// Minimum length of a PIN that unlisted callers may use. An unlisted caller could guess one of many shorter PINs.
 pub(crate) const OPEN_PIN_LENGTH: u8 = 6;
 
-/// An allocation as it is kept.
+/// Stored allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
-    /// Its id.
+    /// Id of the allocation.
     pub greenpin_id: GreenpinId,
-    /// The number that it is on.
+    /// Virtual number of the allocation.
     pub virtual_number: PhoneNumber,
-    /// What a caller keys in.
+    /// PIN of the allocation.
     pub pin: Pin,
-    /// The A-party.
+    /// Numbers of the A-party.
     pub from: Vec<PhoneNumber>,
-    /// The B-party.
+    /// Numbers of the B-party.
     pub to: Vec<PhoneNumber>,
     /// Record every call.
     pub record: bool,
-    /// The tenant's own mark.
+    /// Free text of the tenant.
     pub custom_field: Option<String>,
-    /// Wrong PINs until it is locked.
+    /// Number of wrong PINs that locks the allocation.
     pub max_pin_attempts: u8,
-    /// Wrong PINs so far.
+    /// Number of wrong PINs so far.
     pub failed_pin_attempts: u8,
-    /// Calls that were connected.
+    /// Number of connected calls.
     pub call_count: u64,
-    /// Calls that came in.
+    /// Number of incoming calls.
     pub attempt_count: u64,
-    /// When it was made, a whole second.
+    /// Time of the creation, a whole second.
     pub created_at: Timestamp,
-    /// When the tenant last changed it.
+    /// Time of the last change by the tenant.
     pub updated_at: Timestamp,
-    /// When it ends, a whole second.
+    /// Time of the expiry, a whole second.
     pub expires_at: Timestamp,
-    /// When it was deleted.
+    /// Time of the deletion.
     pub deleted_at: Option<Timestamp>,
 }
 
-/// Where an allocation stands at a moment. Computed, never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// Calls go through.
-    Active,
-    /// Its time is over.
-    Expired,
-    /// It was deleted.
-    Deleted,
-}
-
-impl Status {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Deleted => "deleted",
-        }
+words! {
+    /// Status of an allocation at a time. It is computed and not stored.
+    pub enum Status {
+        /// The allocation connects calls.
+        Active = "active",
+        /// Its duration is over.
+        Expired = "expired",
+        /// It was deleted.
+        Deleted = "deleted",
     }
 }
 
 impl Allocation {
-    /// Where it stands at a moment.
+    /// Returns the status at a time.
     pub fn status(&self, now: Timestamp) -> Status {
         match self.deleted_at {
             Some(_) => Status::Deleted,
@@ -82,23 +74,23 @@ impl Allocation {
         }
     }
 
-    /// Whether no PIN opens it any more.
+    /// Returns whether the limit of wrong PINs is reached.
     pub fn is_locked(&self) -> bool {
         self.failed_pin_attempts >= self.max_pin_attempts
     }
 
-    /// Everybody on either side.
+    /// Returns the numbers of both sides.
     pub(crate) fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
         self.from.iter().chain(&self.to).copied()
     }
 
-    /// Whether a caller is on either side.
+    /// Returns whether a caller is on either side.
     pub(crate) fn lists(&self, caller: PhoneNumber) -> bool {
         self.from.contains(&caller) || self.to.contains(&caller)
     }
 }
 
-/// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
+/// Event data of an active allocation. It omits the PIN, because an event passes through more systems than the answer
 /// to a create.
 #[derive(Serialize)]
 pub(crate) struct EventData {
@@ -113,7 +105,7 @@ pub(crate) struct EventData {
 }
 
 impl EventData {
-    pub(crate) fn of(allocation: &Allocation, zone: &TimeZone) -> Self {
+    pub(crate) fn new(allocation: &Allocation, zone: &TimeZone) -> Self {
         let exposed =
             |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         Self {
@@ -129,8 +121,9 @@ impl EventData {
     }
 }
 
-/// Enters the parties of an allocation where they are looked for: in lists, and on a shared number by callers.
-pub(crate) fn list(
+/// Inserts the parties of an allocation into the index of its tenant and, on a shared number, into the index of listed
+/// callers.
+pub(crate) fn insert_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
     (number_key, mode): (&str, NumberMode),
@@ -138,11 +131,11 @@ pub(crate) fn list(
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
-        let party = key.party(party);
-        tx.append(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
+        let party = key.party_key(party);
+        tx.insert_batched(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.append(
-                sql::CALLER_INSERT,
+            tx.insert_batched(
+                sql::LISTED_CALLER_INSERT,
                 (number_key, &party, id, tenant.as_str()),
             )?;
         }
@@ -150,8 +143,8 @@ pub(crate) fn list(
     Ok(())
 }
 
-/// Takes the parties of an allocation away from where they are looked for.
-pub(crate) fn unlist(
+/// Deletes the parties of an allocation from both indexes.
+pub(crate) fn delete_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
     (number_key, mode): (&str, NumberMode),
@@ -159,34 +152,54 @@ pub(crate) fn unlist(
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
-        let party = key.party(party);
-        tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
+        let party = key.party_key(party);
+        tx.execute_deferred(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.send(sql::CALLER_DELETE, (number_key, &party, id))?;
+            tx.execute_deferred(sql::LISTED_CALLER_DELETE, (number_key, &party, id))?;
         }
     }
     Ok(())
 }
 
-/// Takes an ended allocation's numbers out of the index of listed callers.
-pub(crate) fn forget_callers(
+/// Deletes the numbers of an ended allocation from the index of listed callers.
+pub(crate) fn delete_listed_callers(
     tx: &Tx<'_>,
     tenant: &TenantId,
     allocation: &Allocation,
 ) -> Result<(), StoreError> {
     let key = tx.tenant_key(tenant)?;
-    let vn = tx.keys().number(allocation.virtual_number);
+    let vn = tx.keys().number_key(allocation.virtual_number);
     for caller in allocation.parties() {
-        tx.send(
-            sql::CALLER_DELETE,
-            (&vn, key.party(caller), allocation.greenpin_id.as_str()),
+        tx.execute_deferred(
+            sql::LISTED_CALLER_DELETE,
+            (&vn, key.party_key(caller), allocation.greenpin_id.as_str()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Deletes the parties of an allocation from the index of its tenant.
+pub(crate) fn delete_party_rows(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let key = tx.tenant_key(tenant)?;
+    for party in allocation.parties() {
+        tx.execute_deferred(
+            sql::PARTY_DELETE,
+            (
+                tenant.as_str(),
+                key.party_key(party),
+                allocation.greenpin_id.as_str(),
+            ),
         )?;
     }
     Ok(())
 }
 
 impl TenantStore {
-    /// Reads an allocation; `None` if the tenant has no such one.
+    /// Returns an allocation; `None` if the tenant does not have it.
     pub async fn allocation(&self, id: &GreenpinId) -> Result<Option<Allocation>, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         self.store
@@ -202,83 +215,46 @@ pub(crate) fn find(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let raw = snapshot.row(
+    let row = snapshot.row(
         sql::ALLOCATION_SELECT,
         (tenant.as_str(), id.as_str()),
-        RawAllocation::read,
+        AllocationRow::read,
     )?;
-    let Some(raw) = raw else { return Ok(None) };
-    raw.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
+    let Some(row) = row else { return Ok(None) };
+    row.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }
 
-/// The columns of an allocation, not yet understood.
-pub(crate) struct RawAllocation {
-    greenpin_id: String,
-    sealed: String,
-    custom_field: Option<String>,
-    deleted_at: Option<i64>,
-    integers: [i64; 8],
-}
-
-impl RawAllocation {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            greenpin_id: row.get(0)?,
-            sealed: row.get(1)?,
-            custom_field: row.get(3)?,
-            integers: [
-                row.get(2)?,
-                row.get(4)?,
-                row.get(5)?,
-                row.get(6)?,
-                row.get(7)?,
-                row.get(8)?,
-                row.get(9)?,
-                row.get(10)?,
-            ],
-            deleted_at: row.get(11)?,
-        })
-    }
-
+impl AllocationRow {
+    /// Decrypts the numbers and the PIN.
     pub(crate) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
-        let [
-            record,
-            max,
-            failed,
-            calls,
-            attempts,
-            created_at,
-            updated_at,
-            expires_at,
-        ] = self.integers;
-        let content = key.open(&context(&self.greenpin_id), &self.sealed)?;
+        let content = key.decrypt(&context(self.greenpin_id.as_str()), &self.sealed)?;
         let mut content = content.split(' ');
         let mut next = || content.next().ok_or(StoreError::Unreadable("allocation"));
         let virtual_number = phone_number(next()?)?;
         let pin = Pin::parse(next()?).map_err(|_| StoreError::Unreadable("PIN"))?;
         let (from, to) = (read_list(next()?)?, read_list(next()?)?);
         Ok(Allocation {
-            greenpin_id: GreenpinId::stored(self.greenpin_id),
+            greenpin_id: self.greenpin_id,
             virtual_number,
             pin,
             from,
             to,
-            record: record != 0,
+            record: self.record,
             custom_field: self.custom_field,
-            max_pin_attempts: integer(max, "limit")?,
-            failed_pin_attempts: integer(failed, "count")?,
-            call_count: integer(calls, "count")?,
-            attempt_count: integer(attempts, "count")?,
-            created_at: Timestamp::from_micros(created_at),
-            updated_at: Timestamp::from_micros(updated_at),
-            expires_at: Timestamp::from_micros(expires_at),
-            deleted_at: self.deleted_at.map(Timestamp::from_micros),
+            max_pin_attempts: self.max_pin_attempts,
+            failed_pin_attempts: self.failed_pin_attempts,
+            call_count: self.call_count,
+            attempt_count: self.attempt_count,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            expires_at: self.expires_at,
+            deleted_at: self.deleted_at,
         })
     }
 }
 
-/// Seals an allocation's numbers and PIN: the virtual number, the PIN, both sides, separated by blanks.
-pub(crate) fn seal(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
+/// Encrypts the virtual number, the PIN and both sides of an allocation, separated by spaces.
+pub(crate) fn encrypt(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
     let content = format!(
         "{} {} {} {}",
         allocation.virtual_number.expose(),
@@ -286,14 +262,14 @@ pub(crate) fn seal(key: &TenantKey, allocation: &Allocation) -> Result<String, S
         number_list(&allocation.from),
         number_list(&allocation.to)
     );
-    key.seal(&context(allocation.greenpin_id.as_str()), content)
+    key.encrypt(&context(allocation.greenpin_id.as_str()), content)
 }
 
 fn context(greenpin_id: &str) -> String {
     format!("allocation {greenpin_id}")
 }
 
-/// Numbers as they are kept: separated by commas, in their order.
+/// Returns numbers in the stored form: separated by commas, in their order.
 fn number_list(numbers: &[PhoneNumber]) -> String {
     numbers
         .iter()

@@ -1,4 +1,4 @@
-//! Changing an active allocation: what can be given anew, judged against what stays.
+//! Change of an active allocation.
 
 use std::time::Duration;
 
@@ -8,57 +8,59 @@ use serde_json::{Value, json};
 
 use crate::store::Tx;
 use crate::store::allocations;
+use crate::store::allocations::sql;
 use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
 use crate::store::events;
 use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What is to change; `None` stays as it is. Each list was checked for itself: 1 to 10 or 0 to 10 numbers, no repeats.
+/// Requested change; `None` leaves a field as it is. Each list is already valid by itself: 1 to 10 or 0 to 10 numbers
+/// without repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllocationChange {
-    /// The A-party, 1 to 10 numbers.
+    /// Numbers of the A-party, 1 to 10.
     pub from: Option<Vec<PhoneNumber>>,
-    /// The B-party, 0 to 10 numbers.
+    /// Numbers of the B-party, 0 to 10.
     pub to: Option<Vec<PhoneNumber>>,
-    /// How long it lasts from now on, in whole seconds.
+    /// Duration from now on, in whole seconds.
     pub duration: Option<Duration>,
-    /// Wrong PINs until it is locked: 1 to 10.
+    /// Number of wrong PINs that locks the allocation: 1 to 10.
     pub max_pin_attempts: Option<u8>,
     /// Record every call.
     pub record: Option<bool>,
-    /// The tenant's own mark; `Some(None)` takes it away.
+    /// Free text of the tenant; `Some(None)` removes it.
     pub custom_field: Option<Option<String>>,
 }
 
-/// One of the two sides of an allocation.
+/// Side of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Party {
+pub enum PartyList {
     /// The A-party.
     From,
     /// The B-party.
     To,
 }
 
-/// Why an allocation was not changed.
+/// Failure to change an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// The tenant has no such allocation.
+    /// The tenant does not have this allocation.
     #[error("there is no such allocation")]
     NotFound,
-    /// It has expired, or was deleted.
+    /// The allocation has expired or was deleted.
     #[error("the allocation is not active")]
     NotActive,
-    /// Numbers that would be on both sides: which of the lists that were given holds them, and where.
-    #[error("numbers would be on both sides")]
-    OnBothSides(Party, Vec<usize>),
-    /// A number with short shared PINs serves listed callers only, and none would be listed.
-    #[error("the number needs the callers to be named")]
+    /// Numbers on both sides: the given list that holds them, and their positions in it.
+    #[error("a number must not be on both sides")]
+    OnBothSides(PartyList, Vec<usize>),
+    /// The number has short shared PINs and serves listed callers only, and the change lists none.
+    #[error("the number serves listed callers only: `to` must not be empty")]
     ToRequired,
-    /// The number has no PIN left.
-    #[error("the number has no PIN left")]
+    /// The number has no free PIN.
+    #[error("the number has no free PIN")]
     PinSpaceExhausted,
     /// The store failed.
     #[error(transparent)]
@@ -66,7 +68,7 @@ pub enum ChangeError {
 }
 
 impl TenantStore {
-    /// Changes an active allocation. A limit that is raised over the count of wrong PINs unlocks it.
+    /// Changes an active allocation. A limit above the number of wrong PINs unlocks it.
     pub async fn change_allocation(
         &self,
         id: &GreenpinId,
@@ -80,8 +82,7 @@ impl TenantStore {
             .await
     }
 
-    /// Changes several allocations in one transaction, in their order. Each stands alone: one that cannot be changed
-    /// stays as it is, and the others change.
+    /// Changes several allocations in one transaction, in their order. If one change fails, the others still apply.
     pub async fn change_allocations(
         &self,
         changes: Vec<(GreenpinId, AllocationChange)>,
@@ -91,7 +92,7 @@ impl TenantStore {
         let write = self.store.writer.write(move |tx| {
             let alone = |(id, change): &(GreenpinId, AllocationChange)| {
                 match self::change(tx, &tenant, id, change, now) {
-                    // What the database refuses undoes them all.
+                    // An error of the database undoes all changes.
                     Err(ChangeError::Store(error)) => Err(error),
                     result => Ok(result),
                 }
@@ -102,7 +103,7 @@ impl TenantStore {
     }
 }
 
-/// Everything is judged before anything is written: an error leaves no change behind.
+/// Applies a change. All checks come before the first write, so an error leaves no change behind.
 fn change(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -110,27 +111,27 @@ fn change(
     change: &AllocationChange,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = begin(tx, tenant, id, now)?;
+    let before = lock_active(tx, tenant, id, now)?;
     let number = number_of(tx, &before)?;
     let after = changed(&before, change, now);
-    refuse_both_sides(&after, change)?;
+    check_both_sides(&after, change)?;
     if number.mode == NumberMode::Shared
         && number.pin_length < OPEN_PIN_LENGTH
         && after.to.is_empty()
     {
         return Err(ChangeError::ToRequired);
     }
-    let names = names(&before, &after, change);
-    if names.is_empty() {
+    let changed_fields = changed_fields(&before, &after, change);
+    if changed_fields.is_empty() {
         return Ok(before);
     }
     write(tx, tenant, &number, &before, &after)?;
-    tell(tx, tenant, &before, &after, &names, now)?;
+    write_events(tx, tenant, &before, &after, &changed_fields, now)?;
     Ok(after)
 }
 
-/// Reads an active allocation whose row nobody else can change before this transaction is over.
-pub(crate) fn begin(
+/// Reads an active allocation and locks its row until the end of the transaction.
+pub(crate) fn lock_active(
     tx: &Tx<'_>,
     tenant: &TenantId,
     id: &GreenpinId,
@@ -146,7 +147,7 @@ pub(crate) fn begin(
     }
 }
 
-/// The number that an allocation is on.
+/// Reads the number of an allocation.
 pub(crate) fn number_of(tx: &Tx<'_>, allocation: &Allocation) -> Result<NumberRow, StoreError> {
     numbers::find(tx, allocation.virtual_number)?
         .ok_or(StoreError::Unreadable("number of an allocation"))
@@ -170,28 +171,32 @@ fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Al
     }
 }
 
-/// The list that was given is the one at fault; where both were, it is `to`, as in a create.
-fn refuse_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
+/// Rejects numbers on both sides. The error names the given list, and `to` if both were given, as in a create.
+fn check_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
     let (party, given, other) = match (&change.from, &change.to) {
-        (_, Some(to)) => (Party::To, to, &after.from),
-        (Some(from), None) => (Party::From, from, &after.to),
+        (_, Some(to)) => (PartyList::To, to, &after.from),
+        (Some(from), None) => (PartyList::From, from, &after.to),
         (None, None) => return Ok(()),
     };
-    let places: Vec<usize> = given
+    let positions: Vec<usize> = given
         .iter()
         .enumerate()
         .filter(|(_, number)| other.contains(number))
-        .map(|(place, _)| place)
+        .map(|(position, _)| position)
         .collect();
-    if places.is_empty() {
+    if positions.is_empty() {
         Ok(())
     } else {
-        Err(ChangeError::OnBothSides(party, places))
+        Err(ChangeError::OnBothSides(party, positions))
     }
 }
 
-/// The fields that are no more what they were.
-fn names(before: &Allocation, after: &Allocation, change: &AllocationChange) -> Vec<&'static str> {
+/// Returns the names of the changed fields.
+fn changed_fields(
+    before: &Allocation,
+    after: &Allocation,
+    change: &AllocationChange,
+) -> Vec<&'static str> {
     let fields = [
         ("from", before.from != after.from),
         ("to", before.to != after.to),
@@ -221,7 +226,7 @@ fn write(
     after: &Allocation,
 ) -> Result<(), StoreError> {
     let row = (
-        allocations::seal(&*tx.tenant_key(tenant)?, after)?,
+        allocations::encrypt(&*tx.tenant_key(tenant)?, after)?,
         i64::from(after.record),
         &after.custom_field,
         i64::from(after.max_pin_attempts),
@@ -232,43 +237,43 @@ fn write(
     );
     tx.execute(sql::ALLOCATION_UPDATE, row)?;
     if before.expires_at != after.expires_at {
-        prolong(tx, tenant, number, after)?;
+        extend(tx, tenant, number, after)?;
     }
     if (&before.from, &before.to) != (&after.from, &after.to) {
         let on = (number.number_key.as_str(), number.mode);
-        allocations::unlist(tx, tenant, on, before)?;
-        allocations::list(tx, tenant, on, after)?;
+        allocations::delete_parties(tx, tenant, on, before)?;
+        allocations::insert_parties(tx, tenant, on, after)?;
     }
     Ok(())
 }
 
-/// The number and the PIN are taken for as long as the allocation lasts now.
-fn prolong(
+/// Extends the hold on the number and the PIN to the new expiry.
+fn extend(
     tx: &Tx<'_>,
     tenant: &TenantId,
     number: &NumberRow,
     after: &Allocation,
 ) -> Result<(), StoreError> {
     let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
-    let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
-    tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), vn, id))?;
-    let pin = tx.keys().pin(vn, &after.pin);
+    let free_at = after.expires_at + settings::cached(tx, tenant)?.cooloff();
+    tx.execute(sql::NUMBER_EXTEND_HOLD, (after.expires_at.micros(), vn, id))?;
+    let pin = tx.keys().pin_key(vn, &after.pin);
     let row = (after.expires_at.micros(), free_at.micros(), vn, pin, id);
-    tx.execute(sql::PIN_PROLONG, row).map(|_| ())
+    tx.execute(sql::PIN_EXTEND, row).map(|_| ())
 }
 
-fn tell(
+fn write_events(
     tx: &Tx<'_>,
     tenant: &TenantId,
     before: &Allocation,
     after: &Allocation,
-    names: &[&str],
+    changed_fields: &[&str],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let allocation = EventData::of(after, &settings::of(tx, tenant)?.zone());
-    let data = Changed {
+    let allocation = EventData::new(after, &settings::cached(tx, tenant)?.zone());
+    let data = UpdatedData {
         allocation,
-        changed: names,
+        changed: changed_fields,
     };
     write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
     match (before.is_locked(), after.is_locked()) {
@@ -293,14 +298,14 @@ fn tell(
 }
 
 #[derive(Serialize)]
-struct Changed<'a> {
+struct UpdatedData<'a> {
     #[serde(flatten)]
     allocation: EventData,
-    /// The fields that are no more what they were.
+    /// Names of the changed fields.
     changed: &'a [&'a str],
 }
 
-/// What the events of locking and unlocking tell.
+/// Returns the data of the events for locking and unlocking.
 pub(crate) fn attempts_data(allocation: &Allocation) -> Value {
     json!({
         "virtual_number": allocation.virtual_number.expose(),
@@ -318,7 +323,7 @@ pub(crate) fn write_event(
     data: impl Serialize,
     occurred_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let zone = settings::of(tx, tenant)?.zone();
+    let zone = settings::cached(tx, tenant)?.zone();
     let greenpin_id = Some(&allocation.greenpin_id);
     events::write(
         tx,

@@ -1,4 +1,4 @@
-//! Creating an allocation: a number, a PIN, the row, its event.
+//! Creation of an allocation: a number, a PIN, the row, the event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,55 +7,56 @@ use call::{PhoneNumber, Pin};
 
 use crate::store::Tx;
 use crate::store::allocations::number_cache;
-use crate::store::allocations::number_cache::Offer;
+use crate::store::allocations::number_cache::NumberAvailability;
 use crate::store::allocations::pin_draw;
-use crate::store::allocations::pin_draw::Claim;
+use crate::store::allocations::pin_draw::PinClaim;
+use crate::store::allocations::sql;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
 use crate::store::{
-    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql,
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
 };
 
 use super::allocation::*;
 
-/// An allocation to be made. Its numbers were checked: no repeats, none on both sides.
+/// Allocation to create. Its numbers are valid: no repeats, none on both sides.
 #[derive(Debug, Clone)]
 pub struct NewAllocation {
-    /// The number that it is made on.
+    /// Virtual number of the allocation.
     pub virtual_number: PhoneNumber,
-    /// The A-party, 1 to 10 numbers.
+    /// Numbers of the A-party, 1 to 10.
     pub from: Vec<PhoneNumber>,
-    /// The B-party, 0 to 10 numbers.
+    /// Numbers of the B-party, 0 to 10.
     pub to: Vec<PhoneNumber>,
-    /// How long it lasts, in whole seconds.
+    /// Duration in whole seconds.
     pub duration: Duration,
-    /// Wrong PINs until it is locked: 1 to 10.
+    /// Number of wrong PINs that locks the allocation: 1 to 10.
     pub max_pin_attempts: u8,
     /// Record every call.
     pub record: bool,
-    /// The tenant's own mark, given back in every event.
+    /// Free text of the tenant, included in every event.
     pub custom_field: Option<String>,
 }
 
-/// Why an allocation was not made.
+/// Failure to create an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// The number is not in the tenant's pool.
     #[error("the number is not in the tenant's pool")]
     NumberNotInPool,
-    /// The operator lets the number take no new allocations.
+    /// The operator has quarantined the number.
     #[error("the number is quarantined")]
     NumberQuarantined,
     /// The exclusive number has an active allocation.
     #[error("the number has an active allocation")]
     VirtualNumberBusy,
-    /// The number has no PIN, or no place, left.
-    #[error("the number can take no further allocation")]
+    /// The number has no free PIN or slot.
+    #[error("the number has no capacity for a further allocation")]
     PinSpaceExhausted,
-    /// A number with short shared PINs serves listed callers only, and none is listed.
-    #[error("the number needs the callers to be named")]
+    /// The number has short shared PINs and serves listed callers only, and none is listed.
+    #[error("the number serves listed callers only: `to` must not be empty")]
     ToRequired,
     /// The store failed.
     #[error(transparent)]
@@ -63,7 +64,7 @@ pub enum CreateError {
 }
 
 impl TenantStore {
-    /// Makes an allocation. Of concurrent ones that cannot both be, one is made.
+    /// Creates an allocation. Of concurrent requests that exclude each other, one succeeds.
     pub async fn create_allocation(
         &self,
         new: NewAllocation,
@@ -71,17 +72,17 @@ impl TenantStore {
     ) -> Result<Allocation, CreateError> {
         let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
         let write = self.store.writer.write_speculatively(move |tx| {
-            let made = create(tx, &tenant, new.clone(), now)?;
+            let created = create(tx, &tenant, new.clone(), now)?;
             if let Some(claimed) = &claimed {
-                claimed.made(tx, &tenant, &made.greenpin_id)?;
+                claimed.set_allocation(tx, &tenant, &created.greenpin_id)?;
             }
-            Ok(made)
+            Ok(created)
         });
         write.await
     }
 }
 
-/// One create, inside its transaction.
+/// Creation inside a transaction.
 struct Creation<'a> {
     tx: &'a Tx<'a>,
     tenant: &'a TenantId,
@@ -94,7 +95,7 @@ impl<'a> Creation<'a> {
         Ok(Self {
             tx,
             tenant,
-            settings: settings::of(tx, tenant)?,
+            settings: settings::cached(tx, tenant)?,
             now,
         })
     }
@@ -104,14 +105,14 @@ impl<'a> Creation<'a> {
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
-        let places = match number.mode {
+        let slots = match number.mode {
             NumberMode::Exclusive => {
                 number.hold(self.tx, &greenpin_id, expires_at, self.now)?;
                 None
             }
-            NumberMode::Shared => Some(number.find_place(self.tx, &new, self.now)?),
+            NumberMode::Shared => Some(number.find_slot(self.tx, &new, self.now)?),
         };
-        let claim = Claim {
+        let claim = PinClaim {
             number_key: &number.number_key,
             greenpin_id: &greenpin_id,
             pin_length: number.pin_length,
@@ -120,7 +121,7 @@ impl<'a> Creation<'a> {
             counted: number.mode == NumberMode::Shared,
         };
         let pin = self
-            .take_pin(&claim)?
+            .claim_pin(&claim)?
             .ok_or(CreateError::PinSpaceExhausted)?;
         let allocation = Allocation {
             greenpin_id,
@@ -140,8 +141,8 @@ impl<'a> Creation<'a> {
             deleted_at: None,
         };
         self.insert(&allocation, &number)?;
-        if let Some(places) = places {
-            places.tell_if_low(
+        if let Some(slots) = slots {
+            slots.write_event_if_low(
                 self.tx,
                 self.tenant,
                 &allocation.virtual_number.expose(),
@@ -149,36 +150,40 @@ impl<'a> Creation<'a> {
             )?;
             self.tx
                 .cache()
-                .offers
-                .took_place(number, &places, expires_at);
+                .numbers
+                .record_slot(number, &slots, expires_at);
         }
         Ok(allocation)
     }
 
-    /// Takes a PIN; where each question costs a round trip, one that was found free together with others.
-    fn take_pin(&self, claim: &Claim<'_>) -> Result<Option<Pin>, StoreError> {
-        if self.tx.is_far() {
-            let ahead = self
+    /// Claims a PIN: from the reserve on a remote database, where each lookup costs a round trip.
+    fn claim_pin(&self, claim: &PinClaim<'_>) -> Result<Option<Pin>, StoreError> {
+        if self.tx.is_remote() {
+            let reserve = self
                 .tx
                 .cache()
-                .offers
-                .with_ahead(claim.number_key, |ahead| {
-                    ahead.take(self.tx, claim, self.now)
+                .numbers
+                .with_reserve(claim.number_key, |reserve| {
+                    reserve.claim(self.tx, claim, self.now)
                 });
-            if let Some(pin) = ahead.transpose()?.flatten() {
+            if let Some(pin) = reserve.transpose()?.flatten() {
                 return Ok(Some(pin));
             }
         }
-        pin_draw::take(self.tx, claim, self.now)
+        pin_draw::claim(self.tx, claim, self.now)
     }
 
-    fn insert(&self, allocation: &Allocation, number: &Offer) -> Result<(), StoreError> {
+    fn insert(
+        &self,
+        allocation: &Allocation,
+        number: &NumberAvailability,
+    ) -> Result<(), StoreError> {
         let key = self.tx.tenant_key(self.tenant)?;
         let row = (
             self.tenant.as_str(),
             allocation.greenpin_id.as_str(),
             &number.number_key,
-            seal(&key, allocation)?,
+            encrypt(&key, allocation)?,
             i64::from(allocation.record),
             &allocation.custom_field,
             i64::from(allocation.max_pin_attempts),
@@ -187,8 +192,8 @@ impl<'a> Creation<'a> {
             allocation.expires_at.micros(),
             events::FIRST_SEQUENCE,
         );
-        self.tx.append(sql::ALLOCATION_INSERT, row)?;
-        list(
+        self.tx.insert_batched(sql::ALLOCATION_INSERT, row)?;
+        insert_parties(
             self.tx,
             self.tenant,
             (&number.number_key, number.mode),
@@ -204,13 +209,13 @@ impl<'a> Creation<'a> {
             },
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: EventData::of(allocation, &zone),
+            data: EventData::new(allocation, &zone),
         };
         events::write(self.tx, &event)
     }
 }
 
-/// Makes an allocation inside a transaction.
+/// Creates an allocation inside a transaction.
 pub(crate) fn create(
     tx: &Tx<'_>,
     tenant: &TenantId,

@@ -1,22 +1,23 @@
-//! Deleting an allocation.
+//! Deletion of an allocation.
 
 use serde_json::json;
 
 use crate::store::Tx;
+use crate::store::allocations::sql;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 use super::allocation::*;
 
-/// Why an allocation was not deleted.
+/// Failure to delete an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
-    /// The tenant has no such allocation.
+    /// The tenant does not have this allocation.
     #[error("there is no such allocation")]
     NotFound,
-    /// It was deleted before.
+    /// The allocation was deleted before.
     #[error("the allocation was deleted before")]
     AlreadyDeleted,
     /// The store failed.
@@ -25,8 +26,8 @@ pub enum DeleteError {
 }
 
 impl TenantStore {
-    /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
-    /// connected go on. Returns the moment of it.
+    /// Deletes an allocation and returns the time. An exclusive number is free at once, the PIN after its cool-off.
+    /// Connected calls continue.
     pub async fn delete_allocation(
         &self,
         id: &GreenpinId,
@@ -55,13 +56,13 @@ pub(crate) fn delete(
         });
     }
     let allocation = find(tx, tenant, id)?.ok_or(DeleteError::NotFound)?;
-    let settings = settings::of(tx, tenant)?;
-    let vn = tx.keys().number(allocation.virtual_number);
+    let settings = settings::cached(tx, tenant)?;
+    let vn = tx.keys().number_key(allocation.virtual_number);
     tx.execute(sql::NUMBER_RELEASE, (&vn, id.as_str()))?;
     let free_at = (now + settings.cooloff()).micros();
-    let pin = tx.keys().pin(&vn, &allocation.pin);
+    let pin = tx.keys().pin_key(&vn, &allocation.pin);
     tx.execute(sql::PIN_END, (now.micros(), free_at, &vn, pin, id.as_str()))?;
-    forget_callers(tx, tenant, &allocation)?;
+    delete_listed_callers(tx, tenant, &allocation)?;
     let zone = settings.zone();
     let event = Draft {
         tenant,

@@ -1,66 +1,43 @@
-//! Telling of allocations whose time is over. They are over by the clock; this writes the event, and tidies up.
-
-use std::time::Duration;
+//! Events and cleanup for expired allocations. An allocation expires by the clock, without a write.
 
 use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::allocations;
-use crate::store::core::stored;
+use crate::store::allocations::sql;
+use crate::store::allocations::sql::DueAllocation;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{EventType, Store, StoreError, Timestamp};
 
-/// Allocations in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 200;
-/// A stranger's history is of no use after this.
-const STRANGERS_MEMORY: Duration = Duration::from_secs(48 * 3600);
+/// Maximum number of allocations in one transaction, so that calls and creates do not wait long.
+const MAX_BATCH_ROWS: u32 = 200;
 
 impl Store {
-    /// Writes `allocation.expired` for some of the allocations that are due, once for each. Returns how many; 0: none
-    /// is left.
+    /// Writes `allocation.expired` for a batch of due allocations, once for each. Returns the size of the batch; 0 if
+    /// none is left.
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let write = self.writer.write(move |tx| {
-            let due = tx.rows(sql::ALLOCATIONS_DUE, (now.micros(), BATCH), |row| {
-                Ok((
-                    row.get::<String>(0)?,
-                    row.get::<String>(1)?,
-                    row.get::<i64>(2)?,
-                ))
-            })?;
-            for (tenant, id, expires_at) in &due {
-                let expires_at = Timestamp::from_micros(*expires_at);
-                report(
-                    tx,
-                    &stored::tenant_id(tenant)?,
-                    &GreenpinId::stored(id.clone()),
-                    expires_at,
-                    now,
-                )?;
-            }
+            let due = tx.rows(
+                sql::ALLOCATIONS_DUE,
+                (now.micros(), MAX_BATCH_ROWS),
+                DueAllocation::read,
+            )?;
+            due.iter()
+                .try_for_each(|allocation| report(tx, allocation, now))?;
             Ok(due.len())
         });
         write.await
     }
-
-    /// Forgets strangers who have not called for two days.
-    pub async fn forget_strangers(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let memory = i64::try_from(STRANGERS_MEMORY.as_micros()).unwrap_or(i64::MAX);
-        let before = now.micros().saturating_sub(memory);
-        self.writer
-            .write(move |tx| tx.execute(sql::STRANGERS_FORGET, [before]))
-            .await
-    }
 }
 
-fn report(
-    tx: &Tx<'_>,
-    tenant: &TenantId,
-    id: &GreenpinId,
-    expires_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreError> {
+    let DueAllocation {
+        tenant_id: tenant,
+        greenpin_id: id,
+        expires_at,
+    } = due;
     if tx.execute(
         sql::ALLOCATION_MARK_EXPIRED,
         (now.micros(), tenant.as_str(), id.as_str()),
@@ -71,8 +48,8 @@ fn report(
     let Some(allocation) = allocations::find(tx, tenant, id)? else {
         return Ok(());
     };
-    allocations::forget_callers(tx, tenant, &allocation)?;
-    let zone = settings::of(tx, tenant)?.zone();
+    allocations::delete_listed_callers(tx, tenant, &allocation)?;
+    let zone = settings::cached(tx, tenant)?.zone();
     let data = json!({
         "virtual_number": allocation.virtual_number.expose(),
         "expires_at": expires_at.rfc3339(&zone),

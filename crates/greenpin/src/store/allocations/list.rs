@@ -4,38 +4,38 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 
-use crate::store::allocations::RawAllocation;
+use crate::store::allocations::sql;
+use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
+use crate::store::core::database::Value;
 use crate::store::core::reader::Snapshot;
-use crate::store::{
-    Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What a list is narrowed by; `None` narrows nothing.
+/// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllocationFilter {
-    /// Where it stands.
+    /// Status of the allocation.
     pub status: Option<Status>,
-    /// On this number.
+    /// Virtual number of the allocation.
     pub virtual_number: Option<PhoneNumber>,
-    /// With this number on either side.
+    /// Number on either side.
     pub party: Option<PhoneNumber>,
-    /// With this mark.
+    /// Free text of the tenant.
     pub custom_field: Option<String>,
-    /// Made at this moment or later.
+    /// Earliest time of the creation, inclusive.
     pub created_after: Option<Timestamp>,
-    /// Made before this moment.
+    /// Latest time of the creation, exclusive.
     pub created_before: Option<Timestamp>,
 }
 
-/// The most that [`sql::ALLOCATION_PAGE`] finds. It stands in its text, so that PostgreSQL's plan of it for any values looks as cheap
-/// as it is: it would plan anew for each list's values, which takes longer than the list.
-const PAGE: u32 = 201;
-/// Sorts behind each character that an id can have.
+/// Limit in the text of [`sql::ALLOCATION_PAGE`]. With a literal limit PostgreSQL reuses a generic plan. Without it,
+/// the server plans each list again, which takes longer than the list itself.
+const MAX_PAGE: u32 = 201;
+/// Text that sorts after every id.
 const AFTER_ALL: &str = "~";
 
 impl TenantStore {
-    /// The allocations that were made before one, newest first.
+    /// Returns the allocations before one, newest first.
     pub async fn allocations(
         &self,
         filter: AllocationFilter,
@@ -46,77 +46,82 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;
-            let raw = page(
-                snapshot,
-                &key,
-                &tenant,
-                &filter,
-                before.as_ref(),
+            let page = AllocationPage {
+                tenant: &tenant,
+                before: before.as_ref(),
                 limit,
-                now,
-            )?;
-            raw.into_iter().map(|raw| raw.allocation(&key)).collect()
+            };
+            let rows = if filter == AllocationFilter::default() && limit <= MAX_PAGE {
+                page.rows(snapshot)?
+            } else {
+                page.filtered_rows(snapshot, &key, &filter, now)?
+            };
+            rows.into_iter().map(|row| row.allocation(&key)).collect()
         });
         read.await
     }
 }
 
-/// Ids begin with the time, so that a list between two moments begins and ends at ids.
-fn page(
-    snapshot: &Snapshot<'_>,
-    key: &TenantKey,
-    tenant: &TenantId,
-    filter: &AllocationFilter,
-    before: Option<&GreenpinId>,
+/// Page of a tenant's list.
+struct AllocationPage<'a> {
+    tenant: &'a TenantId,
+    /// Start of the page; `None` for the newest allocation.
+    before: Option<&'a GreenpinId>,
     limit: u32,
-    now: Timestamp,
-) -> Result<Vec<RawAllocation>, StoreError> {
-    if *filter == AllocationFilter::default() && limit <= PAGE {
-        let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
-        return snapshot.rows(
-            sql::ALLOCATION_PAGE,
-            (tenant.as_str(), before, limit),
-            RawAllocation::read,
-        );
+}
+
+impl AllocationPage<'_> {
+    /// Reads the page without a filter.
+    fn rows(&self, snapshot: &Snapshot<'_>) -> Result<Vec<AllocationRow>, StoreError> {
+        let before = self.before.map_or(AFTER_ALL, GreenpinId::as_str);
+        let params = (self.tenant.as_str(), before, self.limit);
+        snapshot.rows(sql::ALLOCATION_PAGE, params, AllocationRow::read)
     }
-    let first = filter.created_after.map(GreenpinId::first);
-    // An allocation's time is cut to the second, its id is not.
-    let last = filter
-        .created_before
-        .map(|end| GreenpinId::first(end + Duration::from_secs(1)));
-    let before = before.into_iter().chain(&last).min();
-    let status = filter.status.map_or("", Status::as_str);
-    let marked = i64::from(filter.custom_field.is_some());
-    let mark = filter.custom_field.as_deref().unwrap_or_default();
-    let after = filter.created_after.map_or(i64::MIN, Timestamp::micros);
-    let until = filter.created_before.map_or(i64::MAX, Timestamp::micros);
-    let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
-    let first = first.as_ref().map_or("", GreenpinId::as_str);
-    let (tenant, now) = (tenant.as_str(), now.micros());
-    let number = filter
-        .virtual_number
-        .map(|number| snapshot.keys().number(number));
-    let read = RawAllocation::read;
-    match (filter.party, number) {
-        (Some(party), number) => {
-            let (number, party) = (number.unwrap_or_default(), key.party(party));
-            let row = (
-                tenant, before, first, status, now, marked, mark, after, until, number, party,
-                limit,
-            );
-            snapshot.rows(sql::ALLOCATION_LIST_OF_PARTY, row, read)
-        }
-        (None, Some(number)) => {
-            let row = (
-                tenant, before, first, status, now, marked, mark, after, until, number, limit,
-            );
-            snapshot.rows(sql::ALLOCATION_LIST_OF_NUMBER, row, read)
-        }
-        (None, None) => {
-            let row = (
-                tenant, before, first, status, now, marked, mark, after, until, limit,
-            );
-            snapshot.rows(sql::ALLOCATION_LIST, row, read)
-        }
+
+    /// Reads the page of matching rows. Ids start with the time, so a range of times is a range of ids.
+    fn filtered_rows(
+        &self,
+        snapshot: &Snapshot<'_>,
+        key: &TenantKey,
+        filter: &AllocationFilter,
+        now: Timestamp,
+    ) -> Result<Vec<AllocationRow>, StoreError> {
+        let first = filter.created_after.map(GreenpinId::first);
+        // The creation time is cut to the second, the id is not.
+        let last = filter
+            .created_before
+            .map(|end| GreenpinId::first(end + Duration::from_secs(1)));
+        let before = self.before.into_iter().chain(&last).min();
+        let after = filter.created_after.map_or(i64::MIN, Timestamp::micros);
+        let until = filter.created_before.map_or(i64::MAX, Timestamp::micros);
+        let number = filter
+            .virtual_number
+            .map(|number| snapshot.keys().number_key(number));
+        let party = filter.party.map(|party| key.party_key(party));
+        let mut params = vec![
+            Value::Text(self.tenant.as_str()),
+            Value::Text(before.map_or(AFTER_ALL, GreenpinId::as_str)),
+            Value::Text(first.as_ref().map_or("", GreenpinId::as_str)),
+            Value::Text(filter.status.map_or("", Status::as_str)),
+            Value::Integer(now.micros()),
+            Value::Integer(filter.custom_field.is_some().into()),
+            Value::Text(filter.custom_field.as_deref().unwrap_or_default()),
+            Value::Integer(after),
+            Value::Integer(until),
+        ];
+        let statement = match (&party, &number) {
+            (Some(party), number) => {
+                params.push(Value::Text(number.as_deref().unwrap_or_default()));
+                params.push(Value::Text(party));
+                sql::ALLOCATION_LIST_OF_PARTY
+            }
+            (None, Some(number)) => {
+                params.push(Value::Text(number));
+                sql::ALLOCATION_LIST_OF_NUMBER
+            }
+            (None, None) => sql::ALLOCATION_LIST,
+        };
+        params.push(Value::Integer(self.limit.into()));
+        snapshot.rows(statement, params, AllocationRow::read)
     }
 }

@@ -2,32 +2,23 @@
 
 use call::PhoneNumber;
 
+use crate::store::allocations::sql;
+use crate::store::allocations::sql::ListedAllocation;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::NumberRow;
-use crate::store::{GreenpinId, StoreError, Timestamp, sql};
+use crate::store::{StoreError, Timestamp};
 
-/// An active allocation that lists a caller.
-pub(crate) struct Listing {
-    pub(crate) greenpin_id: GreenpinId,
-    pub(crate) max_pin_attempts: u8,
-}
-
-/// The active allocations of a shared number that list a caller.
-pub(crate) fn listing(
+/// Returns the active allocations of a shared number with this caller on either side.
+pub(crate) fn allocations_listing(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: PhoneNumber,
     now: Timestamp,
-) -> Result<Vec<Listing>, StoreError> {
-    let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
+) -> Result<Vec<ListedAllocation>, StoreError> {
+    let caller = snapshot.tenant_key(&number.tenant_id)?.party_key(caller);
     snapshot.rows(
-        sql::CALLERS_SELECT,
+        sql::LISTED_CALLER_ALLOCATIONS,
         (&number.number_key, caller, now.micros()),
-        |row| {
-            Ok(Listing {
-                greenpin_id: GreenpinId::stored(row.get(0)?),
-                max_pin_attempts: row.get(1)?,
-            })
-        },
+        ListedAllocation::read,
     )
 }

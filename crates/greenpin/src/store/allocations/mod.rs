@@ -1,4 +1,4 @@
-//! Allocations: created, read, changed, listed, ended; the PINs that they hold.
+//! Allocations: creation, changes, lists, expiry, deletion, and their PINs.
 
 mod allocation;
 pub(crate) mod change;
@@ -11,10 +11,11 @@ pub(crate) mod number_cache;
 mod operator;
 pub(crate) mod pin_change;
 pub(crate) mod pin_draw;
+pub(crate) mod sql;
 
 pub(crate) use self::allocation::*;
 pub use self::allocation::{Allocation, Status};
-pub use self::change::{AllocationChange, ChangeError, Party};
+pub use self::change::{AllocationChange, ChangeError, PartyList};
 pub(crate) use self::create::create;
 pub use self::create::{CreateError, NewAllocation};
 pub use self::delete::DeleteError;

@@ -1,186 +1,169 @@
-//! What a number offers to one more allocation: its row, read once, and the place that is taken on it.
+//! Cache of numbers for the creation of allocations.
 //!
-//! Creates that follow each other share what is known of a shared number: it is read with the first of them, and its
-//! count of active allocations is written at the end of each transaction, or before anything else is done.
+//! Consecutive creates on a shared number share its row. The first create reads it. The count of active allocations is
+//! written at the end of each transaction, or before a job that bypasses the cache.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::store::Tx;
 use crate::store::allocations::OPEN_PIN_LENGTH;
-use crate::store::allocations::pin_draw::Ahead;
-use crate::store::core::database::Row;
-use crate::store::core::stored::{integer, tenant_id};
-use crate::store::numbers::capacity::Places;
+use crate::store::allocations::pin_draw::PinReserve;
+use crate::store::allocations::sql;
+use crate::store::allocations::sql::AvailabilityRow;
+use crate::store::numbers;
+use crate::store::numbers::capacity::Slots;
 use crate::store::{
-    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql,
+    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp,
 };
 
-/// A number, as one more allocation meets it.
+/// Number with its remaining capacity.
 #[derive(Clone)]
-pub(crate) struct Offer {
+pub(crate) struct NumberAvailability {
     pub(crate) number_key: String,
     pub(crate) mode: NumberMode,
     pub(crate) pin_length: u8,
     tenant: TenantId,
     quarantined: bool,
-    /// Active allocations that are counted, on a shared number; those that have ended lately are among them.
+    /// Number of counted allocations on a shared number, including recently ended ones.
     active: i64,
-    /// How many it takes at once.
-    most: i64,
-    /// When the first of those counted ends, or has ended, in microseconds; `i64::MAX`: none is counted.
+    /// Maximum number of active allocations.
+    max_active: i64,
+    /// End of the counted allocation that ends first, in microseconds; `i64::MAX` if none is counted.
     first_end: i64,
-    /// Until when an exclusive number is held, in microseconds.
+    /// End of the hold on an exclusive number, in microseconds.
     held_until: i64,
 }
 
-/// Numbers that are known at once; beyond it all are forgotten.
-const MOST: usize = 1000;
+/// Maximum number of cached numbers. Beyond it the cache is cleared.
+const MAX_NUMBERS: usize = 1000;
 
-/// What creates know of shared numbers, as long as nothing else is written.
+/// Cached rows of shared numbers, valid while no other job writes them.
 #[derive(Default)]
-pub(crate) struct Offers(RefCell<HashMap<String, Known>>);
+pub(crate) struct NumberCache(RefCell<HashMap<String, CachedNumber>>);
 
-struct Known {
-    offer: Offer,
-    /// Whether its count is still to be written.
+struct CachedNumber {
+    availability: NumberAvailability,
+    /// The count was not written yet.
     is_changed: bool,
-    /// PINs that are free on it.
-    ahead: Ahead,
+    /// Free PINs on this number.
+    reserve: PinReserve,
 }
 
-impl Offers {
-    fn get(&self, number_key: &str) -> Option<Offer> {
+impl NumberCache {
+    fn get(&self, number_key: &str) -> Option<NumberAvailability> {
         self.0
             .borrow()
             .get(number_key)
-            .map(|known| known.offer.clone())
+            .map(|cached| cached.availability.clone())
     }
 
-    /// An allocation until `expires_at` has taken a place.
-    pub(crate) fn took_place(&self, mut offer: Offer, places: &Places, expires_at: Timestamp) {
-        offer.active = places.active;
-        offer.first_end = offer.first_end.min(expires_at.micros());
-        let mut known = self.0.borrow_mut();
-        let ahead = known
-            .remove(&offer.number_key)
-            .map(|known| known.ahead)
+    /// Records the slot of a new allocation until `expires_at`.
+    pub(crate) fn record_slot(
+        &self,
+        mut availability: NumberAvailability,
+        slots: &Slots,
+        expires_at: Timestamp,
+    ) {
+        availability.active = slots.active;
+        availability.first_end = availability.first_end.min(expires_at.micros());
+        let mut cached = self.0.borrow_mut();
+        let reserve = cached
+            .remove(&availability.number_key)
+            .map(|cached| cached.reserve)
             .unwrap_or_default();
-        known.insert(
-            offer.number_key.clone(),
-            Known {
-                offer,
+        cached.insert(
+            availability.number_key.clone(),
+            CachedNumber {
+                availability,
                 is_changed: true,
-                ahead,
+                reserve,
             },
         );
     }
 
-    /// The free PINs that were drawn ahead on a number that is known.
-    pub(crate) fn with_ahead<T>(
+    /// Runs `work` on the reserved PINs of a cached number.
+    pub(crate) fn with_reserve<T>(
         &self,
         number_key: &str,
-        work: impl FnOnce(&mut Ahead) -> T,
+        work: impl FnOnce(&mut PinReserve) -> T,
     ) -> Option<T> {
         self.0
             .borrow_mut()
             .get_mut(number_key)
-            .map(|known| work(&mut known.ahead))
+            .map(|cached| work(&mut cached.reserve))
     }
 
-    /// Writes what is still to be written.
-    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let mut known = self.0.borrow_mut();
-        for (number_key, known) in known.iter_mut().filter(|(_, known)| known.is_changed) {
-            tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, number_key))?;
-            known.is_changed = false;
+    /// Writes the changed counts.
+    pub(crate) fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut cached = self.0.borrow_mut();
+        for (number_key, cached) in cached.iter_mut().filter(|(_, cached)| cached.is_changed) {
+            tx.execute_deferred(
+                sql::NUMBER_SET_ACTIVE,
+                (cached.availability.active, number_key),
+            )?;
+            cached.is_changed = false;
         }
-        if known.len() > MOST {
-            known.clear();
+        if cached.len() > MAX_NUMBERS {
+            cached.clear();
         }
         Ok(())
     }
 
-    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
-    pub(crate) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.write(tx)?;
+    /// Writes the changed counts and evicts all numbers, before a job that bypasses the cache.
+    pub(crate) fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.flush(tx)?;
         self.clear();
         Ok(())
     }
 
-    /// Forgets everything: somebody else has written, or what was known is undone.
+    /// Evicts all numbers, after another node has written or a transaction was rolled back.
     pub(crate) fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 }
 
-/// Reads what a number of a tenant's pool offers.
+/// Reads a number of the tenant's pool, from the cache if possible.
 pub(crate) fn find(
     tx: &Tx<'_>,
     tenant: &TenantId,
     new: &NewAllocation,
-) -> Result<Offer, CreateError> {
-    let number_key = tx.keys().number(new.virtual_number);
-    let offer = match tx.cache().offers.get(&number_key) {
-        Some(known) => known,
+) -> Result<NumberAvailability, CreateError> {
+    let number_key = tx.keys().number_key(new.virtual_number);
+    let availability = match tx.cache().numbers.get(&number_key) {
+        Some(cached) => cached,
         None => read(tx, number_key)?.ok_or(CreateError::NumberNotInPool)?,
     };
-    if offer.tenant != *tenant {
+    if availability.tenant != *tenant {
         return Err(CreateError::NumberNotInPool);
     }
-    if offer.quarantined {
+    if availability.quarantined {
         return Err(CreateError::NumberQuarantined);
     }
-    Ok(offer)
+    Ok(availability)
 }
 
-fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
-    let columns = tx.row(sql::NUMBER_OFFER, [&number_key], Columns::read)?;
-    columns.map(|columns| columns.offer(number_key)).transpose()
+fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<NumberAvailability>, StoreError> {
+    let row = tx.row(
+        sql::NUMBER_AVAILABILITY,
+        [&number_key],
+        AvailabilityRow::read,
+    )?;
+    Ok(row.map(|row| NumberAvailability {
+        number_key,
+        mode: row.mode,
+        pin_length: row.pin_length,
+        tenant: row.tenant_id,
+        quarantined: row.quarantined_at.is_some(),
+        active: row.active,
+        max_active: row.max_active,
+        first_end: row.first_end.unwrap_or(i64::MAX),
+        held_until: row.held_until,
+    }))
 }
 
-struct Columns {
-    tenant: String,
-    mode: String,
-    pin_length: i64,
-    quarantined: bool,
-    active: i64,
-    most: i64,
-    first_end: Option<i64>,
-    held_until: i64,
-}
-
-impl Columns {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            tenant: row.get(0)?,
-            mode: row.get(1)?,
-            pin_length: row.get(2)?,
-            quarantined: row.get::<Option<i64>>(3)?.is_some(),
-            active: row.get(4)?,
-            most: row.get(5)?,
-            first_end: row.get(6)?,
-            held_until: row.get(7)?,
-        })
-    }
-
-    fn offer(self, number_key: String) -> Result<Offer, StoreError> {
-        Ok(Offer {
-            number_key,
-            mode: self.mode.parse()?,
-            pin_length: integer(self.pin_length, "PIN length")?,
-            tenant: tenant_id(&self.tenant)?,
-            quarantined: self.quarantined,
-            active: self.active,
-            most: self.most,
-            first_end: self.first_end.unwrap_or(i64::MAX),
-            held_until: self.held_until,
-        })
-    }
-}
-
-impl Offer {
-    /// Holds an exclusive number. Nobody else writes meanwhile, so that what was read of it holds.
+impl NumberAvailability {
+    /// Holds an exclusive number. The row was read under the writers' lease, so it is still current.
     pub(crate) fn hold(
         &self,
         tx: &Tx<'_>,
@@ -191,36 +174,36 @@ impl Offer {
         if self.held_until > now.micros() {
             return Err(CreateError::VirtualNumberBusy);
         }
-        tx.send(
+        tx.execute_deferred(
             sql::NUMBER_HOLD,
             (id.as_str(), until.micros(), &self.number_key),
         )?;
         Ok(())
     }
 
-    /// Gives back the places of those that have ended, and finds one that is free. It is taken by
-    /// [`Offers::took_place`].
-    pub(crate) fn find_place(
+    /// Releases the slots of ended allocations and returns a free one. [`NumberCache::record_slot`] takes it.
+    pub(crate) fn find_slot(
         &mut self,
         tx: &Tx<'_>,
         new: &NewAllocation,
         now: Timestamp,
-    ) -> Result<Places, CreateError> {
+    ) -> Result<Slots, CreateError> {
         if self.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
         if self.first_end <= now.micros() {
-            let ended = tx.execute(sql::PINS_RELEASE_DUE, (&self.number_key, now.micros()))?;
+            let ended = numbers::release_ended(tx, &self.number_key, now)?;
             self.active -= i64::try_from(ended).unwrap_or(0);
-            let first_end = read(tx, self.number_key.clone())?.map(|offer| offer.first_end);
+            let first_end =
+                read(tx, self.number_key.clone())?.map(|availability| availability.first_end);
             self.first_end = first_end.unwrap_or(i64::MAX);
         }
-        if self.active >= self.most {
+        if self.active >= self.max_active {
             return Err(CreateError::PinSpaceExhausted);
         }
-        Ok(Places {
+        Ok(Slots {
             active: self.active + 1,
-            most: self.most,
+            max_active: self.max_active,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The life of an allocation's PIN after its making: its count of wrong tries set back, or another PIN in its place.
+//! Unlocking of an allocation and rotation of its PIN.
 
 use serde_json::json;
 
@@ -8,13 +8,14 @@ use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
 use crate::store::allocations::change::ChangeError;
 use crate::store::allocations::pin_draw;
-use crate::store::allocations::pin_draw::Claim;
+use crate::store::allocations::pin_draw::PinClaim;
+use crate::store::allocations::sql;
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp};
 
 impl TenantStore {
-    /// Sets the count of wrong PINs back to 0. Nobody is told where it was 0.
+    /// Resets the number of wrong PINs to 0. If it already is 0, no event is written.
     pub async fn unlock_allocation(
         &self,
         id: &GreenpinId,
@@ -27,7 +28,7 @@ impl TenantStore {
             .await
     }
 
-    /// Draws another PIN. The old one opens nothing from now on, and cools off.
+    /// Replaces the PIN. The old PIN is invalid at once and cools off.
     pub async fn rotate_pin(
         &self,
         id: &GreenpinId,
@@ -47,7 +48,7 @@ fn unlock(
     id: &GreenpinId,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = change::begin(tx, tenant, id, now)?;
+    let before = change::lock_active(tx, tenant, id, now)?;
     if before.failed_pin_attempts == 0 {
         return Ok(before);
     }
@@ -65,17 +66,17 @@ fn unlock(
     Ok(after)
 }
 
-/// The new PIN is taken while the old one is still held, so that it cannot be the same.
+/// Rotates the PIN. The old PIN is still in use while the new one is drawn, so they differ.
 fn rotate(
     tx: &Tx<'_>,
     tenant: &TenantId,
     id: &GreenpinId,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = change::begin(tx, tenant, id, now)?;
+    let before = change::lock_active(tx, tenant, id, now)?;
     let number = change::number_of(tx, &before)?;
-    let cooloff = settings::of(tx, tenant)?.cooloff();
-    let claim = Claim {
+    let cooloff = settings::cached(tx, tenant)?.cooloff();
+    let claim = PinClaim {
         number_key: &number.number_key,
         greenpin_id: id,
         pin_length: number.pin_length,
@@ -83,8 +84,8 @@ fn rotate(
         free_at: before.expires_at + cooloff,
         counted: number.mode == NumberMode::Shared,
     };
-    let pin = pin_draw::take(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
-    let old = tx.keys().pin(&number.number_key, &before.pin);
+    let pin = pin_draw::claim(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
+    let old = tx.keys().pin_key(&number.number_key, &before.pin);
     let free_at = (now + cooloff).micros();
     tx.execute(
         sql::PIN_RETIRE,
@@ -95,10 +96,10 @@ fn rotate(
         updated_at: now,
         ..before
     };
-    let sealed = allocations::seal(&*tx.tenant_key(tenant)?, &after)?;
+    let encrypted = allocations::encrypt(&*tx.tenant_key(tenant)?, &after)?;
     tx.execute(
         sql::ALLOCATION_SET_PIN,
-        (sealed, now.micros(), tenant.as_str(), id.as_str()),
+        (encrypted, now.micros(), tenant.as_str(), id.as_str()),
     )?;
     let data = json!({ "virtual_number": after.virtual_number.expose() });
     change::write_event(

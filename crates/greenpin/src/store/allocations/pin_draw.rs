@@ -1,4 +1,4 @@
-//! Drawing a PIN that is free on its number: one at a time, or some ahead where each question costs a round trip.
+//! Random choice of a free PIN: one at a time, or in advance where each lookup costs a round trip.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,91 +6,93 @@ use call::Pin;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::{GreenpinId, StoreError, Timestamp, sql};
+use crate::store::allocations::sql;
+use crate::store::{GreenpinId, StoreError, Timestamp};
 
-/// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
-const DRAWS: u32 = 16;
-/// The widest space whose taken values are read: all of five digits.
-const WIDEST_SEARCH: u64 = 100_000;
-/// PINs that are drawn ahead at first, and at the most: twice as many each time, while a number is busy.
-const FIRST_AHEAD: usize = 8;
-const MOST_AHEAD: usize = 512;
+/// Number of random draws before the free PINs are listed. With half of the space in use, one of 65,536 claims gets
+/// that far.
+const MAX_BLIND_DRAWS: u32 = 16;
+/// Maximum size of a PIN space whose used values are listed: five digits.
+const MAX_SEARCH_SPACE: u64 = 100_000;
+/// Number of PINs in the first reserve. Each further reserve is twice as large, up to [`MAX_RESERVE`].
+const MIN_RESERVE: usize = 8;
+const MAX_RESERVE: usize = 512;
 
-/// What a PIN is taken for.
-pub(crate) struct Claim<'a> {
+/// Use of a PIN.
+pub(crate) struct PinClaim<'a> {
     pub(crate) number_key: &'a str,
     pub(crate) greenpin_id: &'a GreenpinId,
     pub(crate) pin_length: u8,
     pub(crate) active_until: Timestamp,
     pub(crate) free_at: Timestamp,
-    /// Whether it counts against the number's limit of active allocations.
+    /// The PIN counts against the limit of active allocations.
     pub(crate) counted: bool,
 }
 
-/// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
-pub(crate) fn take(
+/// Claims a non-trivial PIN; `None` if every PIN is in use or cooling off.
+pub(crate) fn claim(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     now: Timestamp,
 ) -> Result<Option<Pin>, StoreError> {
     let space = 10_u64.pow(claim.pin_length.into());
-    for _ in 0..DRAWS {
-        let value = below(space);
+    for _ in 0..MAX_BLIND_DRAWS {
+        let value = uniform_below(space);
         if is_trivial(value, claim.pin_length) {
             continue;
         }
-        let drawn = try_take(tx, claim, value, now)?;
+        let drawn = try_claim(tx, claim, value, now)?;
         if drawn.is_some() {
             return Ok(drawn);
         }
     }
     match draw_free(tx, claim, space, now)? {
-        Some(value) => try_take(tx, claim, value, now),
+        Some(value) => try_claim(tx, claim, value, now),
         None => Ok(None),
     }
 }
 
-fn try_take(
+fn try_claim(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     value: u64,
     now: Timestamp,
 ) -> Result<Option<Pin>, StoreError> {
     let pin = pin(value, claim.pin_length)?;
     let row = (
         claim.number_key,
-        tx.keys().pin(claim.number_key, &pin),
+        tx.keys().pin_key(claim.number_key, &pin),
         claim.greenpin_id.as_str(),
         claim.active_until.micros(),
         claim.free_at.micros(),
         i64::from(claim.counted),
         now.micros(),
     );
-    Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
+    Ok((tx.execute(sql::PIN_CLAIM, row)? == 1).then_some(pin))
 }
 
-/// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
+/// Free PINs of a number, drawn in advance. No other node has written since, so they are still free.
 #[derive(Default)]
-pub(crate) struct Ahead {
-    drawn: Vec<Drawn>,
-    /// How many were drawn at once the last time.
-    last: usize,
+pub(crate) struct PinReserve {
+    drawn: Vec<ReservedPin>,
+    /// Size of the last draw.
+    last_draw: usize,
 }
 
-struct Drawn {
+struct ReservedPin {
     pin: Pin,
-    /// What it is found by.
+    /// Index key of the PIN.
     key: String,
-    /// Whether it was in use once: its row is still there.
-    is_known: bool,
+    /// A row of an earlier use exists.
+    is_stored: bool,
 }
 
-impl Ahead {
-    /// Takes one; `None` when none of those drawn is free.
-    pub(crate) fn take(
+impl PinReserve {
+    /// Claims a reserved PIN; `None` if no drawn PIN is free.
+    pub(crate) fn claim(
         &mut self,
         tx: &Tx<'_>,
-        claim: &Claim<'_>,
+        claim: &PinClaim<'_>,
         now: Timestamp,
     ) -> Result<Option<Pin>, StoreError> {
         if self.drawn.is_empty() {
@@ -107,10 +109,10 @@ impl Ahead {
             claim.free_at.micros(),
             i64::from(claim.counted),
         );
-        // Most were never in use: for those nothing is to be looked for.
-        tx.append(
-            if drawn.is_known {
-                sql::PIN_TAKE_FREE
+        // Most PINs were never in use and need no conflict check.
+        tx.insert_batched(
+            if drawn.is_stored {
+                sql::PIN_CLAIM_FREE
             } else {
                 sql::PIN_INSERT
             },
@@ -119,32 +121,37 @@ impl Ahead {
         Ok(Some(drawn.pin))
     }
 
-    fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
-        self.last = (2 * self.last).clamp(FIRST_AHEAD, MOST_AHEAD);
+    fn draw(
+        &mut self,
+        tx: &Tx<'_>,
+        claim: &PinClaim<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.last_draw = (2 * self.last_draw).clamp(MIN_RESERVE, MAX_RESERVE);
         let space = 10_u64.pow(claim.pin_length.into());
-        let values: HashSet<u64> = (0..self.last)
-            .map(|_| below(space))
+        let values: HashSet<u64> = (0..self.last_draw)
+            .map(|_| uniform_below(space))
             .filter(|value| !is_trivial(*value, claim.pin_length))
             .collect();
         let drawn = values.into_iter().map(|value| {
             let pin = pin(value, claim.pin_length)?;
-            let key = tx.keys().pin(claim.number_key, &pin);
-            Ok(Drawn {
+            let key = tx.keys().pin_key(claim.number_key, &pin);
+            Ok(ReservedPin {
                 pin,
                 key,
-                is_known: false,
+                is_stored: false,
             })
         });
         self.drawn = drawn.collect::<Result<_, StoreError>>()?;
         let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
-        let asked = (claim.number_key, keys.join(" "));
-        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| {
-            Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
+        let key = (claim.number_key, keys.join(" "));
+        let stored = tx.rows(sql::PINS_STORED, key, |row| {
+            Ok((row.get::<String>("pin_key")?, row.get::<i64>("free_at")?))
         })?;
-        let known: HashMap<String, i64> = known.into_iter().collect();
-        self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
+        let stored: HashMap<String, i64> = stored.into_iter().collect();
+        self.drawn.retain_mut(|drawn| match stored.get(&drawn.key) {
             Some(free_at) => {
-                drawn.is_known = true;
+                drawn.is_stored = true;
                 *free_at <= now.micros()
             }
             None => true,
@@ -153,15 +160,15 @@ impl Ahead {
     }
 }
 
-/// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and
-/// before `1` (`0000`, `1234`, `7890`, `4321`).
+/// Returns whether a guess would start with this PIN: one repeated digit, or digits in ascending or descending order,
+/// modulo ten (`0000`, `1234`, `7890`, `4321`).
 fn is_trivial(value: u64, length: u8) -> bool {
     trivial(length).any(|trivial| trivial == value)
 }
 
-/// The trivial values of a length.
+/// Returns the trivial values of a length.
 fn trivial(length: u8) -> impl Iterator<Item = u64> {
-    // One more, one less, or the same, modulo ten.
+    // Same digit, ascending, descending, modulo ten.
     let steps = [0_u64, 1, 9];
     let run = move |first: u64, step: u64| {
         (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
@@ -171,31 +178,31 @@ fn trivial(length: u8) -> impl Iterator<Item = u64> {
         .flat_map(move |step| (0..10).map(move |first| run(first, step)))
 }
 
-/// One of the free values, each as likely as the other. Of a space too wide to be read none: it is never nearly full.
+/// Returns a free value with uniform probability; `None` for a space too large to list, which is never nearly full.
 fn draw_free(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     space: u64,
     now: Timestamp,
 ) -> Result<Option<u64>, StoreError> {
-    if space > WIDEST_SEARCH {
+    if space > MAX_SEARCH_SPACE {
         return Ok(None);
     }
-    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| {
-        row.get::<String>(0)
+    let taken = tx.rows(sql::PINS_IN_USE, (claim.number_key, now.micros()), |row| {
+        row.get::<String>("pin_key")
     })?;
     let taken: HashSet<String> = taken.into_iter().collect();
     let used = u64::try_from(taken.len() + trivial(claim.pin_length).count()).unwrap_or(u64::MAX);
     let Some(free @ 1..) = space.checked_sub(used) else {
         return Ok(None);
     };
-    // So many draws miss every free one in one of 10^13 cases.
+    // This many draws miss every free value in one of 10^13 cases.
     for _ in 0..(30 * space / free) {
-        let value = below(space);
+        let value = uniform_below(space);
         if !is_trivial(value, claim.pin_length)
             && !taken.contains(
                 &tx.keys()
-                    .pin(claim.number_key, &pin(value, claim.pin_length)?),
+                    .pin_key(claim.number_key, &pin(value, claim.pin_length)?),
             )
         {
             return Ok(Some(value));
@@ -209,8 +216,8 @@ fn pin(value: u64, length: u8) -> Result<Pin, StoreError> {
     Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))
 }
 
-/// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
-fn below(bound: u64) -> u64 {
+/// Draws uniformly from `0..bound`. Values that would favour low results are rejected.
+fn uniform_below(bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound.max(1);
     loop {
         let drawn = random::u64();
@@ -225,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guess_would_begin_with_is_trivial() {
+    fn obvious_guesses_are_trivial() {
         for (text, expected) in [
             ("0000", true),
             ("9999", true),
@@ -258,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_below_their_bound_and_reach_it() {
-        let drawn: Vec<u64> = (0..1000).map(|_| below(10)).collect();
+    fn uniform_draws_cover_the_range_and_stay_below_the_bound() {
+        let drawn: Vec<u64> = (0..1000).map(|_| uniform_below(10)).collect();
         assert!((0..10).all(|value| drawn.contains(&value)));
         assert!(drawn.iter().all(|value| *value < 10));
     }

@@ -2,31 +2,31 @@
 
 use call::{CallType, PhoneNumber};
 
-use crate::store::calls::call_type;
-use crate::store::calls::record::RawCall;
-use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp, sql};
+use crate::store::calls::sql;
+use crate::store::calls::sql::CallRow;
+use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp};
 
-/// What a list of calls is narrowed by; `None` narrows nothing.
+/// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct CallFilter {
-    /// Whether it is over.
+    /// `true` for ended calls, `false` for open ones.
     pub ended: Option<bool>,
-    /// How far it came; a call that lasts has no type yet.
+    /// Result of the call; an open call has none.
     pub call_type: Option<CallType>,
-    /// To this number.
+    /// Called number.
     pub virtual_number: Option<PhoneNumber>,
-    /// Of this allocation.
+    /// Allocation of the call.
     pub greenpin_id: Option<GreenpinId>,
-    /// From or to this number.
+    /// Caller or dialled number.
     pub party: Option<PhoneNumber>,
-    /// Came in at this moment or later.
+    /// Earliest start, inclusive.
     pub started_after: Option<Timestamp>,
-    /// Came in before this moment.
+    /// Latest start, exclusive.
     pub started_before: Option<Timestamp>,
 }
 
 impl TenantStore {
-    /// The calls that came in before one, newest first.
+    /// Returns the calls before one, newest first.
     pub async fn calls(
         &self,
         filter: CallFilter,
@@ -36,17 +36,17 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;
-            // The calls of one allocation are few among many, and have an index of their own.
+            // An allocation has few calls, and an index of its own serves them.
             let statement = match filter.greenpin_id {
                 Some(_) => sql::CALLS_LIST_OF_ALLOCATION,
                 None => sql::CALLS_LIST,
             };
             let row = (
                 tenant.as_str(),
-                // After every id: `~` sorts behind each character that an id can have.
+                // `~` sorts after every id.
                 before.as_ref().map_or("~", CallSid::as_str),
                 filter.greenpin_id.as_ref().map_or("", GreenpinId::as_str),
-                filter.call_type.map_or("", call_type),
+                filter.call_type.map_or("", CallType::as_str),
                 match filter.ended {
                     None => "",
                     Some(true) => "ended",
@@ -54,18 +54,18 @@ impl TenantStore {
                 },
                 filter
                     .virtual_number
-                    .map(|number| snapshot.keys().number(number))
+                    .map(|number| snapshot.keys().number_key(number))
                     .unwrap_or_default(),
                 filter
                     .party
-                    .map(|party| key.party(party))
+                    .map(|party| key.party_key(party))
                     .unwrap_or_default(),
                 filter.started_after.map_or(i64::MIN, Timestamp::micros),
                 filter.started_before.map_or(i64::MAX, Timestamp::micros),
                 limit,
             );
-            let raw = snapshot.rows(statement, row, RawCall::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(statement, row, CallRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }

@@ -1,17 +1,25 @@
-//! Calls: their progress, their records, their recordings.
+//! Calls: routing, progress, records, recordings.
 
+mod call_event;
+mod ending;
 pub(crate) mod list;
 mod progress;
 pub(crate) mod record;
+pub(crate) mod recording;
 pub(crate) mod recording_links;
+mod report;
+mod route;
+pub(crate) mod sql;
 pub(crate) mod uploads;
 
+pub use self::ending::CallEnding;
+pub(crate) use self::ending::close_interrupted;
 pub use self::list::CallFilter;
-pub(crate) use self::progress::*;
-pub use self::progress::{
-    Begun, CallEnding, CallSettings, Collect, DigitReport, Disposition, LegReport, MediaMode,
-    NewCall, RecordingFile, Route,
-};
-pub use self::record::CallRecord;
+pub use self::record::{CallRecord, RecordingFile};
+pub use self::recording::Disposition;
+pub(crate) use self::recording::RecordingRules;
 pub use self::recording_links::LinkError;
-pub use self::uploads::Upload;
+pub use self::report::{DigitReport, LegReport, MediaMode};
+pub use self::route::{NewCall, RoutedCall};
+pub(crate) use self::route::{collection, count_attempt};
+pub use self::sql::Upload;

@@ -1,74 +1,89 @@
-//! Call records: reading them, and the part of them that goes into events.
+//! Call records, and their part of the events.
 
 use std::time::Duration;
 
-use call::PhoneNumber;
+use call::{CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
+use crate::store::calls::report::LegReport;
+use crate::store::calls::sql;
+use crate::store::calls::sql::CallRow;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number, tenant_id};
-use crate::store::{
-    CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
-    sql,
-};
+use crate::store::core::stored::phone_number;
+use crate::store::{CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// One call, as far as it came. Words are those of the API.
+/// Record of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRecord {
-    /// Its id.
+    /// Id of the call.
     pub call_sid: CallSid,
-    /// Whose number was called.
+    /// Tenant of the called number.
     pub tenant_id: TenantId,
-    /// The number that was called.
+    /// Called number.
     pub virtual_number: PhoneNumber,
-    /// The allocation that it belongs to, once that is known.
+    /// Allocation of the call, once it is known.
     pub greenpin_id: Option<GreenpinId>,
-    /// Who called; `None`: withheld or unknown.
+    /// Caller; `None` if withheld or unknown.
     pub caller: Option<PhoneNumber>,
-    /// The trunk that brought it.
+    /// Incoming trunk.
     pub trunk: String,
-    /// The node that took it.
+    /// Node of the call.
     pub node: String,
-    /// When it came in.
+    /// Time of the INVITE.
     pub started_at: Timestamp,
-    /// When the caller was answered.
+    /// Time of the answer to the caller.
     pub answered_at: Option<Timestamp>,
-    /// The number that was connected, else the last that was dialled.
+    /// Connected number, or else the last dialled one.
     pub dialled: Option<PhoneNumber>,
-    /// When that number was dialled.
+    /// Time of its dialling.
     pub dialled_at: Option<Timestamp>,
-    /// When both sides began to hear each other.
+    /// Time of the connection of both parties.
     pub bridged_at: Option<Timestamp>,
-    /// When it ended; `None`: it has not.
+    /// Time of the end; `None` for an open call.
     pub ended_at: Option<Timestamp>,
-    /// How far it came.
-    pub call_type: Option<String>,
-    /// How the dialled leg ended.
-    pub dial_call_status: Option<String>,
-    /// The SIP status with which the last dialled number refused.
+    /// Result of the call.
+    pub call_type: Option<CallType>,
+    /// Result of the dialled leg.
+    pub dial_call_status: Option<DialStatus>,
+    /// SIP status of the last rejected leg.
     pub sip_cause: Option<u16>,
-    /// Who ended it.
-    pub hangup_by: Option<String>,
-    /// Completed blocks of digits.
+    /// Side that ended the call.
+    pub hangup_by: Option<HangupBy>,
+    /// Number of complete blocks of digits.
     pub pin_attempts: u32,
-    /// Its recording.
+    /// Recording of the call.
     pub recording: Option<RecordingFile>,
-    /// The caller's media.
+    /// Media of the caller.
     pub caller_media: Option<LegReport>,
-    /// The callee's media.
+    /// Media of the callee.
     pub callee_media: Option<LegReport>,
 }
 
+/// Finished recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingFile {
+    /// Location: a file, or `s3://BUCKET/KEY`.
+    pub location: String,
+    /// Duration of the recording.
+    pub duration: Duration,
+}
+
+impl RecordingFile {
+    /// Returns the duration in milliseconds.
+    pub(crate) fn millis(&self) -> i64 {
+        i64::try_from(self.duration.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
 impl CallRecord {
-    /// Whole seconds of the second leg, from dialling to its end; `None` when nobody was dialled.
+    /// Returns the whole seconds of the dialled leg; `None` if no number was dialled.
     pub fn dial_call_duration(&self) -> Option<u64> {
         Some(self.ended_at?.since(self.dialled_at?).as_secs())
     }
 
-    /// Whole seconds that both talked; `None` while the call lasts.
+    /// Returns the whole seconds of the conversation; `None` for an open call.
     pub fn on_call_duration(&self) -> Option<u64> {
         let ended_at = self.ended_at?;
         Some(
@@ -77,7 +92,7 @@ impl CallRecord {
         )
     }
 
-    /// The path of its recording in the API.
+    /// Returns the API path of the recording.
     pub fn recording_path(&self) -> Option<String> {
         let path = || {
             format!(
@@ -90,19 +105,19 @@ impl CallRecord {
 }
 
 impl TenantStore {
-    /// Reads a call record; `None` if the tenant has no such call.
+    /// Returns a call record; `None` if the tenant does not have the call.
     pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
         let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
         let read = self.store.readers.look_up(move |snapshot| {
             let key = (tenant.as_str(), call_sid.as_str());
-            let raw = snapshot.row(sql::CALL_SELECT, key, RawCall::read)?;
-            raw.map(|raw| raw.record(snapshot)).transpose()
+            let row = snapshot.row(sql::CALL_SELECT, key, CallRow::read)?;
+            row.map(|row| row.record(snapshot)).transpose()
         });
         read.await
     }
 
-    /// The calls of an allocation that came before one, newest first.
-    pub async fn calls_of(
+    /// Returns the calls of an allocation before one, newest first.
+    pub async fn calls_of_allocation(
         &self,
         greenpin_id: &GreenpinId,
         before: Option<CallSid>,
@@ -110,11 +125,11 @@ impl TenantStore {
     ) -> Result<Vec<CallRecord>, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), greenpin_id.clone());
         let read = self.store.readers.read(move |snapshot| {
-            // After every id: `~` sorts behind each character that an id can have.
+            // `~` sorts after every id.
             let before = before.as_ref().map_or("~", CallSid::as_str);
             let key = (tenant.as_str(), id.as_str(), before, limit);
-            let raw = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, RawCall::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, CallRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }
@@ -122,11 +137,11 @@ impl TenantStore {
 
 /// Reads a call of any tenant inside a transaction.
 pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
-    let raw = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], RawCall::read)?;
-    raw.map(|raw| raw.record(tx)).transpose()
+    let row = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], CallRow::read)?;
+    row.map(|row| row.record(tx)).transpose()
 }
 
-/// What every event of a call says of it.
+/// Returns the data of every event of a call.
 pub(crate) fn event_data(
     call: &CallRecord,
     zone: &TimeZone,
@@ -141,13 +156,13 @@ pub(crate) fn event_data(
         "direction": "incoming",
         "start_time": call.started_at.rfc3339(zone),
         "current_time": now.rfc3339(zone),
-        "call_type": call.call_type,
-        "dial_call_status": call.dial_call_status,
+        "call_type": call.call_type.map(CallType::as_str),
+        "dial_call_status": call.dial_call_status.map(DialStatus::as_str),
         "dial_call_duration": call.dial_call_duration(),
         "on_call_duration": call.on_call_duration(),
         "recording_url": recording_url,
         "pin_attempts": call.pin_attempts,
-        "hangup_by": call.hangup_by,
+        "hangup_by": call.hangup_by.map(HangupBy::as_str),
     });
     match data {
         Value::Object(data) => data,
@@ -155,119 +170,77 @@ pub(crate) fn event_data(
     }
 }
 
-/// The columns of a call, not yet understood.
-pub(crate) struct RawCall {
-    required: [String; 5],
-    optional: [Option<String>; 8],
-    started_at: i64,
-    times: [Option<i64>; 4],
-    sip_cause: Option<i64>,
-    pin_attempts: i64,
-    recording_ms: Option<i64>,
-}
-
-impl RawCall {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            required: [
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(4)?,
-                row.get(5)?,
-            ],
-            optional: [
-                row.get(3)?,
-                row.get(8)?,
-                row.get(12)?,
-                row.get(13)?,
-                row.get(15)?,
-                row.get(17)?,
-                row.get(19)?,
-                row.get(20)?,
-            ],
-            started_at: row.get(6)?,
-            times: [row.get(7)?, row.get(9)?, row.get(10)?, row.get(11)?],
-            sip_cause: row.get(14)?,
-            pin_attempts: row.get(16)?,
-            recording_ms: row.get(18)?,
-        })
-    }
-
+impl CallRow {
+    /// Decrypts the numbers and reads the reports.
     pub(crate) fn record(self, snapshot: &Snapshot<'_>) -> Result<CallRecord, StoreError> {
-        let [call_sid, tenant, sealed, trunk, node] = self.required;
-        let tenant_id = tenant_id(&tenant)?;
-        let key = snapshot.tenant_key(&tenant_id)?;
-        let parties = key.open(&context(&call_sid), &sealed)?;
+        let key = snapshot.tenant_key(&self.tenant_id)?;
+        let call_sid = self.call_sid.as_str();
+        let parties = key.decrypt(&context(call_sid), &self.sealed)?;
         let (virtual_number, caller) = parties
             .split_once(' ')
             .ok_or(StoreError::Unreadable("call"))?;
-        let [
-            greenpin_id,
-            dialled,
-            call_type,
-            dial_call_status,
-            hangup_by,
-            file,
-            ours,
-            theirs,
-        ] = self.optional;
-        let [answered_at, dialled_at, bridged_at, ended_at] =
-            self.times.map(|time| time.map(Timestamp::from_micros));
-        let dialled =
-            dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
-        let dialled = dialled.transpose()?;
+        let caller = (!caller.is_empty()).then(|| phone_number(caller));
+        let dialled = self
+            .sealed_dialled
+            .map(|encrypted| phone_number(&key.decrypt(&dialled_context(call_sid), &encrypted)?));
+        let recording = self.recording_file.map(|location| RecordingFile {
+            location,
+            duration: Duration::from_millis(self.recording_ms.unwrap_or(0)),
+        });
         Ok(CallRecord {
-            call_sid: CallSid::stored(call_sid),
-            tenant_id,
             virtual_number: phone_number(virtual_number)?,
-            greenpin_id: greenpin_id.map(GreenpinId::stored),
-            caller: (!caller.is_empty())
-                .then(|| phone_number(caller))
-                .transpose()?,
-            trunk,
-            node,
-            started_at: Timestamp::from_micros(self.started_at),
-            answered_at,
-            dialled,
-            dialled_at,
-            bridged_at,
-            ended_at,
-            call_type,
-            dial_call_status,
-            sip_cause: self
-                .sip_cause
-                .map(|cause| integer(cause, "SIP cause"))
-                .transpose()?,
-            hangup_by,
-            pin_attempts: integer(self.pin_attempts, "count")?,
-            recording: file.map(|file| recording(file, self.recording_ms)),
-            caller_media: ours.as_deref().map(leg_report).transpose()?,
-            callee_media: theirs.as_deref().map(leg_report).transpose()?,
+            caller: caller.transpose()?,
+            dialled: dialled.transpose()?,
+            call_sid: self.call_sid,
+            tenant_id: self.tenant_id,
+            greenpin_id: self.greenpin_id,
+            trunk: self.trunk,
+            node: self.node,
+            started_at: self.started_at,
+            answered_at: self.answered_at,
+            dialled_at: self.dialled_at,
+            bridged_at: self.bridged_at,
+            ended_at: self.ended_at,
+            call_type: self.call_type,
+            dial_call_status: self.dial_call_status,
+            sip_cause: self.sip_cause,
+            hangup_by: self.hangup_by,
+            pin_attempts: self.pin_attempts,
+            recording,
+            caller_media: self.caller_media.as_deref().map(leg_report).transpose()?,
+            callee_media: self.callee_media.as_deref().map(leg_report).transpose()?,
         })
     }
 }
 
-/// What the virtual number and the caller of a call are sealed for: the two, separated by a blank.
+/// Returns the encryption context of the virtual number and the caller, which are separated by a space.
 pub(crate) fn context(call_sid: &str) -> String {
     format!("call {call_sid}")
 }
 
-/// What the dialled number of a call is sealed for.
+/// Returns the encryption context of the dialled number.
 pub(crate) fn dialled_context(call_sid: &str) -> String {
     format!("dialled {call_sid}")
 }
 
-fn recording(location: String, milliseconds: Option<i64>) -> RecordingFile {
-    let milliseconds = milliseconds
-        .and_then(|value| u64::try_from(value).ok())
-        .unwrap_or(0);
-    RecordingFile {
-        location,
-        duration: Duration::from_millis(milliseconds),
-    }
-}
-
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Unreadable("media report"))
+}
+
+/// Returns the index key of a dialled number, and the encrypted number.
+pub(crate) fn encrypt_dialled(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    dialled: Option<PhoneNumber>,
+) -> Result<(Option<String>, Option<String>), StoreError> {
+    let Some(dialled) = dialled else {
+        return Ok((None, None));
+    };
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
+    let Some(tenant) = tenant else {
+        return Ok((None, None));
+    };
+    let key = tx.tenant_key(&tenant)?;
+    let encrypted = key.encrypt(&dialled_context(sid.as_str()), dialled.expose())?;
+    Ok((Some(key.party_key(dialled)), Some(encrypted)))
 }

@@ -1,19 +1,20 @@
-//! Links to recordings that need no credentials: signed with the master key, for one call, until a moment.
+//! Links to recordings that need no credentials. The master key signs them for one call and a limited time.
 
-use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::status;
+use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Why a link opens nothing.
+/// Failure to open a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkError {
-    /// It was not made by this server, or was changed.
+    /// The signature is not valid.
     Forged,
-    /// Its time is over.
+    /// The link has expired.
     Expired,
 }
 
 impl TenantStore {
-    /// The last part of a link to a recording of this tenant: `TENANT.CALL.SECONDS.SIGNATURE`, each character of which
-    /// may stand in a URL.
+    /// Returns the last segment of a link to a recording of this tenant: `TENANT.CALL.SECONDS.SIGNATURE`, valid in a
+    /// URL without escapes.
     pub fn recording_link(&self, call_sid: &CallSid, expires_at: Timestamp) -> String {
         let signed = format!("{}.{}.{}", self.tenant_id, call_sid, expires_at.seconds());
         let signature = self.store.keys.sign_link(&signed);
@@ -22,29 +23,27 @@ impl TenantStore {
 }
 
 impl TenantStore {
-    /// Whether the operator lets the tenant do nothing, or it was erased.
+    /// Returns whether the tenant is suspended or erased.
     pub async fn suspended(&self) -> Result<bool, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.look_up(move |snapshot| {
-            let standing = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
-                Ok(row.get::<Option<i64>>(0)?.or(row.get::<Option<i64>>(1)?))
-            });
-            // A tenant that does not exist has nothing to show.
-            Ok::<_, StoreError>(standing?.is_none_or(|since| since.is_some()))
+            // A tenant that does not exist has no recordings.
+            let row = status::find(snapshot, &tenant)?;
+            Ok::<_, StoreError>(row.is_none_or(|row| row.suspended_at.or(row.erased_at).is_some()))
         });
         read.await
     }
 }
 
 impl Store {
-    /// Opens a link that [`TenantStore::recording_link`] made.
+    /// Verifies a link of [`TenantStore::recording_link`].
     pub fn open_recording_link(
         &self,
         link: &str,
         now: Timestamp,
     ) -> Result<(TenantStore, CallSid), LinkError> {
         let (signed, signature) = link.rsplit_once('.').ok_or(LinkError::Forged)?;
-        if !self.keys.link_is_signed(signed, signature) {
+        if !self.keys.verify_link(signed, signature) {
             return Err(LinkError::Forged);
         }
         let mut parts = signed.split('.');

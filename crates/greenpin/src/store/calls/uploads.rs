@@ -1,65 +1,39 @@
-//! The queue of recordings that go from a node's disk to where recordings are kept.
+//! Queue of recordings that wait for their upload from the disk of a node.
 //!
-//! An entry is written with the call's end and goes with the entry's result, so that neither a crash nor a long outage
-//! loses a recording. Only the node that has the file works on it: nothing has to be leased.
+//! An entry is written with the end of its call and deleted with its result, so that neither a crash nor a long outage
+//! loses a recording. Only the node with the file uses the entry, so no lease is necessary.
 
-use crate::store::calls;
-use crate::store::core::stored;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
-
-/// A recording on this node's disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// The call that it is of.
-    pub call_sid: CallSid,
-    /// The file.
-    pub file: String,
-    /// How often its upload has failed.
-    pub tries: u32,
-    /// Whose it is; `None`: its call record knows nothing of it any more, so that the file is only to be removed.
-    pub tenant_id: Option<TenantId>,
-}
+use crate::store::calls::recording;
+use crate::store::calls::sql;
+use crate::store::calls::sql::Upload;
+use crate::store::{Store, StoreError, Timestamp};
 
 impl Store {
-    /// Some of a node's uploads whose time has come, the longest due first.
+    /// Returns a batch of due uploads of a node, the longest due first.
     pub async fn uploads_due(
         &self,
         node: &str,
         now: Timestamp,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<Upload>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), most), |row| {
-                let tenant = row.get::<Option<String>>(3)?;
-                Ok(Upload {
-                    call_sid: CallSid::stored(row.get(0)?),
-                    file: row.get(1)?,
-                    tries: stored::integer(row.get(2)?, "tries of an upload")?,
-                    tenant_id: tenant.as_deref().map(stored::tenant_id).transpose()?,
-                })
-            })
+            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), limit), Upload::read)
         });
         read.await
     }
 
-    /// How many recordings wait on a node's disk.
-    pub async fn uploads_waiting(&self, node: &str) -> Result<u64, StoreError> {
+    /// Returns the number of recordings that wait on the disk of a node.
+    pub async fn pending_uploads(&self, node: &str) -> Result<u64, StoreError> {
         let node = node.to_owned();
-        let read = self.readers.read(move |snapshot| {
-            let count =
-                snapshot.row(sql::UPLOADS_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
-            Ok::<_, StoreError>(
-                count
-                    .and_then(|count| u64::try_from(count).ok())
-                    .unwrap_or(0),
-            )
-        });
+        let read = self
+            .readers
+            .read(move |snapshot| snapshot.count(sql::UPLOAD_COUNT, [node.as_str()]));
         read.await
     }
 
-    /// A recording lies at `location` now: `recording.ready`. Whether its call record still knew of it; if not, nobody
-    /// will ask for what was uploaded.
+    /// Records the uploaded recording at `location`: `recording.ready`. Returns `false` if its call record no longer
+    /// refers to it; the uploaded copy is then unused.
     pub async fn upload_done(
         &self,
         upload: &Upload,
@@ -72,14 +46,14 @@ impl Store {
             tx.execute(sql::UPLOAD_DELETE, [sid.as_str()])?;
             let moved = tx.execute(sql::CALL_MOVE_RECORDING, (&location, sid.as_str(), &file))? > 0;
             if moved {
-                calls::tell_recording(tx, &sid, now, &rules)?;
+                recording::write_ready(tx, &sid, now, &rules)?;
             }
             Ok(moved)
         });
         write.await
     }
 
-    /// An upload has failed, and is due again at a later time.
+    /// Postpones a failed upload.
     pub async fn upload_failed(
         &self,
         upload: &Upload,
@@ -93,8 +67,8 @@ impl Store {
         write.await
     }
 
-    /// There is nothing to upload any more.
-    pub async fn forget_upload(&self, upload: &Upload) -> Result<(), StoreError> {
+    /// Deletes an upload that is no longer necessary.
+    pub async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
         let write = self
             .writer

@@ -1,5 +1,7 @@
-//! Nodes that share a database: who is alive, and the calls of one that is not.
+//! Nodes that share a database: heartbeats, failure detection, eviction.
 
 mod nodes;
+pub(crate) mod sql;
 
-pub use self::nodes::{Beat, DeathWatch, Membership, NodeRow};
+pub use self::nodes::{FailureDetector, Heartbeat, Membership};
+pub use self::sql::NodeRow;

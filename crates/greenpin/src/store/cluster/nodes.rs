@@ -1,8 +1,8 @@
-//! Nodes that share a database: each shows that it lives, and another one closes the calls of one that does not.
+//! Nodes that share a database. Each node writes heartbeats; another node evicts a failed one and closes its calls.
 //!
-//! A node is dead when its count of beats has not moved for a while on the watch of the one that looks: clocks of two
-//! machines are never compared. Its row goes in the transaction that closes its last call, so that a node that was only
-//! held up finds out by its next beat.
+//! A node has failed if its heartbeat counter does not change for a lease. The observer measures the lease on its own
+//! clock, so clocks of two machines are never compared. The row of a failed node is deleted with its last open call. A
+//! node that was only delayed detects the eviction at its next heartbeat.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,47 +10,36 @@ use std::time::{Duration, Instant};
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::calls;
-use crate::store::core::database::Row;
-use crate::store::core::stored;
+use crate::store::cluster::sql;
+use crate::store::cluster::sql::{NodeRow, OpenCallRow};
 use crate::store::events::outbox;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
-/// Calls that are closed in one transaction.
-const CALLS: u32 = 100;
+/// Maximum number of calls closed in one transaction.
+const MAX_BATCH_CALLS: u32 = 100;
 
-/// A node's place among those that share the database.
+/// Membership of this node in the cluster.
 #[derive(Debug, Clone)]
 pub struct Membership {
     store: Store,
     node: String,
-    life: String,
+    process: String,
 }
 
-/// What a node's beat has met.
+/// Result of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
-    /// The node is known to live.
-    Known,
-    /// It was taken for dead, and its calls were closed.
-    Buried,
-    /// Another process has joined under its name.
+pub enum Heartbeat {
+    /// The heartbeat was recorded.
+    Recorded,
+    /// Another node has evicted this node and closed its calls.
+    Evicted,
+    /// Another process has joined with the same node name.
     Replaced,
 }
 
-/// A node, as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRow {
-    /// Its name.
-    pub node: String,
-    /// When it last beat, by its own clock.
-    pub seen_at: Timestamp,
-    life: String,
-    beat: i64,
-}
-
 impl Store {
-    /// Enters a node, and closes the calls that its last life left open, with record and terminal event each. To be
-    /// called before the node's first call. Also returns how many calls there were.
+    /// Registers a node and closes the calls that its previous process left open, each with record and terminal event.
+    /// Called before the first call of the node. Also returns the number of closed calls.
     pub async fn join(
         &self,
         node: &str,
@@ -70,48 +59,47 @@ impl Store {
     }
 
     async fn enter(&self, node: &str, now: Timestamp) -> Result<Membership, StoreError> {
-        let life = format!("{:016x}", random::u64());
+        let process = format!("{:016x}", random::u64());
         let member = Membership {
             store: self.clone(),
             node: node.to_owned(),
-            life,
+            process,
         };
         let row = member.clone();
         let write = self.writer.write::<_, StoreError, _>(move |tx| {
-            tx.execute(sql::NODE_JOIN, (&row.node, &row.life, now.micros()))
+            tx.execute(sql::NODE_JOIN, (&row.node, &row.process, now.micros()))
                 .map(|_| ())
         });
         write.await?;
         Ok(member)
     }
 
-    /// The calls of a node that have no end yet, each with its tenant.
+    /// Returns the open calls of a node, each with its tenant.
     pub(crate) async fn open_calls(
         &self,
         node: &str,
     ) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            let read = |row: &Row<'_>| -> Result<(String, String), StoreError> {
-                Ok((row.get(0)?, row.get(1)?))
-            };
-            snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], read)
+            snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], OpenCallRow::read)
         });
-        let open: Vec<(String, String)> = read.await?;
-        open.into_iter()
-            .map(|(sid, tenant)| Ok((CallSid::stored(sid), stored::tenant_id(&tenant)?)))
-            .collect()
+        let open: Result<Vec<OpenCallRow>, StoreError> = read.await;
+        let calls = open?
+            .into_iter()
+            .map(|call| (call.call_sid, call.tenant_id));
+        Ok(calls.collect())
     }
 
-    /// Every node that has joined and not left.
+    /// Returns every registered node.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.readers
             .read(|snapshot| snapshot.rows(sql::NODES_SELECT, (), NodeRow::read))
             .await
     }
 
-    /// Closes the calls of a node that is dead, as long as it has not beaten again. Returns how many there were.
-    pub async fn bury(&self, dead: &NodeRow) -> Result<usize, StoreError> {
+    /// Closes the calls of a failed node and deletes it, unless it has sent a heartbeat since. Returns the number of
+    /// closed calls.
+    pub async fn evict(&self, dead: &NodeRow) -> Result<usize, StoreError> {
         let mut closed = 0;
         loop {
             let batch = self
@@ -128,7 +116,8 @@ impl Store {
         Ok(self.nodes().await?.into_iter().find(|row| row.node == node))
     }
 
-    /// Closes some calls of a node, of a dead one only while it stays dead; its row goes once none is left.
+    /// Closes a batch of calls of a node. For a failed node, only while its heartbeat does not change; its row is
+    /// deleted with the last call.
     async fn close_calls(
         &self,
         node: String,
@@ -138,14 +127,14 @@ impl Store {
         let rules = self.recording_rules.clone();
         let write = self.writer.write(move |tx| {
             if let Some(dead) = &dead
-                && stands(tx, &dead.node)? != Some((dead.life.clone(), dead.beat))
+                && process_state(tx, &dead.node)? != Some((dead.process.clone(), dead.heartbeats))
             {
                 return Ok(0);
             }
-            let closed = calls::close_cut_short(tx, (&node, CALLS), last_seen, &rules)?;
+            let closed = calls::close_interrupted(tx, (&node, MAX_BATCH_CALLS), last_seen, &rules)?;
             if let Some(dead) = dead.as_ref().filter(|_| closed == 0) {
-                outbox::release_of(tx, &dead.node, last_seen)?;
-                tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.life))?;
+                outbox::release_node(tx, &dead.node, last_seen)?;
+                tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.process))?;
             }
             Ok(closed)
         });
@@ -153,65 +142,53 @@ impl Store {
     }
 }
 
-/// The life and the count of beats of a node.
-fn stands(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
-    tx.row(sql::NODE_SELECT, [node], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
+/// Returns the process id and the heartbeat counter of a node.
+fn process_state(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
+    let row = tx.row(sql::NODE_SELECT, [node], NodeRow::read)?;
+    Ok(row.map(|row| (row.process, row.heartbeats)))
 }
 
 impl Membership {
-    /// Shows that the node lives.
-    pub async fn beat(&self, now: Timestamp) -> Result<Beat, StoreError> {
+    /// Writes a heartbeat.
+    pub async fn heartbeat(&self, now: Timestamp) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            let row = (now.micros(), &member.node, &member.life);
-            if tx.execute(sql::NODE_BEAT, row)? > 0 {
-                return Ok(Beat::Known);
+            let row = (now.micros(), &member.node, &member.process);
+            if tx.execute(sql::NODE_HEARTBEAT, row)? > 0 {
+                return Ok(Heartbeat::Recorded);
             }
-            Ok(if stands(tx, &member.node)?.is_some() {
-                Beat::Replaced
+            Ok(if process_state(tx, &member.node)?.is_some() {
+                Heartbeat::Replaced
             } else {
-                Beat::Buried
+                Heartbeat::Evicted
             })
         });
         write.await
     }
 
-    /// Enters the node again after it was buried.
+    /// Registers the node again after its eviction.
     pub async fn rejoin(&self, now: Timestamp) -> Result<Self, StoreError> {
         self.store.enter(&self.node, now).await
     }
 
-    /// The node has ended its calls and goes.
+    /// Deregisters the node after its calls have ended.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            tx.execute(sql::NODE_LEAVE, (&member.node, &member.life))
+            tx.execute(sql::NODE_LEAVE, (&member.node, &member.process))
                 .map(|_| ())
         });
         write.await
     }
 }
 
-impl NodeRow {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            node: row.get(0)?,
-            life: row.get(1)?,
-            beat: row.get(2)?,
-            seen_at: Timestamp::from_micros(row.get(3)?),
-        })
-    }
-}
-
-/// Which nodes have not beaten for how long, on the watch of the one that looks.
+/// Failure detector: the last change of each node's heartbeat, on the clock of this process.
 #[derive(Debug, Default)]
-pub struct DeathWatch(HashMap<String, (NodeRow, Instant)>);
+pub struct FailureDetector(HashMap<String, (NodeRow, Instant)>);
 
-impl DeathWatch {
-    /// Looks at the nodes as they stand now; those that have not beaten for `lease` are dead.
-    pub fn look(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
+impl FailureDetector {
+    /// Updates the detector with the current rows. Returns the nodes without a heartbeat for `lease`.
+    pub fn observe(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
         self.0
             .retain(|name, _| nodes.iter().any(|node| node.node == *name));
         for node in nodes {
@@ -233,48 +210,48 @@ impl DeathWatch {
 mod tests {
     use super::*;
 
-    fn node(name: &str, beat: i64) -> NodeRow {
+    fn node(name: &str, heartbeats: i64) -> NodeRow {
         NodeRow {
             node: name.into(),
-            life: "1".into(),
-            beat,
-            seen_at: Timestamp::from_micros(beat),
+            process: "1".into(),
+            heartbeats,
+            seen_at: Timestamp::from_micros(heartbeats),
         }
     }
 
     #[test]
-    fn a_node_is_dead_once_its_beat_has_stood_still_for_a_lease_of_ours() {
-        let (mut watch, begin, lease) = (
-            DeathWatch::default(),
+    fn a_node_has_failed_after_a_lease_without_a_heartbeat() {
+        let (mut detector, begin, lease) = (
+            FailureDetector::default(),
             Instant::now(),
             Duration::from_secs(15),
         );
         let at = |seconds| begin + Duration::from_secs(seconds);
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 1)], lease, at(0)),
+            detector.observe(vec![node("a", 7), node("b", 1)], lease, at(0)),
             []
         );
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 2)], lease, at(14)),
+            detector.observe(vec![node("a", 7), node("b", 2)], lease, at(14)),
             []
         );
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 3)], lease, at(15)),
+            detector.observe(vec![node("a", 7), node("b", 3)], lease, at(15)),
             [node("a", 7)]
         );
         assert_eq!(
-            watch.look(vec![node("a", 8), node("b", 3)], lease, at(16)),
+            detector.observe(vec![node("a", 8), node("b", 3)], lease, at(16)),
             [],
-            "it beats again"
+            "its heartbeat continues"
         );
         assert_eq!(
-            watch.look(vec![node("b", 3)], lease, at(30)),
+            detector.observe(vec![node("b", 3)], lease, at(30)),
             [node("b", 3)]
         );
         assert_eq!(
-            watch.look(vec![node("a", 8)], lease, at(31)),
+            detector.observe(vec![node("a", 8)], lease, at(31)),
             [],
-            "a node that comes anew lives"
+            "a node that joins again is alive"
         );
     }
 }

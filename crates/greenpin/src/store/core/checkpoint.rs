@@ -1,4 +1,4 @@
-//! Carries the write-ahead log into the database beside the writer, so that no commit has to wait for it.
+//! Thread that copies the write-ahead log into the database file, so that no commit waits for a checkpoint.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -10,33 +10,33 @@ use tokio::sync::oneshot;
 use crate::store::core::reader::IdleReaders;
 use crate::store::{OpenError, StoreError};
 
-/// Between two looks at the log.
-const INTERVAL: Duration = Duration::from_millis(250);
-/// How long readers are waited for that still need the log.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long at a time: some of them only rest, and have to be told.
-const ROUND: Duration = Duration::from_millis(100);
+/// Interval between two checkpoints.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum wait for readers that still use the log.
+const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of one attempt. Between two attempts the idle readers release their snapshots.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The running thread; it ends when this is dropped.
+/// Handle of the checkpoint thread, which ends when the handle is dropped.
 pub(crate) struct Checkpoints(SyncSender<oneshot::Sender<bool>>);
 
 impl Checkpoints {
-    /// Starts the thread on a connection of its own. The writer's automatic checkpoint stays as the backstop that
-    /// keeps the log small: it finds little left to do.
+    /// Starts the thread with its own connection. The automatic checkpoint of the writer remains as a fallback and
+    /// rarely has work to do.
     pub(crate) fn start(path: &Path, readers: IdleReaders) -> Result<Self, OpenError> {
         let connection = Connection::open(path)?;
-        connection.busy_timeout(ROUND)?;
-        let (ask, asked) = sync_channel::<oneshot::Sender<bool>>(1);
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let (requests, received) = sync_channel::<oneshot::Sender<bool>>(1);
         let work = move || {
             loop {
-                match asked.recv_timeout(INTERVAL) {
-                    Ok(told) => {
-                        let _ = told.send(empty(&connection, &readers));
+                match received.recv_timeout(CHECKPOINT_INTERVAL) {
+                    Ok(answer_to) => {
+                        let _ = answer_to.send(truncate(&connection, &readers));
                     }
-                    // Busy, or the disk is full: the next round, or the writer, finds out again.
+                    // Busy, or the disk is full: the next checkpoint or the writer reports it.
                     Err(RecvTimeoutError::Timeout) => {
-                        readers.rest();
-                        readers.give_back(Instant::now());
+                        readers.end_shared();
+                        readers.release_memory(Instant::now());
                         let _ =
                             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                     }
@@ -51,13 +51,16 @@ impl Checkpoints {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self(ask))
+        Ok(Self(requests))
     }
 
-    /// Carries all of the log over and cuts it to nothing, so that it holds no page as it was before.
-    pub(crate) async fn empty_the_log(&self) -> Result<(), StoreError> {
-        let (told, answer) = oneshot::channel();
-        self.0.try_send(told).map_err(|_| StoreError::Overloaded)?;
+    /// Copies the whole log into the database file and truncates it. Afterwards the log holds no old version of a
+    /// page.
+    pub(crate) async fn truncate_log(&self) -> Result<(), StoreError> {
+        let (answer_to, answer) = oneshot::channel();
+        self.0
+            .try_send(answer_to)
+            .map_err(|_| StoreError::Overloaded)?;
         match answer.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(StoreError::Overloaded),
@@ -66,11 +69,11 @@ impl Checkpoints {
     }
 }
 
-/// Whether the log is empty now: a reader or a writer may have been in the way for too long.
-fn empty(connection: &Connection, readers: &IdleReaders) -> bool {
-    let rounds = PATIENCE.as_millis() / ROUND.as_millis();
+/// Returns whether the log is empty now. A reader or a writer may block the truncation for too long.
+fn truncate(connection: &Connection, readers: &IdleReaders) -> bool {
+    let rounds = TRUNCATE_TIMEOUT.as_millis() / BUSY_TIMEOUT.as_millis();
     (0..rounds).any(|_| {
-        readers.rest();
+        readers.end_shared();
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
             row.get::<_, i64>(0)
         });

@@ -1,4 +1,4 @@
-//! The master key, and what is derived from it.
+//! Master key and the keys derived from it.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -25,40 +25,39 @@ const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
 const RECORDINGS: &[u8] = b"greenpin: sealing of recordings, version 1";
 const LINKS: &[u8] = b"greenpin: signing of links, version 1";
 const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
-/// Octets of a keyed hash that are kept: two of a billion numbers meet by chance once in 10^20 stores.
+/// Length of a keyed hash in octets. Among a billion numbers a collision is expected in one of 10^20 databases.
 const INDEX_LENGTH: usize = 16;
 
-/// Keys of the store: the master key's, and those of the tenants that were needed so far. Nothing of them is ever
-/// printed.
+/// Keys of the store: those of the master key and of the tenants in use. No key is ever printed.
 pub(crate) struct Keyring {
     credentials: hmac::Key,
     numbers: hmac::Key,
     links: hmac::Key,
     recordings: RecordingKey,
-    wrapping: Sealer,
+    wrapping: Cipher,
     tenants: RwLock<HashMap<TenantId, Arc<TenantKey>>>,
 }
 
-/// What seals a tenant's personal data. With it gone, the data is.
+/// Encryption of the personal data of a tenant. Without this key the data cannot be read.
 pub(crate) struct TenantKey {
-    content: Sealer,
+    content: Cipher,
     parties: hmac::Key,
 }
 
-/// A tenant's key as it is kept: sealed with the master key.
+/// Key of a tenant, encrypted with the master key.
 #[derive(Clone)]
 pub(crate) struct WrappedKey(String);
 
-/// An API token as it is kept: useless without the master key.
+/// Keyed digest of an API token, useless without the master key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenDigest([u8; KEY_LENGTH]);
 
-/// AES-256-GCM-SIV (RFC 8452): a nonce that is drawn twice by chance gives nothing away but that two texts are the
-/// same, so that no count of the texts sealed with one key has to be kept.
-struct Sealer(LessSafeKey);
+/// AES-256-GCM-SIV (RFC 8452). A repeated random nonce reveals only equal plaintexts, so the number of encryptions per
+/// key need not be counted.
+struct Cipher(LessSafeKey);
 
 impl Keyring {
-    /// Reads the key file, or makes one that only its owner may read.
+    /// Reads the key file. Creates one with mode 0600 if it does not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io {
             path: path.to_owned(),
@@ -77,11 +76,11 @@ impl Keyring {
             return Err(wrong());
         }
         Ok(Self {
-            credentials: hashing(&master, CREDENTIALS),
-            numbers: hashing(&master, NUMBERS),
-            links: hashing(&master, LINKS),
-            recordings: RecordingKey::new(derived(&master, RECORDINGS).as_ref()),
-            wrapping: Sealer::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
+            credentials: hmac_key(&master, CREDENTIALS),
+            numbers: hmac_key(&master, NUMBERS),
+            links: hmac_key(&master, LINKS),
+            recordings: RecordingKey::new(derive_key(&master, RECORDINGS).as_ref()),
+            wrapping: Cipher::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
             tenants: RwLock::default(),
         })
     }
@@ -96,48 +95,48 @@ impl Keyring {
         TokenDigest(digest)
     }
 
-    /// Tells this master key from others, and nothing more of it.
+    /// Returns a digest that identifies this master key and reveals nothing else.
     pub(crate) fn master_digest(&self) -> String {
-        index(&self.numbers, "the master key of this database")
+        keyed_hash(&self.numbers, "the master key of this database")
     }
 
-    /// What a virtual number is found by.
-    pub(crate) fn number(&self, number: PhoneNumber) -> String {
-        index(&self.numbers, &number.expose())
+    /// Returns the index key of a virtual number.
+    pub(crate) fn number_key(&self, number: PhoneNumber) -> String {
+        keyed_hash(&self.numbers, &number.expose())
     }
 
-    /// What a PIN is found by on its number.
-    pub(crate) fn pin(&self, number_key: &str, pin: &Pin) -> String {
-        index(&self.numbers, &format!("{number_key} {}", pin.expose()))
+    /// Returns the index key of a PIN on its number.
+    pub(crate) fn pin_key(&self, number_key: &str, pin: &Pin) -> String {
+        keyed_hash(&self.numbers, &format!("{number_key} {}", pin.expose()))
     }
 
-    /// Signs what a link says.
+    /// Signs the text of a link.
     pub(crate) fn sign_link(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.links, text.as_bytes()))
     }
 
-    /// What recordings are sealed with.
+    /// Returns the encryption of recordings.
     pub(crate) fn recordings(&self) -> &RecordingKey {
         &self.recordings
     }
 
-    /// Whether a link says what was signed; takes as long for every wrong signature.
-    pub(crate) fn link_is_signed(&self, text: &str, signature: &str) -> bool {
+    /// Returns whether the signature of a link is valid, in constant time.
+    pub(crate) fn verify_link(&self, text: &str, signature: &str) -> bool {
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
         hmac::verify(&self.links, text.as_bytes(), &signature).is_ok()
     }
 
-    /// Draws the key of a new tenant.
-    pub(crate) fn draw(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
+    /// Creates the key of a new tenant.
+    pub(crate) fn new_tenant_key(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
         let mut key = [0; KEY_LENGTH];
         random::fill(&mut key);
         Ok(WrappedKey(
             self.wrapping
-                .seal(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?,
+                .encrypt(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?,
         ))
     }
 
-    /// A tenant's key; read, if it is not at hand.
+    /// Returns the key of a tenant. Calls `read` if it is not cached.
     pub(crate) fn tenant(
         &self,
         tenant: &TenantId,
@@ -152,7 +151,7 @@ impl Keyring {
             return Ok(key.clone());
         }
         let wrapped = read()?.ok_or(StoreError::Unreadable("key of a tenant"))?;
-        let key = self.wrapping.open(tenant.as_str(), &wrapped.0)?;
+        let key = self.wrapping.decrypt(tenant.as_str(), &wrapped.0)?;
         let key = URL_SAFE_NO_PAD
             .decode(key)
             .ok()
@@ -165,8 +164,8 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Forgets the keys of all tenants: they are read again when they are needed.
-    pub(crate) fn forget_all(&self) {
+    /// Evicts the keys of all tenants. They are read again on demand.
+    pub(crate) fn evict_tenants(&self) {
         self.tenants
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -177,28 +176,29 @@ impl Keyring {
 impl TenantKey {
     fn derive(key: &[u8]) -> Option<Self> {
         Some(Self {
-            content: Sealer::derive(key, CONTENT)?,
-            parties: hashing(key, PARTIES),
+            content: Cipher::derive(key, CONTENT)?,
+            parties: hmac_key(key, PARTIES),
         })
     }
 
-    /// Seals a text. It opens only where the same `context` is given: what is moved to another row does not.
-    pub(crate) fn seal(
+    /// Encrypts a text. It decrypts only with the same `context`, so an encrypted value cannot be moved to another
+    /// row.
+    pub(crate) fn encrypt(
         &self,
         context: &str,
         text: impl Into<String>,
     ) -> Result<String, StoreError> {
-        self.content.seal(context, text.into())
+        self.content.encrypt(context, text.into())
     }
 
-    /// Opens a sealed text.
-    pub(crate) fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
-        self.content.open(context, sealed)
+    /// Decrypts a text.
+    pub(crate) fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
+        self.content.decrypt(context, encrypted)
     }
 
-    /// What a party's number is found by.
-    pub(crate) fn party(&self, number: PhoneNumber) -> String {
-        index(&self.parties, &number.expose())
+    /// Returns the index key of a party's number.
+    pub(crate) fn party_key(&self, number: PhoneNumber) -> String {
+        keyed_hash(&self.parties, &number.expose())
     }
 }
 
@@ -212,67 +212,67 @@ impl WrappedKey {
     }
 }
 
-impl Sealer {
+impl Cipher {
     fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
-        let derived = derived(key, purpose);
+        let derived = derive_key(key, purpose);
         let key = UnboundKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok()?;
         Some(Self(LessSafeKey::new(key)))
     }
 
-    /// Nonce, sealed text and tag, in base64url.
-    fn seal(&self, context: &str, text: String) -> Result<String, StoreError> {
-        let mut sealed = text.into_bytes();
+    /// Returns nonce, ciphertext and tag in base64url.
+    fn encrypt(&self, context: &str, text: String) -> Result<String, StoreError> {
+        let mut encrypted = text.into_bytes();
         let mut nonce = [0; NONCE_LEN];
         random::fill(&mut nonce);
         self.0
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(context),
-                &mut sealed,
+                &mut encrypted,
             )
-            .map_err(|_| StoreError::Unreadable("text to be sealed"))?;
-        let mut out = String::with_capacity((NONCE_LEN + sealed.len()).div_ceil(3) * 4);
-        // 12 octets are 16 characters without a rest, so that the two parts can be written one after the other.
+            .map_err(|_| StoreError::Unreadable("text to be encrypted"))?;
+        let mut out = String::with_capacity((NONCE_LEN + encrypted.len()).div_ceil(3) * 4);
+        // 12 octets encode to 16 characters without padding, so both parts can be appended separately.
         URL_SAFE_NO_PAD.encode_string(nonce, &mut out);
-        URL_SAFE_NO_PAD.encode_string(&sealed, &mut out);
+        URL_SAFE_NO_PAD.encode_string(&encrypted, &mut out);
         Ok(out)
     }
 
-    fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
-        let open = || {
-            let mut octets = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+    fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
+        let decrypt = || {
+            let mut octets = URL_SAFE_NO_PAD.decode(encrypted).ok()?;
             let (nonce, text) = octets.split_at_mut_checked(NONCE_LEN)?;
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let text = self.0.open_in_place(nonce, Aad::from(context), text).ok()?;
             String::from_utf8(text.to_vec()).ok()
         };
-        open().ok_or(StoreError::Unreadable(
-            "sealed text: was it written with another master key?",
+        decrypt().ok_or(StoreError::Unreadable(
+            "encrypted text: was it written with another master key?",
         ))
     }
 }
 
-fn hashing(key: &[u8], purpose: &[u8]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, derived(key, purpose).as_ref())
+fn hmac_key(key: &[u8], purpose: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derive_key(key, purpose).as_ref())
 }
 
-/// A key of 32 octets for one purpose.
-fn derived(key: &[u8], purpose: &[u8]) -> hmac::Tag {
+/// Derives a key of 32 octets for one purpose.
+fn derive_key(key: &[u8], purpose: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose)
 }
 
-fn index(key: &hmac::Key, text: &str) -> String {
+fn keyed_hash(key: &hmac::Key, text: &str) -> String {
     let tag = hmac::sign(key, text.as_bytes());
     URL_SAFE_NO_PAD.encode(tag.as_ref().get(..INDEX_LENGTH).unwrap_or_default())
 }
 
 impl TokenDigest {
-    /// What stands in for the digest of a credential that does not exist: no token has it.
+    /// Returns the digest for an unknown credential. No token has it.
     pub(crate) fn none() -> Self {
         Self([0; KEY_LENGTH])
     }
 
-    /// Compares in a time that does not depend on where the two differ.
+    /// Compares in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
         constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
@@ -293,7 +293,7 @@ impl TokenDigest {
     }
 }
 
-/// Writes a new key. Two processes that start at once agree on the file that was there first.
+/// Creates a key file. Of two processes that start at once, both use the file that was created first.
 fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_LENGTH];
     random::fill(&mut key);
@@ -311,7 +311,7 @@ fn create(path: &Path) -> std::io::Result<Vec<u8>> {
         .open(&draft)?;
     file.write_all(&key)?;
     file.sync_all()?;
-    // A link fails where a rename would overwrite the key of the other process.
+    // A link fails if the file exists. A rename would overwrite the key of the other process.
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
@@ -324,7 +324,7 @@ fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a new file's name durable: a key that is lost in a power cut locks every token out.
+/// Makes the name of a new file durable. A key lost in a power cut would invalidate every token.
 pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path
         .parent()
@@ -339,7 +339,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_key_file_is_made_once_and_is_its_owners_alone() {
+    fn the_key_file_is_created_once_and_private_to_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/master.key");
         let first = Keyring::open(&path).unwrap().digest("token");
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_key_is_refused() {
+    fn a_file_without_a_key_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         fs::write(&path, "short").unwrap();
@@ -368,36 +368,36 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_text_opens_in_its_place_alone() {
+    fn an_encrypted_text_decrypts_in_its_own_context_only() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
         let key = |name: &str| {
             let tenant = TenantId::parse(name).unwrap();
-            let wrapped = keys.draw(&tenant).unwrap();
+            let wrapped = keys.new_tenant_key(&tenant).unwrap();
             keys.tenant(&tenant, || Ok(Some(wrapped))).unwrap()
         };
         let (acme, other) = (key("acme"), key("other"));
-        let sealed = acme.seal("allocation gp_1", "+919900000001").unwrap();
-        assert!(!sealed.contains("9900000001"));
+        let encrypted = acme.encrypt("allocation gp_1", "+919900000001").unwrap();
+        assert!(!encrypted.contains("9900000001"));
         assert_ne!(
-            sealed,
-            acme.seal("allocation gp_1", "+919900000001").unwrap()
+            encrypted,
+            acme.encrypt("allocation gp_1", "+919900000001").unwrap()
         );
         assert_eq!(
-            acme.open("allocation gp_1", &sealed).unwrap(),
+            acme.decrypt("allocation gp_1", &encrypted).unwrap(),
             "+919900000001"
         );
-        assert!(acme.open("allocation gp_2", &sealed).is_err());
-        assert!(other.open("allocation gp_1", &sealed).is_err());
-        for cut in 0..sealed.len() {
-            assert!(acme.open("allocation gp_1", &sealed[..cut]).is_err());
+        assert!(acme.decrypt("allocation gp_2", &encrypted).is_err());
+        assert!(other.decrypt("allocation gp_1", &encrypted).is_err());
+        for cut in 0..encrypted.len() {
+            assert!(acme.decrypt("allocation gp_1", &encrypted[..cut]).is_err());
         }
         let number = PhoneNumber::parse("+919900000001").unwrap();
-        assert_ne!(acme.party(number), other.party(number));
+        assert_ne!(acme.party_key(number), other.party_key(number));
     }
 
     #[test]
-    fn a_digest_reads_back_and_depends_on_key_and_token() {
+    fn a_digest_parses_and_depends_on_key_and_token() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
         let other = Keyring::open(&folder.path().join("b.key")).unwrap();

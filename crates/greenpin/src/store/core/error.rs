@@ -1,26 +1,34 @@
-//! What can go wrong below the rules of the product.
+//! Errors of the store below the rules of the product.
 
 use std::path::PathBuf;
 
 use crate::crypto::tls_roots::TrustError;
 
-/// Why the store could not do what it was asked.
+/// Failure of an operation of the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// More writes wait than the store takes; worth another try after a second.
+    /// The queue of writes is full; retry after a second.
     #[error("the store is overloaded")]
     Overloaded,
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
-    /// The database server cannot be reached, or is being stopped.
+    /// The database server cannot be reached or is shutting down.
     #[error("the database server cannot be reached")]
     Unreachable,
-    /// The database refused or failed; nothing of the transaction is kept.
+    /// The database returned an error; the transaction is rolled back.
     #[error("the database failed: {0}")]
     Database(String),
-    /// A row holds what this version cannot read.
-    #[error("the database holds an unreadable {0}")]
+    /// A statement changed an unexpected number of rows; the transaction is rolled back.
+    #[error("the statement {statement} changed {rows} rows")]
+    RowCount {
+        /// Name of the statement.
+        statement: &'static str,
+        /// Number of changed rows.
+        rows: usize,
+    },
+    /// A stored value has an unknown form.
+    #[error("a stored value is unreadable: {0}")]
     Unreadable(&'static str),
 }
 
@@ -39,70 +47,68 @@ impl From<OpenError> for StoreError {
     }
 }
 
-/// Why the store cannot be opened.
+/// Failure to open the store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file or folder cannot be made or read.
+    /// A file or folder cannot be created or read.
     #[error("{path}: {source}", path = path.display())]
     Io {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// How it failed.
+        /// Cause of the failure.
         source: std::io::Error,
     },
     /// The key file does not hold a key.
     #[error("{path}: the key file must hold exactly 32 bytes, not {length}", path = path.display())]
     Key {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// How many bytes it holds.
+        /// Size of the file in bytes.
         length: usize,
     },
-    /// The certificates that a database server's are to lead to cannot be used.
+    /// The CA certificates for the database server cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The database was written with another master key.
-    #[error(
-        "the master key is not the one that this database was written with: copy that key file here"
-    )]
+    #[error("the database was written with another master key: copy its key file here")]
     OtherKey,
-    /// The SQLite that is linked can corrupt a write-ahead log.
+    /// The linked SQLite can corrupt a write-ahead log.
     #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(&'static str),
-    /// The database was made before data was encrypted.
+    /// The database is older than the encryption of its data.
     #[error(
-        "the database has schema version {found}, made before data was encrypted: start with a new one"
+        "the database has schema version {found}, which stores data in clear: start with a new database"
     )]
     OlderSchema {
-        /// What the database says.
+        /// Version of the database.
         found: i64,
     },
-    /// A newer greenpin has written this database.
+    /// The database was written by a newer version of greenpin.
     #[error(
-        "the database has schema version {found}, this greenpin knows {known}: use the greenpin that wrote it, or a newer one"
+        "the database has schema version {found}, this version of greenpin supports up to {known}: use the version that wrote it, or a newer one"
     )]
     NewerSchema {
-        /// What the database says.
+        /// Version of the database.
         found: i64,
-        /// The newest version that this program knows.
+        /// Newest version of this program.
         known: i64,
     },
-    /// The database refused or failed.
+    /// SQLite returned an error.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The store failed as it was opened.
+    /// The store failed during its start.
     #[error(transparent)]
     Store(StoreError),
-    /// The database server refused, failed, or cannot be reached.
-    #[error("the database server: {}", server_words(.0))]
+    /// The database server returned an error or cannot be reached.
+    #[error("database server: {}", server_words(.0))]
     Server(#[from] tokio_postgres::Error),
 }
 
-/// The server's own words, or the cause of there being none.
+/// Returns the message of the server, or the cause of the failure.
 fn server_words(error: &tokio_postgres::Error) -> String {
     use std::error::Error;
     match (error.as_db_error(), error.source()) {
-        (Some(told), _) => format!("{}: {}", told.code().code(), told.message()),
+        (Some(reply), _) => format!("{}: {}", reply.code().code(), reply.message()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),
     }

@@ -1,4 +1,4 @@
-//! Identifiers: time-ordered, with a prefix that tells what they name.
+//! Identifiers: they sort by time, and a prefix names the type of the object.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const RANDOM_BITS: u32 = 80;
 const ID_LENGTH: usize = 26;
 
-/// 48 bits of milliseconds and 80 random ones, in Crockford's base 32: 26 characters that sort by time.
+/// Returns 48 bits of milliseconds and 80 random bits. In Crockford's base 32 they are 26 characters and sort by time.
 fn draw(now: Timestamp) -> u128 {
     let mut random = [0; 16];
     random::fill(&mut random);
@@ -42,22 +42,22 @@ macro_rules! id {
         pub struct $name(String);
 
         impl $name {
-            /// A new one, of this moment and 80 random bits.
+            /// Creates an id from a time and 80 random bits.
             pub fn new(now: Timestamp) -> Self {
                 Self(encode($prefix, draw(now)))
             }
 
-            /// Before each that was made at this moment or later, after each earlier one.
+            /// Returns the lower bound of all ids created at this time or later.
             pub fn first(moment: Timestamp) -> Self {
                 Self(encode($prefix, millis(moment) << RANDOM_BITS))
             }
 
-            /// Reads one; `None` if the text cannot be one.
+            /// Parses an id; `None` if the text has another form.
             pub fn parse(text: &str) -> Option<Self> {
                 is_id($prefix, text).then(|| Self(text.to_owned()))
             }
 
-            /// Its text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -76,39 +76,39 @@ macro_rules! id {
 }
 
 id!(
-    /// A call: `call_…`.
+    /// Id of a call: `call_…`.
     CallSid,
     "call_"
 );
 id!(
-    /// An allocation: `gp_…`.
+    /// Id of an allocation: `gp_…`.
     GreenpinId,
     "gp_"
 );
 id!(
-    /// A webhook endpoint: `ep_…`.
+    /// Id of a webhook endpoint: `ep_…`.
     EndpointId,
     "ep_"
 );
 id!(
-    /// An event: `evt_…`.
+    /// Id of an event: `evt_…`.
     EventId,
     "evt_"
 );
 
 id!(
-    /// A line of the audit log: `aud_…`.
+    /// Id of an audit log entry: `aud_…`.
     AuditId,
     "aud_"
 );
 id!(
-    /// An erasure of a tenant's data: `era_…`.
+    /// Id of the erasure of a tenant: `era_…`.
     ErasureId,
     "era_"
 );
 
 impl EventId {
-    /// After each that was made before this moment, before every other; a place in the log, no event's id.
+    /// Returns the position in the log before all events of this time or later. It is not the id of an event.
     pub(crate) fn before(moment: Timestamp) -> Self {
         Self(encode(
             "evt_",
@@ -117,7 +117,7 @@ impl EventId {
     }
 }
 
-/// Gives events ids that never go back, also within one millisecond: the event log is read in their order.
+/// Generator of event ids. They never decrease, even within a millisecond: readers follow the log in this order.
 #[derive(Debug, Default)]
 pub(crate) struct EventIds(u128);
 
@@ -127,23 +127,23 @@ impl EventIds {
         EventId(encode("evt_", self.0))
     }
 
-    /// Goes on after what another node has given.
+    /// Continues after the last id of another node.
     pub(crate) fn after(&mut self, last: u128) {
         self.0 = self.0.max(last);
     }
 
-    /// The last that was given; 0: none.
+    /// Returns the last id; 0 if there is none.
     pub(crate) fn last(&self) -> u128 {
         self.0
     }
 }
 
-/// A tenant's name: 1 to 64 of `a`-`z`, `0`-`9`, `-` and `_`, the first a letter or a digit.
+/// Name of a tenant: 1 to 64 of `a`-`z`, `0`-`9`, `-` and `_`, starting with a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId(String);
 
 impl TenantId {
-    /// Reads a name; `None` if it breaks the rule.
+    /// Parses a name; `None` if it is not valid.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
@@ -154,7 +154,7 @@ impl TenantId {
         valid.then(|| Self(text.to_owned()))
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_sort_by_time_and_read_back() {
+    fn ids_sort_by_time_and_parse() {
         let early = GreenpinId::new(Timestamp::from_micros(1_000_000));
         let late = GreenpinId::new(Timestamp::from_micros(2_000_000));
         assert!(early < late);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_parted_by_a_moment() {
+    fn a_time_separates_earlier_and_later_ids() {
         let at = Timestamp::from_micros;
         assert!(CallSid::new(at(1_999_000)) < CallSid::first(at(2_000_000)));
         assert!(CallSid::first(at(2_000_000)) <= CallSid::new(at(2_000_000)));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn event_ids_never_go_back() {
+    fn event_ids_never_decrease() {
         let mut ids = EventIds::default();
         let first = ids.next(Timestamp::from_micros(5_000_000));
         let second = ids.next(Timestamp::from_micros(5_000_000));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_a_plain_name() {
+    fn a_tenant_name_has_a_restricted_alphabet() {
         assert!(TenantId::parse("acme-2").is_some());
         for wrong in ["", "-a", "Acme", "a b", "a/b", &"a".repeat(65)] {
             assert_eq!(TenantId::parse(wrong), None, "{wrong}");

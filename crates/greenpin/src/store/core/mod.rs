@@ -1,4 +1,4 @@
-//! The engine of the store: databases, the writer, readers, encryption at rest. It knows no resource.
+//! Engine of the store: databases, the writer, readers, encryption at rest. It does not depend on any resource.
 
 pub(crate) mod checkpoint;
 pub(crate) mod crypto;
@@ -6,6 +6,10 @@ pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod reader;
+pub(crate) mod row;
+pub(crate) mod schema;
+pub(crate) mod sql;
+pub(crate) mod statement;
 pub(crate) mod stored;
 pub(crate) mod timestamp;
 pub(crate) mod writer;

@@ -1,7 +1,8 @@
-//! Reads: a pool of connections that can only read, on threads that may block.
+//! Pool of read-only connections, on threads that may block.
 //!
-//! Where reads of a file follow each other closely they share a transaction: to begin one takes locks that cost as much
-//! as looking a row up. It ends with the next commit of ours, before anybody is told of it, or after [`SHARED`].
+//! Reads of a file in quick succession share a transaction: its begin takes locks that cost as much as the lookup of a
+//! row. The transaction ends with the next commit of this process, before the commit is confirmed, or after
+//! [`MAX_SHARED_AGE`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,93 +13,95 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
-use crate::store::core::database::{Connection, Params, Place, Row, sqlite};
-use crate::store::{OpenError, StoreError, TenantId, sql};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, Row, sqlite};
+use crate::store::core::sql;
+use crate::store::core::statement::Statement;
+use crate::store::{OpenError, StoreError, TenantId};
 
-/// Connections to a file that are kept open when idle; more are opened while more reads run at once.
-const IDLE: usize = 16;
-/// Connections to a server, one a thread.
-const THREADS: usize = 8;
-/// For how long reads share a transaction, and how soon after each other they come for it: so much later at most is
-/// seen what another process (the command line) has written.
-const SHARED: Duration = Duration::from_millis(2);
-/// A connection that nobody has read with for so long gives its page cache back.
-const UNUSED: Duration = Duration::from_secs(5);
-/// Reads that may wait for a server; one more is refused with [`StoreError::Overloaded`].
-const QUEUE: usize = 8192;
+/// Maximum number of idle connections to a file. More are opened for concurrent reads.
+const MAX_IDLE_CONNECTIONS: usize = 16;
+/// Number of reader threads for a server, each with a connection.
+const READER_THREADS: usize = 8;
+/// Maximum age of a shared transaction, and maximum pause between two reads that share it. Changes by another process,
+/// such as a command, become visible with this delay at most.
+const MAX_SHARED_AGE: Duration = Duration::from_millis(2);
+/// Idle time after which a connection releases its page cache.
+const MEMORY_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of waiting reads on a server. Further reads fail with [`StoreError::Overloaded`].
+const MAX_QUEUED_READS: usize = 8192;
 
 #[derive(Clone)]
 pub(crate) enum Readers {
-    File(Arc<Pool>),
-    Server(Arc<Threads>),
+    File(Arc<ReaderPool>),
+    Server(Arc<ReaderThreads>),
 }
 
-/// Connections to a file, each in the hands of at most one reader.
-pub(crate) struct Pool {
-    place: sqlite::Place,
+/// Connections to a file. One reader at a time uses a connection.
+pub(crate) struct ReaderPool {
+    target: sqlite::SqliteTarget,
     keys: Arc<Keyring>,
     idle: IdleReaders,
 }
 
-/// Connections to a file between two reads. The writer tells them of its commits.
+/// Idle connections to a file. The writer notifies them of commits.
 #[derive(Clone, Default)]
 pub(crate) struct IdleReaders(Arc<IdleParts>);
 
 #[derive(Default)]
 struct IdleParts {
     commits: AtomicU64,
-    connections: Mutex<Vec<Idle>>,
+    connections: Mutex<Vec<IdleConnection>>,
 }
 
-/// A connection between two reads.
-struct Idle {
-    connection: Connection,
+/// Idle connection.
+struct IdleConnection {
+    connection: DatabaseConnection,
     used_at: Instant,
-    shared: Option<Shared>,
-    /// Whether its page cache was given back since it was used.
-    lean: bool,
+    shared: Option<SharedSnapshot>,
+    /// The page cache was released since the last use.
+    is_lean: bool,
 }
 
-/// An open transaction that reads share.
+/// Open transaction that several reads share.
 #[derive(Clone, Copy)]
-struct Shared {
-    begun: Instant,
-    /// Commits before it began.
+struct SharedSnapshot {
+    started_at: Instant,
+    /// Number of commits before its begin.
     commits: u64,
 }
 
-/// Threads that each own a connection to a server. They end when this is dropped.
-pub(crate) struct Threads {
-    queue: SyncSender<Job>,
-    place: Place,
+/// Reader threads for a server, each with its own connection. They end when this value is dropped.
+pub(crate) struct ReaderThreads {
+    queue: SyncSender<ReadJob>,
+    target: DatabaseTarget,
     keys: Arc<Keyring>,
 }
 
-type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
+type ReadJob = Box<dyn FnOnce(&mut Option<DatabaseConnection>) + Send>;
 
-/// The database, as a read sees it: each query sees one moment.
+/// View of the database for a read. Each query runs on one snapshot.
 pub(crate) struct Snapshot<'a> {
-    connection: &'a Connection,
+    connection: &'a DatabaseConnection,
     keys: &'a Keyring,
 }
 
 impl<'a> Snapshot<'a> {
-    pub(crate) fn new(connection: &'a Connection, keys: &'a Keyring) -> Self {
+    pub(crate) fn new(connection: &'a DatabaseConnection, keys: &'a Keyring) -> Self {
         Self { connection, keys }
     }
 }
 
 impl Snapshot<'_> {
-    /// The first row, if there is one.
+    /// Returns the first row; `None` if there is none.
     pub(crate) fn row<T>(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let (mut found, mut read) = (None, Some(read));
         params.with(|params| {
-            self.connection.query(sql, params, &mut |row| {
+            self.connection.query(statement, params, &mut |row| {
                 found = read.take().map(|read| read(row)).transpose()?;
                 Ok(false)
             })
@@ -106,16 +109,16 @@ impl Snapshot<'_> {
         Ok(found)
     }
 
-    /// Every row.
+    /// Returns all rows.
     pub(crate) fn rows<T>(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
         mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = Vec::new();
         params.with(|params| {
-            self.connection.query(sql, params, &mut |row| {
+            self.connection.query(statement, params, &mut |row| {
                 rows.push(read(row)?);
                 Ok(true)
             })
@@ -123,48 +126,60 @@ impl Snapshot<'_> {
         Ok(rows)
     }
 
-    /// What numbers and PINs are found by.
+    /// Returns the column `count` of a statement with one row; 0 if there is no row.
+    pub(crate) fn count(
+        &self,
+        statement: &'static Statement,
+        params: impl Params,
+    ) -> Result<u64, StoreError> {
+        let count = self.row(statement, params, |row| row.get("count"))?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// Returns the index keys of numbers and PINs.
     pub(crate) fn keys(&self) -> &Keyring {
         self.keys
     }
 
-    /// The key of a tenant's personal data.
+    /// Returns the key of a tenant's personal data.
     pub(crate) fn tenant_key(&self, tenant: &TenantId) -> Result<Arc<TenantKey>, StoreError> {
         self.keys.tenant(tenant, || {
-            let sealed = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
-                row.get::<Option<String>>(0)
+            let encrypted = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
+                row.get::<Option<String>>("sealed_key")
             })?;
-            Ok(sealed.flatten().map(WrappedKey::stored))
+            Ok(encrypted.flatten().map(WrappedKey::stored))
         })
     }
 }
 
 impl Readers {
     pub(crate) fn open(
-        place: &Place,
+        target: &DatabaseTarget,
         keys: &Arc<Keyring>,
         idle: IdleReaders,
     ) -> Result<Self, OpenError> {
-        match place {
-            Place::Sqlite(file) => {
-                idle.put(Idle {
-                    connection: place.reader()?,
+        match target {
+            DatabaseTarget::Sqlite(file) => {
+                idle.check_in(IdleConnection {
+                    connection: target.reader()?,
                     used_at: Instant::now(),
                     shared: None,
-                    lean: false,
+                    is_lean: false,
                 });
-                Ok(Self::File(Arc::new(Pool {
-                    place: file.clone(),
+                Ok(Self::File(Arc::new(ReaderPool {
+                    target: file.clone(),
                     keys: keys.clone(),
                     idle,
                 })))
             }
-            Place::Postgres(_) => Ok(Self::Server(Arc::new(Threads::start(place, keys)?))),
+            DatabaseTarget::Postgres(_) => {
+                Ok(Self::Server(Arc::new(ReaderThreads::start(target, keys)?)))
+            }
         }
     }
 
-    /// Looks one row up by its key. In a file it takes some ten microseconds, less than the way to another thread and
-    /// back, so that it is done at once.
+    /// Looks up a row by its key. On a file this runs on the calling thread: it takes about ten microseconds, less
+    /// than a switch to another thread.
     pub(crate) async fn look_up<T, E, W>(&self, work: W) -> Result<T, E>
     where
         W: Fn(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
@@ -177,7 +192,7 @@ impl Readers {
         }
     }
 
-    /// Runs a read that may take longer, on a thread that may block.
+    /// Runs a longer read on a thread that may block.
     pub(crate) async fn read<T, E, W>(&self, work: W) -> Result<T, E>
     where
         W: Fn(&Snapshot<'_>) -> Result<T, E> + Send + 'static,
@@ -196,56 +211,58 @@ impl Readers {
     }
 }
 
-impl Pool {
+impl ReaderPool {
     fn run<T, E: From<StoreError>>(
         &self,
         work: impl Fn(&Snapshot<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut idle = match self.idle.take() {
+        let mut idle = match self.idle.check_out() {
             Some(idle) => idle,
             None => {
-                let connection = Connection::Sqlite(self.place.reader().map_err(StoreError::from)?);
-                Idle {
+                let connection =
+                    DatabaseConnection::Sqlite(self.target.reader().map_err(StoreError::from)?);
+                IdleConnection {
                     connection,
                     used_at: Instant::now(),
                     shared: None,
-                    lean: false,
+                    is_lean: false,
                 }
             }
         };
         idle.prepare(self.idle.commits())?;
         let result = work(&Snapshot::new(&idle.connection, &self.keys));
-        self.idle.put(idle);
+        self.idle.check_in(idle);
         result
     }
 }
 
 impl IdleReaders {
-    /// Something is durable, and nobody was told of it yet: what reads share does not show it.
-    pub(crate) fn committed(&self) {
+    /// Ends the shared transactions after a commit, before the writer confirms it.
+    pub(crate) fn on_commit(&self) {
         self.0.commits.fetch_add(1, Ordering::Release);
-        self.rest();
+        self.end_shared();
     }
 
-    /// Ends the transactions that reads share: they hold on to the log.
-    pub(crate) fn rest(&self) {
+    /// Ends the shared transactions, which keep the log from being truncated.
+    pub(crate) fn end_shared(&self) {
         for idle in self
             .connections()
             .iter_mut()
             .filter(|idle| idle.shared.is_some())
         {
-            // A connection that cannot end it is of no use to the next read either, which says so.
+            // If this fails, the next read on the connection reports the error.
             let _ = idle.end();
         }
     }
 
-    /// What many reads at once have filled is of no use to those who come one by one.
-    pub(crate) fn give_back(&self, now: Instant) {
-        let unused =
-            |idle: &&mut Idle| !idle.lean && now.saturating_duration_since(idle.used_at) >= UNUSED;
+    /// Releases the page caches of connections that were not used for a while.
+    pub(crate) fn release_memory(&self, now: Instant) {
+        let unused = |idle: &&mut IdleConnection| {
+            !idle.is_lean && now.saturating_duration_since(idle.used_at) >= MEMORY_RELEASE_TIMEOUT
+        };
         for idle in self.connections().iter_mut().filter(unused) {
-            idle.connection.rest();
-            idle.lean = true;
+            idle.connection.release_memory();
+            idle.is_lean = true;
         }
     }
 
@@ -253,18 +270,18 @@ impl IdleReaders {
         self.0.commits.load(Ordering::Acquire)
     }
 
-    fn take(&self) -> Option<Idle> {
+    fn check_out(&self) -> Option<IdleConnection> {
         self.connections().pop()
     }
 
-    fn put(&self, idle: Idle) {
+    fn check_in(&self, idle: IdleConnection) {
         let mut connections = self.connections();
-        if connections.len() < IDLE {
+        if connections.len() < MAX_IDLE_CONNECTIONS {
             connections.push(idle);
         }
     }
 
-    fn connections(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn connections(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         self.0
             .connections
             .lock()
@@ -272,12 +289,12 @@ impl IdleReaders {
     }
 }
 
-impl Idle {
-    /// Ends a transaction that shows too little, and begins one where the last read was a moment ago.
+impl IdleConnection {
+    /// Ends an outdated shared transaction. Begins one if the previous read was very recent.
     fn prepare(&mut self, commits: u64) -> Result<(), StoreError> {
         let now = Instant::now();
-        let is_busy = now.duration_since(self.used_at) < SHARED;
-        (self.used_at, self.lean) = (now, false);
+        let is_busy = now.duration_since(self.used_at) < MAX_SHARED_AGE;
+        (self.used_at, self.is_lean) = (now, false);
         match self.shared {
             Some(shared) if shared.commits == commits && !shared.is_old(now) => return Ok(()),
             Some(_) => self.end()?,
@@ -285,8 +302,8 @@ impl Idle {
         }
         if is_busy {
             self.connection.begin_read()?;
-            self.shared = Some(Shared {
-                begun: now,
+            self.shared = Some(SharedSnapshot {
+                started_at: now,
                 commits,
             });
         }
@@ -299,20 +316,20 @@ impl Idle {
     }
 }
 
-impl Shared {
+impl SharedSnapshot {
     fn is_old(&self, now: Instant) -> bool {
-        now.duration_since(self.begun) >= SHARED
+        now.duration_since(self.started_at) >= MAX_SHARED_AGE
     }
 }
 
-impl Threads {
-    fn start(place: &Place, keys: &Arc<Keyring>) -> Result<Self, OpenError> {
-        let (queue, jobs) = sync_channel::<Job>(QUEUE);
+impl ReaderThreads {
+    fn start(target: &DatabaseTarget, keys: &Arc<Keyring>) -> Result<Self, OpenError> {
+        let (queue, jobs) = sync_channel::<ReadJob>(MAX_QUEUED_READS);
         let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..THREADS {
+        for _ in 0..READER_THREADS {
             let jobs = jobs.clone();
             let thread = std::thread::Builder::new().name("store-reader".into());
-            let started = thread.spawn(move || serve(&jobs));
+            let started = thread.spawn(move || run_jobs(&jobs));
             started.map_err(|source| OpenError::Io {
                 path: "a reader's thread".into(),
                 source,
@@ -320,7 +337,7 @@ impl Threads {
         }
         Ok(Self {
             queue,
-            place: place.clone(),
+            target: target.clone(),
             keys: keys.clone(),
         })
     }
@@ -332,10 +349,10 @@ impl Threads {
         E: From<StoreError> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
-        let (place, keys) = (self.place.clone(), self.keys.clone());
-        let job: Job = Box::new(move |kept| {
-            // Who asked may have gone.
-            let _ = answer.send(read_on(kept, &place, &keys, &work));
+        let (target, keys) = (self.target.clone(), self.keys.clone());
+        let job: ReadJob = Box::new(move |cached| {
+            // The caller may have dropped its future.
+            let _ = answer.send(run_read(cached, &target, &keys, &work));
         });
         self.queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
@@ -347,38 +364,38 @@ impl Threads {
     }
 }
 
-fn serve(jobs: &Mutex<Receiver<Job>>) {
-    let mut kept = None;
+fn run_jobs(jobs: &Mutex<Receiver<ReadJob>>) {
+    let mut cached = None;
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(job) = next() {
-        let run = catch_unwind(AssertUnwindSafe(|| job(&mut kept)));
+        let run = catch_unwind(AssertUnwindSafe(|| job(&mut cached)));
         if run.is_err() {
-            tracing::error!("a read of the store panicked");
-            kept = None;
+            tracing::error!("a store read panicked");
+            cached = None;
         }
     }
 }
 
-/// Reads on the connection that is kept, or on a new one: the server may have closed it while it was idle.
-fn read_on<T, E: From<StoreError>>(
-    kept: &mut Option<Connection>,
-    place: &Place,
+/// Runs a read on the cached connection, or on a new one: the server may have closed an idle connection.
+fn run_read<T, E: From<StoreError>>(
+    cached: &mut Option<DatabaseConnection>,
+    target: &DatabaseTarget,
     keys: &Keyring,
     work: &impl Fn(&Snapshot<'_>) -> Result<T, E>,
 ) -> Result<T, E> {
-    let idle = kept.take().filter(|connection| !connection.is_closed());
-    let again = idle.is_some();
+    let idle = cached.take().filter(|connection| !connection.is_closed());
+    let was_cached = idle.is_some();
     let connection = match idle {
         Some(connection) => connection,
-        None => place.reader().map_err(StoreError::from)?,
+        None => target.reader().map_err(StoreError::from)?,
     };
     let result = work(&Snapshot::new(&connection, keys));
     if !connection.is_closed() {
-        *kept = Some(connection);
+        *cached = Some(connection);
         return result;
     }
-    if again {
-        read_on(kept, place, keys, work)
+    if was_cached {
+        run_read(cached, target, keys, work)
     } else {
         result
     }
@@ -389,13 +406,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_that_follow_each_other_share_a_transaction_until_something_is_committed() {
+    fn consecutive_reads_share_a_transaction_until_the_next_commit() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")));
-        place.prepare().unwrap();
+        let target =
+            DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")));
+        target.prepare().unwrap();
         let keys = Arc::new(Keyring::open(&folder.path().join("master.key")).unwrap());
         let idle = IdleReaders::default();
-        let Readers::File(pool) = Readers::open(&place, &keys, idle.clone()).unwrap() else {
+        let Readers::File(pool) = Readers::open(&target, &keys, idle.clone()).unwrap() else {
             unreachable!()
         };
         let read = || {
@@ -408,23 +426,23 @@ mod tests {
                 .filter(|idle| idle.shared.is_some())
                 .count()
         };
-        // However long this thread was held up, two of many reads come within the time.
+        // However slow this thread is, two of many reads follow each other in time.
         while shares() == 0 {
             read();
         }
-        idle.committed();
+        idle.on_commit();
         assert_eq!(shares(), 0);
         while shares() == 0 {
             read();
         }
-        idle.rest();
+        idle.end_shared();
         assert_eq!(shares(), 0);
-        let lean = || idle.connections().iter().all(|idle| idle.lean);
-        idle.give_back(Instant::now());
-        assert!(!lean());
-        idle.give_back(Instant::now() + UNUSED);
-        assert!(lean());
+        let is_lean = || idle.connections().iter().all(|idle| idle.is_lean);
+        idle.release_memory(Instant::now());
+        assert!(!is_lean());
+        idle.release_memory(Instant::now() + MEMORY_RELEASE_TIMEOUT);
+        assert!(is_lean());
         read();
-        assert!(!lean());
+        assert!(!is_lean());
     }
 }

@@ -1,4 +1,4 @@
-//! Moments, as the store keeps them.
+//! Time in the store.
 
 use std::ops::Add;
 use std::time::Duration;
@@ -9,44 +9,44 @@ use jiff::tz::TimeZone;
 const SECOND: i64 = 1_000_000;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z.
+/// Time in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The present, by the system's clock.
+    /// Returns the current time of the system clock.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_microsecond())
     }
 
-    /// A moment by its microseconds since the epoch.
+    /// Creates a time from microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns the microseconds since the epoch.
     pub fn micros(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the epoch, rounded down.
+    /// Returns the whole seconds since the epoch, rounded down.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// The same moment without its fraction of a second.
+    /// Returns the time without its fraction of a second.
     pub fn whole_seconds(self) -> Self {
         Self(self.0.div_euclid(SECOND).saturating_mul(SECOND))
     }
 
-    /// The time from `earlier` to this moment; zero if it is the later one.
+    /// Returns the duration from `earlier` to this time; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 in whole seconds with the zone's offset, such as `2026-06-15T10:30:00+05:30`.
+    /// Returns the time as RFC 3339 in whole seconds with the offset of the zone, such as `2026-06-15T10:30:00+05:30`.
     pub fn rfc3339(self, zone: &TimeZone) -> String {
-        // Out of range is before the year -9999 or after 9999: no clock says so.
+        // Out of range are only times before the year -9999 or after 9999.
         let moment = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
         PRINTER.timestamp_with_offset_to_string(&moment, zone.to_offset(moment))
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_in_its_zone_in_whole_seconds() {
+    fn a_time_is_formatted_in_its_zone_in_whole_seconds() {
         let moment = Timestamp::from_micros(1_781_499_600_999_999);
         let zone = |name| TimeZone::get(name).unwrap();
         assert_eq!(

@@ -1,135 +1,107 @@
-//! Attempts to deliver: what each came to, and what of an event is still owed to whom.
+//! Delivery attempts of an event: their results, and the state of each delivery.
 
+use call::words;
 use std::time::Duration;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
+use crate::store::core::crypto::TenantKey;
 use crate::store::events::endpoint_health;
 use crate::store::events::outbox;
 use crate::store::events::outbox::Delivery;
-use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp, sql};
+use crate::store::events::sql;
+use crate::store::events::sql::{AttemptRow, DeliveryRow, QueueState};
+use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
-/// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Rows in one transaction.
-const BATCH: u32 = 500;
-/// Attempts of one event that are shown, the newest.
-const SHOWN: u32 = 500;
+/// Retention of attempts, and maximum wait of events for a paused or disabled endpoint.
+const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Maximum number of rows in one transaction.
+const MAX_BATCH_ROWS: u32 = 500;
+/// Maximum number of shown attempts of an event, newest first.
+const MAX_SHOWN_ATTEMPTS: u32 = 500;
 
-/// One POST and what came of it.
+/// POST request with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// When it began.
+    /// Start of the request.
     pub begun_at: Timestamp,
-    /// From its beginning to the head of the answer, or to its failure.
+    /// Time from the start to the head of the answer, or to the failure.
     pub latency: Duration,
-    /// The status of the answer; `None`: none came.
+    /// HTTP status; `None` without an answer.
     pub status: Option<u16>,
-    /// Why there is no answer; `None`: there is one.
+    /// Reason for the missing answer; `None` with an answer.
     pub error: Option<AttemptError>,
-    /// The first bytes of the answer's body, as text.
+    /// Start of the body of the answer, as text.
     pub answer: String,
 }
 
-/// Why an attempt had no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptError {
-    /// The answer did not come in time.
-    Timeout,
-    /// No connection, or no TLS on it.
-    NoConnection,
-    /// The address is loopback, private, link-local or otherwise not public.
-    AddressRefused,
-    /// The connection ended, or what came is no HTTP.
-    BrokenAnswer,
-    /// It could not be sent: a fault on our side.
-    NotSent,
-}
-
-impl AttemptError {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Timeout,
-        Self::NoConnection,
-        Self::AddressRefused,
-        Self::BrokenAnswer,
-        Self::NotSent,
-    ];
-
-    /// Its name in the API and in logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::NoConnection => "no_connection",
-            Self::AddressRefused => "address_refused",
-            Self::BrokenAnswer => "broken_answer",
-            Self::NotSent => "not_sent",
-        }
+words! {
+    /// Reason for a missing answer.
+    pub enum AttemptError {
+        /// The answer did not arrive in time.
+        Timeout = "timeout",
+        /// The connection or its TLS handshake failed.
+        NoConnection = "no_connection",
+        /// The address is loopback, private, link-local or otherwise not public.
+        AddressRefused = "address_refused",
+        /// The connection ended early, or the answer is not HTTP.
+        BrokenAnswer = "broken_answer",
+        /// The server failed to send the request.
+        NotSent = "not_sent",
     }
 }
 
-/// What follows an attempt.
+/// Consequence of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was taken: nothing more is owed.
+pub enum AttemptOutcome {
+    /// The endpoint has accepted the event.
     Delivered,
-    /// It is tried again at this moment.
-    Again(Timestamp),
-    /// It is not tried any more.
-    GivenUp,
+    /// The next attempt is at this time.
+    RetryAt(Timestamp),
+    /// No further attempt follows.
+    Failed,
 }
 
-/// How a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// It waits for its time, for an earlier event of its allocation, or for its endpoint to go on.
-    Pending,
-    /// It was taken.
-    Delivered,
-    /// It was given up, or its endpoint was taken away.
-    Dead,
-}
-
-impl DeliveryState {
-    /// Its name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
+words! {
+    /// State of a delivery.
+    pub enum DeliveryState {
+        /// It waits for its time, for an earlier event of its allocation, or for its endpoint.
+        Pending = "pending",
+        /// The endpoint has accepted the event.
+        Delivered = "delivered",
+        /// It was given up, or its endpoint was removed.
+        Failed = "dead",
     }
 }
 
-/// What one endpoint is owed of an event, and how that went so far.
+/// Delivery of an event to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
-    /// To which endpoint.
+    /// Id of the endpoint.
     pub endpoint_id: EndpointId,
-    /// Where that is; `None`: it is not known any more.
+    /// URL of the endpoint; `None` if it is no longer known.
     pub url: Option<String>,
-    /// How it stands.
+    /// State of the delivery.
     pub state: DeliveryState,
-    /// Tries since the event was written, or was last to be sent again.
+    /// Number of attempts since the event was written or last queued again.
     pub attempt_count: u32,
-    /// When it is tried next at the latest; `None`: it is over, or waits for an earlier event.
+    /// Latest time of the next attempt; `None` if there is none, or an earlier event comes first.
     pub next_attempt_at: Option<Timestamp>,
-    /// When the event was written, or was last to be sent again.
+    /// Time of the write, or of the last redelivery.
     pub created_at: Timestamp,
-    /// When it was over.
+    /// Time of the end.
     pub finished_at: Option<Timestamp>,
-    /// The attempts that are kept, newest first, also those from before it was sent again.
+    /// Stored attempts, newest first, including those before the last redelivery.
     pub attempts: Vec<Attempt>,
 }
 
 impl Store {
-    /// Notes what came of an attempt, and what follows from it. An endpoint that has taken nothing for `disable_after`
-    /// is disabled.
+    /// Records the result of an attempt and its consequence. An endpoint without a success for `disable_after` is
+    /// disabled.
     pub async fn end_attempt(
         &self,
         delivery: &Delivery,
         attempt: Attempt,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         disable_after: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -138,38 +110,45 @@ impl Store {
             .write(move |tx| {
                 insert(tx, &key, &attempt)?;
                 match outcome {
-                    Outcome::Delivered => endpoint_health::did_well(tx, &key)?,
-                    _ => endpoint_health::failed(tx, &key, disable_after, now)?,
+                    AttemptOutcome::Delivered => endpoint_health::on_success(tx, &key)?,
+                    _ => endpoint_health::on_failure(tx, &key, disable_after, now)?,
                 }
                 match outcome {
-                    Outcome::Delivered => outbox::finish(tx, &key, true, now),
-                    Outcome::GivenUp => outbox::finish(tx, &key, false, now),
-                    Outcome::Again(due_at) => outbox::retry(tx, &key, due_at),
+                    AttemptOutcome::Delivered => {
+                        outbox::finish(tx, &key, QueueState::Delivered, now)
+                    }
+                    AttemptOutcome::Failed => outbox::finish(tx, &key, QueueState::Failed, now),
+                    AttemptOutcome::RetryAt(due_at) => outbox::retry(tx, &key, due_at),
                 }
             })
             .await
     }
 
-    /// Gives up some of what has waited for 30 days for an endpoint that is paused or disabled: it can be sent again by
-    /// a request. Returns how many; 0: none is left.
+    /// Gives up a batch of deliveries that have waited 30 days for a paused or disabled endpoint. A request can queue
+    /// them again. Returns the size of the batch; 0 if none is left.
     pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now);
+        let before = cutoff(now);
         self.writer
-            .write(move |tx| tx.execute(sql::DELIVERIES_ABANDON, (now.micros(), before, BATCH)))
+            .write(move |tx| {
+                tx.execute(
+                    sql::DELIVERIES_ABANDON,
+                    (now.micros(), before, MAX_BATCH_ROWS),
+                )
+            })
             .await
     }
 
-    /// Forgets some of the attempts that are too old. Returns how many; 0: none is left.
-    pub async fn forget_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now);
+    /// Deletes a batch of old attempts. Returns its size; 0 if none is left.
+    pub async fn delete_old_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = cutoff(now);
         self.writer
-            .write(move |tx| tx.execute(sql::ATTEMPTS_FORGET, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::ATTEMPTS_DELETE_OLD, (before, MAX_BATCH_ROWS)))
             .await
     }
 }
 
 impl TenantStore {
-    /// What is, and was, owed of an event; `None`: the tenant has no such event.
+    /// Returns the deliveries of an event; `None` if the tenant does not have the event.
     pub async fn deliveries(
         &self,
         event_id: &EventId,
@@ -180,21 +159,19 @@ impl TenantStore {
             if snapshot.row(sql::EVENT_SELECT, key, |_| Ok(()))?.is_none() {
                 return Ok(None);
             }
-            let mut deliveries = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, delivery_record)?;
-            let opened = snapshot.tenant_key(&tenant)?;
-            let read = |row: &Row<'_>| -> Result<(String, Attempt), StoreError> {
-                let endpoint: String = row.get(0)?;
-                let answer = opened.open(&context(&event, &endpoint), &row.get::<String>(5)?)?;
-                Ok((endpoint, attempt(row, answer)?))
-            };
-            for (endpoint, attempt) in
-                snapshot.rows(sql::ATTEMPTS_OF_EVENT, (key.0, key.1, SHOWN), read)?
-            {
-                let of = deliveries
+            let rows = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, DeliveryRow::read)?;
+            let mut deliveries: Vec<_> = rows.into_iter().map(delivery_record).collect();
+            let tenant_key = snapshot.tenant_key(&tenant)?;
+            let limited = (key.0, key.1, MAX_SHOWN_ATTEMPTS);
+            for row in snapshot.rows(sql::ATTEMPTS_OF_EVENT, limited, AttemptRow::read)? {
+                let endpoint = row.endpoint_id.clone();
+                let attempt = attempt(row, &event, &tenant_key)?;
+                let delivery = deliveries
                     .iter_mut()
-                    .find(|one| one.endpoint_id.as_str() == endpoint);
-                of.into_iter()
-                    .for_each(|delivery| delivery.attempts.push(attempt.clone()));
+                    .find(|delivery| delivery.endpoint_id.as_str() == endpoint);
+                if let Some(delivery) = delivery {
+                    delivery.attempts.push(attempt);
+                }
             }
             Ok(Some(deliveries))
         });
@@ -202,14 +179,14 @@ impl TenantStore {
     }
 }
 
-fn before(now: Timestamp) -> i64 {
+fn cutoff(now: Timestamp) -> i64 {
     now.micros()
-        .saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX))
+        .saturating_sub(i64::try_from(ATTEMPT_RETENTION.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), StoreError> {
-    let sealed = tx.tenant_key(&key.tenant)?;
-    let sealed = sealed.seal(
+fn insert(tx: &Tx<'_>, key: &outbox::DeliveryKey, attempt: &Attempt) -> Result<(), StoreError> {
+    let encrypted = tx.tenant_key(&key.tenant)?;
+    let encrypted = encrypted.encrypt(
         &context(&key.event, key.endpoint.as_str()),
         attempt.answer.as_str(),
     )?;
@@ -221,46 +198,40 @@ fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), Store
         i64::try_from(attempt.latency.as_micros()).unwrap_or(i64::MAX),
         attempt.status,
         attempt.error.map(AttemptError::as_str),
-        sealed,
+        encrypted,
     );
-    tx.send(sql::ATTEMPT_INSERT, row)
+    tx.execute_deferred(sql::ATTEMPT_INSERT, row)
 }
 
-/// What an answer is sealed for.
+/// Returns the encryption context of an answer.
 fn context(event: &EventId, endpoint: &str) -> String {
     format!("answer {event} {endpoint}")
 }
 
-fn attempt(row: &Row<'_>, answer: String) -> Result<Attempt, StoreError> {
-    let error: Option<String> = row.get(4)?;
+/// Decrypts the answer to an attempt.
+fn attempt(row: AttemptRow, event: &EventId, key: &TenantKey) -> Result<Attempt, StoreError> {
     Ok(Attempt {
-        begun_at: Timestamp::from_micros(row.get(1)?),
-        latency: Duration::from_micros(u64::try_from(row.get::<i64>(2)?).unwrap_or(0)),
-        status: row.get(3)?,
-        error: error.and_then(|word| {
-            AttemptError::ALL
-                .into_iter()
-                .find(|kind| kind.as_str() == word)
-        }),
-        answer,
+        begun_at: row.begun_at,
+        latency: Duration::from_micros(u64::try_from(row.latency).unwrap_or(0)),
+        status: row.status,
+        error: row.error.and_then(|word| word.parse().ok()),
+        answer: key.decrypt(&context(event, &row.endpoint_id), &row.sealed_answer)?,
     })
 }
 
-fn delivery_record(row: &Row<'_>) -> Result<DeliveryRecord, StoreError> {
-    let state: String = row.get(2)?;
-    let due_at = Timestamp::from_micros(row.get(4)?);
-    Ok(DeliveryRecord {
-        endpoint_id: EndpointId::stored(row.get(0)?),
-        url: row.get(1)?,
-        state: match state.as_str() {
-            "delivered" => DeliveryState::Delivered,
-            "failed" => DeliveryState::Dead,
-            _ => DeliveryState::Pending,
+fn delivery_record(row: DeliveryRow) -> DeliveryRecord {
+    DeliveryRecord {
+        endpoint_id: row.endpoint_id,
+        url: row.url,
+        state: match row.state {
+            QueueState::Waiting | QueueState::Due => DeliveryState::Pending,
+            QueueState::Delivered => DeliveryState::Delivered,
+            QueueState::Failed => DeliveryState::Failed,
         },
-        attempt_count: row.get(3)?,
-        next_attempt_at: (state == "due").then_some(due_at),
-        created_at: Timestamp::from_micros(row.get(5)?),
-        finished_at: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
+        attempt_count: row.attempts,
+        next_attempt_at: (row.state == QueueState::Due).then_some(row.due_at),
+        created_at: row.created_at,
+        finished_at: row.finished_at,
         attempts: Vec::new(),
-    })
+    }
 }

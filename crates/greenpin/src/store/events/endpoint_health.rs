@@ -1,4 +1,4 @@
-//! How an endpoint fares: one that has taken nothing for days is disabled, and told of.
+//! Health of endpoints: an endpoint without a success for days is disabled, with an event.
 
 use std::time::Duration;
 
@@ -6,32 +6,29 @@ use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::events;
-use crate::store::events::outbox::Key;
+use crate::store::events::outbox::DeliveryKey;
+use crate::store::events::sql;
+use crate::store::events::sql::FailureRow;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{
-    EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
-/// makes days of an hour.
-const LEAST_FAILURES: i64 = 10;
+/// Minimum number of consecutive failures before an endpoint is disabled. A clock that jumps can turn an hour into
+/// days.
+const MIN_FAILURES: i64 = 10;
 
 impl Store {
-    /// Endpoints that were disabled and are not enabled again.
+    /// Returns the number of disabled endpoints.
     pub async fn disabled_endpoints(&self) -> Result<u64, StoreError> {
-        let read = self
-            .readers
-            .read(|snapshot| snapshot.row(sql::ENDPOINTS_DISABLED, (), |row| row.get::<i64>(0)));
-        Ok(read
-            .await?
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        self.readers
+            .read(|snapshot| snapshot.count(sql::ENDPOINTS_DISABLED, ()))
+            .await
     }
 }
 
 impl TenantStore {
-    /// Lets an endpoint have its events again, those that waited first. `false`: the tenant has no such endpoint.
+    /// Enables an endpoint; waiting events are delivered first. Returns `false` if the tenant does not have the
+    /// endpoint.
     pub async fn enable_endpoint(&self, id: &EndpointId) -> Result<bool, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         let write = self.store.writer.write(move |tx| {
@@ -44,39 +41,34 @@ impl TenantStore {
     }
 }
 
-/// The endpoint took something.
-pub(crate) fn did_well(tx: &Tx<'_>, key: &Key) -> Result<(), StoreError> {
-    tx.send(sql::ENDPOINT_DID_WELL, [key.endpoint.as_str()])
+/// Resets the failures of an endpoint.
+pub(crate) fn on_success(tx: &Tx<'_>, key: &DeliveryKey) -> Result<(), StoreError> {
+    tx.execute_deferred(sql::ENDPOINT_SUCCEEDED, [key.endpoint.as_str()])
 }
 
-/// The endpoint did not take something. It is disabled if that has been so for `disable_after`.
-pub(crate) fn failed(
+/// Counts a failure of an endpoint. Disables it after failures for `disable_after`.
+pub(crate) fn on_failure(
     tx: &Tx<'_>,
-    key: &Key,
+    key: &DeliveryKey,
     disable_after: Duration,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let row = (now.micros(), key.endpoint.as_str());
-    let found = tx.row(sql::ENDPOINT_FAILED, row, |row| {
-        Ok((
-            Timestamp::from_micros(row.get(0)?),
-            row.get::<i64>(1)?,
-            row.get::<String>(2)?,
-        ))
-    })?;
-    let Some((since, failures, url)) = found else {
+    let found = tx.row(sql::ENDPOINT_FAILED, row, FailureRow::read)?;
+    let Some(failure) = found else {
         return Ok(());
     };
-    if now.since(since) < disable_after || failures < LEAST_FAILURES {
+    let (since, failures, url) = (failure.failing_since, failure.failures, failure.url);
+    if now.since(since) < disable_after || failures < MIN_FAILURES {
         return Ok(());
     }
     tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
     tx.cache().tenants.change();
-    tracing::error!(endpoint_id = %key.endpoint, failures, "an endpoint that has failed for days is disabled");
-    tell(tx, &key.tenant, &key.endpoint, &url, since, now)
+    tracing::error!(endpoint_id = %key.endpoint, failures, "endpoint disabled after days of failures");
+    write_disabled_event(tx, &key.tenant, &key.endpoint, &url, since, now)
 }
 
-fn tell(
+fn write_disabled_event(
     tx: &Tx<'_>,
     tenant: &TenantId,
     endpoint: &EndpointId,
@@ -84,7 +76,7 @@ fn tell(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let zone = settings::of(tx, tenant)?.zone();
+    let zone = settings::cached(tx, tenant)?.zone();
     let data = json!({ "endpoint_id": endpoint.as_str(), "url": url, "failing_since": since.rfc3339(&zone) });
     let event_type = EventType::EndpointDisabled;
     events::write(

@@ -1,131 +1,87 @@
-//! Events: written in the transaction of what they tell of, with a delivery for each endpoint that asks for them.
+//! Event log. An event is written in the transaction of its cause, with a delivery for each subscribed endpoint.
 
+use call::words;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
+use crate::store::events::sql;
+use crate::store::events::sql::LogRow;
 use crate::store::tenants::endpoints;
-use crate::store::{
-    EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// The place of an allocation's first event among its events.
+/// Sequence number of the first event of an allocation.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;
 
-/// What an event tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventType {
-    /// An allocation was made.
-    AllocationCreated,
-    /// An allocation was changed.
-    AllocationUpdated,
-    /// An allocation's time is over.
-    AllocationExpired,
-    /// An allocation was deleted.
-    AllocationDeleted,
-    /// An allocation met its limit of wrong PINs.
-    AllocationLocked,
-    /// An allocation's count of wrong PINs was set back.
-    AllocationUnlocked,
-    /// An allocation has a new PIN.
-    AllocationPinRotated,
-    /// A call to a virtual number came in.
-    CallInitiated,
-    /// A block of digits was refused.
-    CallPinFailed,
-    /// A block of digits was right.
-    CallPinAccepted,
-    /// The dialled party is being alerted.
-    CallRinging,
-    /// The dialled party answered.
-    CallAnswered,
-    /// The call is over. The last event of every call but for `recording.ready`.
-    CallCompleted,
-    /// A recording can be fetched.
-    RecordingReady,
-    /// A number has few places left.
-    NumberCapacityLow,
-    /// Strangers have used up a number's budget of wrong PINs.
-    NumberPinAttack,
-    /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
-    EndpointDisabled,
-}
-
-impl EventType {
-    /// Every type.
-    pub const ALL: [Self; 17] = [
-        Self::AllocationCreated,
-        Self::AllocationUpdated,
-        Self::AllocationExpired,
-        Self::AllocationDeleted,
-        Self::AllocationLocked,
-        Self::AllocationUnlocked,
-        Self::AllocationPinRotated,
-        Self::CallInitiated,
-        Self::CallPinFailed,
-        Self::CallPinAccepted,
-        Self::CallRinging,
-        Self::CallAnswered,
-        Self::CallCompleted,
-        Self::RecordingReady,
-        Self::NumberCapacityLow,
-        Self::NumberPinAttack,
-        Self::EndpointDisabled,
-    ];
-
-    /// Its name, such as `call.completed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AllocationCreated => "allocation.created",
-            Self::AllocationUpdated => "allocation.updated",
-            Self::AllocationExpired => "allocation.expired",
-            Self::AllocationDeleted => "allocation.deleted",
-            Self::AllocationLocked => "allocation.locked",
-            Self::AllocationUnlocked => "allocation.unlocked",
-            Self::AllocationPinRotated => "allocation.pin_rotated",
-            Self::CallInitiated => "call.initiated",
-            Self::CallPinFailed => "call.pin_failed",
-            Self::CallPinAccepted => "call.pin_accepted",
-            Self::CallRinging => "call.ringing",
-            Self::CallAnswered => "call.answered",
-            Self::CallCompleted => "call.completed",
-            Self::RecordingReady => "recording.ready",
-            Self::NumberCapacityLow => "number.capacity_low",
-            Self::NumberPinAttack => "number.pin_attack",
-            Self::EndpointDisabled => "endpoint.disabled",
-        }
+words! {
+    /// Type of an event.
+    pub enum EventType {
+        /// An allocation was created.
+        AllocationCreated = "allocation.created",
+        /// An allocation was changed.
+        AllocationUpdated = "allocation.updated",
+        /// An allocation has expired.
+        AllocationExpired = "allocation.expired",
+        /// An allocation was deleted.
+        AllocationDeleted = "allocation.deleted",
+        /// An allocation has reached its limit of wrong PINs.
+        AllocationLocked = "allocation.locked",
+        /// The number of wrong PINs of an allocation was reset.
+        AllocationUnlocked = "allocation.unlocked",
+        /// An allocation has a new PIN.
+        AllocationPinRotated = "allocation.pin_rotated",
+        /// A call to a virtual number has arrived.
+        CallInitiated = "call.initiated",
+        /// A PIN was refused.
+        CallPinFailed = "call.pin_failed",
+        /// A PIN was correct.
+        CallPinAccepted = "call.pin_accepted",
+        /// The dialled party is being alerted.
+        CallRinging = "call.ringing",
+        /// The dialled party has answered.
+        CallAnswered = "call.answered",
+        /// The call has ended. Only `recording.ready` may follow.
+        CallCompleted = "call.completed",
+        /// A recording can be downloaded.
+        RecordingReady = "recording.ready",
+        /// A number has little capacity left.
+        NumberCapacityLow = "number.capacity_low",
+        /// Unlisted callers have exhausted a number's budget of wrong PINs.
+        NumberPinAttack = "number.pin_attack",
+        /// A webhook endpoint has failed for days and gets no events until it is enabled again.
+        EndpointDisabled = "endpoint.disabled",
     }
 }
 
-/// An event of the log: its id, and the JSON that endpoints receive.
+/// Event of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
-    /// Its JSON.
+    /// JSON of the event, as endpoints receive it.
     pub body: String,
 }
 
-/// The allocation that an event belongs to.
+/// Allocation of an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Subject<'a> {
-    /// None: the event is of the tenant or of a number.
+    /// None: the event belongs to the tenant or to a number.
     Tenant,
-    /// An allocation whose row is written in this transaction, and counts this first event already.
+    /// Allocation whose row is inserted in this transaction and already counts this event.
     NewAllocation {
-        /// Its id.
+        /// Id of the allocation.
         greenpin_id: &'a GreenpinId,
         /// Its `custom_field`.
         custom_field: Option<&'a str>,
     },
-    /// A stored allocation.
+    /// Stored allocation.
     Allocation(&'a GreenpinId),
 }
 
 impl<'a> Subject<'a> {
-    /// Returns the allocation's id.
+    /// Returns the id of the allocation.
     pub(crate) fn greenpin_id(self) -> Option<&'a GreenpinId> {
         match self {
             Self::Tenant => None,
@@ -142,7 +98,7 @@ impl<'a> From<Option<&'a GreenpinId>> for Subject<'a> {
     }
 }
 
-/// An event to be written.
+/// Event to write.
 pub(crate) struct Draft<'a, D> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) zone: &'a TimeZone,
@@ -165,7 +121,7 @@ struct Body<'a, D> {
     data: &'a D,
 }
 
-/// Writes an event. Events of no allocation have the sequence 0.
+/// Writes an event. Events without an allocation have the sequence number 0.
 pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(), StoreError> {
     let event_id = tx.event_id(draft.occurred_at);
     let (sequence, custom_field) = next_sequence(tx, draft)?;
@@ -188,13 +144,13 @@ pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
         sequence,
         draft.occurred_at.micros(),
         tx.tenant_key(draft.tenant)?
-            .seal(&context(&event_id), body)?,
+            .encrypt(&context(&event_id), body)?,
     );
-    tx.append(sql::EVENT_INSERT, row)?;
+    tx.insert_batched(sql::EVENT_INSERT, row)?;
     deliver(tx, draft, &event_id, sequence)
 }
 
-/// What an event's body is sealed for.
+/// Returns the encryption context of an event's body.
 pub(crate) fn context(event_id: &EventId) -> String {
     format!("event {event_id}")
 }
@@ -212,23 +168,27 @@ fn next_sequence<D>(
     };
     let key = (draft.tenant.as_str(), greenpin_id.as_str());
     let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
-        Ok((row.get(0)?, row.get(1)?))
+        Ok((row.get("sequence")?, row.get("custom_field")?))
     })?;
     found.ok_or(StoreError::Unreadable("allocation of an event"))
 }
 
-/// Events of one allocation wait for each other at an endpoint; any other event waits for none.
+/// Returns the queue of an event at each endpoint. Events of one allocation share a queue; any other event has its
+/// own.
+pub(crate) fn queue<'a>(event_id: &'a EventId, greenpin_id: Option<&'a GreenpinId>) -> &'a str {
+    greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str)
+}
+
+/// Queues the event for each subscribed endpoint. Events of one allocation are delivered in order, others
+/// independently.
 fn deliver<D>(
     tx: &Tx<'_>,
     draft: &Draft<'_, D>,
     event_id: &EventId,
     sequence: i64,
 ) -> Result<(), StoreError> {
-    let queue = draft
-        .subject
-        .greenpin_id()
-        .map_or(event_id.as_str(), GreenpinId::as_str);
-    for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
+    let queue = queue(event_id, draft.subject.greenpin_id());
+    for endpoint in endpoints::cached(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
             let row = (
@@ -239,7 +199,7 @@ fn deliver<D>(
                 sequence,
                 draft.occurred_at.micros(),
             );
-            tx.send(sql::DELIVERY_INSERT, row)?;
+            tx.execute_deferred(sql::DELIVERY_INSERT, row)?;
             tx.wake_deliverer();
         }
     }
@@ -247,7 +207,7 @@ fn deliver<D>(
 }
 
 impl TenantStore {
-    /// The events after one, oldest first.
+    /// Returns the events after one, oldest first.
     pub async fn events_after(
         &self,
         after: Option<EventId>,
@@ -264,20 +224,19 @@ impl TenantStore {
         read.await
     }
 
-    /// The event behind which the last few come; `None`: there are no others before them.
+    /// Returns the event before the last `count` events; `None` if there is none.
     pub async fn event_before_last(&self, count: u32) -> Result<Option<EventId>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), count.saturating_add(1));
-            let ids =
-                snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
-            let place = usize::try_from(count).unwrap_or(usize::MAX);
-            Ok(ids.into_iter().nth(place))
+            let ids = snapshot.rows(sql::EVENTS_LAST, key, |row| row.get("event_id"))?;
+            let index = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(ids.into_iter().nth(index))
         });
         read.await
     }
 
-    /// The events after one that go, or went, to an endpoint, oldest first.
+    /// Returns the events after one that were queued for an endpoint, oldest first.
     pub async fn events_of_endpoint_after(
         &self,
         after: Option<EventId>,
@@ -296,8 +255,8 @@ impl TenantStore {
         read.await
     }
 
-    /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
-    pub async fn dead_events_after(
+    /// Returns the events after one with a failed delivery, oldest first, optionally for one endpoint.
+    pub async fn failed_events_after(
         &self,
         after: Option<EventId>,
         endpoint: Option<EndpointId>,
@@ -309,17 +268,17 @@ impl TenantStore {
             let endpoint = endpoint.as_ref().map_or("", EndpointId::as_str);
             let key = snapshot.tenant_key(&tenant)?;
             let asked = (tenant.as_str(), after, endpoint, limit);
-            snapshot.rows(sql::EVENTS_DEAD_AFTER, asked, |row| logged(row, &key))
+            snapshot.rows(sql::EVENTS_FAILED_AFTER, asked, |row| logged(row, &key))
         });
         read.await
     }
 }
 
 fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
-    let event_id = EventId::stored(row.get(0)?);
-    let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
+    let row = LogRow::read(row)?;
+    let body = key.decrypt(&context(&row.event_id), &row.sealed)?;
     Ok(LoggedEvent {
-        event_id: event_id.to_string(),
+        event_id: row.event_id.to_string(),
         body,
     })
 }

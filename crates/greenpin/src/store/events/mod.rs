@@ -1,13 +1,15 @@
-//! Events: the log, the outbox of webhook deliveries, their attempts, replay.
+//! Events: log, outbox of webhook deliveries, attempts, replay.
 
 pub(crate) mod attempts;
 pub(crate) mod endpoint_health;
 mod log;
 pub(crate) mod outbox;
 pub(crate) mod redelivery;
+pub(crate) mod sql;
 
-pub use self::attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
+pub use self::attempts::{Attempt, AttemptError, AttemptOutcome, DeliveryRecord, DeliveryState};
 pub(crate) use self::log::*;
 pub use self::log::{EventType, LoggedEvent};
-pub use self::outbox::{Delivery, DueEndpoint};
-pub use self::redelivery::{Replay, Replayed};
+pub use self::outbox::Delivery;
+pub use self::redelivery::{ReplayRequest, Replayed};
+pub use self::sql::DueEndpoint;

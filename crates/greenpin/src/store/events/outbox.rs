@@ -1,125 +1,81 @@
-//! The outbox: which event is to go to which endpoint, and when.
+//! Outbox: deliveries of events to endpoints.
 //!
-//! At each endpoint the events of one allocation form a queue. Its first is `due`, the others are `waiting`, so that a
-//! claim never looks at what cannot go yet. What is claimed is due again when its lease runs out.
+//! At each endpoint the events of one allocation form a queue. Its first delivery is `due`, the others are `waiting`,
+//! so that a claim reads due deliveries only. A claimed delivery is due again after its lease.
 
 use std::time::Duration;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored;
 use crate::store::events;
+use crate::store::events::sql;
+use crate::store::events::sql::{ClaimRow, ContentRow, DueEndpoint, QueueState};
 use crate::store::tenants::endpoints;
-use crate::store::{
-    EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql,
-};
+use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp};
 
-/// An event that is to go to an endpoint now.
+/// Delivery of an event to an endpoint.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Whose it is.
+    /// Tenant of the event.
     pub tenant_id: TenantId,
-    /// The event.
+    /// Id of the event.
     pub event_id: EventId,
-    /// The endpoint.
+    /// Id of the endpoint.
     pub endpoint_id: EndpointId,
-    /// Tries so far, this one included.
+    /// Number of attempts, including this one.
     pub attempts: u32,
-    /// When the event was written, or was last to be sent again.
+    /// Time of the write, or of the last redelivery.
     pub created_at: Timestamp,
-    /// When it was tried first since then.
+    /// Time of the first attempt since then.
     pub tried_at: Timestamp,
-    /// Where it goes.
+    /// URL of the endpoint.
     pub url: String,
-    /// The endpoint's live secrets, `whsec_…`, the newest first.
+    /// Live secrets of the endpoint, `whsec_…`, newest first.
     pub secrets: Vec<String>,
-    /// In which form.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// The event's JSON.
+    /// JSON of the event.
     pub body: String,
     queue: String,
 }
 
 impl Delivery {
-    pub(crate) fn key(&self) -> Key {
-        Key {
+    pub(crate) fn key(&self) -> DeliveryKey {
+        DeliveryKey {
             tenant: self.tenant_id.clone(),
             event: self.event_id.clone(),
             endpoint: self.endpoint_id.clone(),
             queue: self.queue.clone(),
-            made: self.created_at,
+            created_at: self.created_at,
         }
     }
 }
 
-/// An endpoint to which something is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueEndpoint {
-    /// Which.
-    pub endpoint_id: EndpointId,
-    /// When the first is due.
-    pub due_at: Timestamp,
-}
-
-/// Which delivery. An event that is sent again is made anew: whoever still has the old one ends that alone.
+/// Key of a delivery. A redelivery has a new creation time: the end of an older attempt does not affect it.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
+pub(crate) struct DeliveryKey {
     pub(crate) tenant: TenantId,
     pub(crate) event: EventId,
     pub(crate) endpoint: EndpointId,
     queue: String,
-    made: Timestamp,
+    created_at: Timestamp,
 }
 
-/// What a delivery is made of, still sealed.
-struct Content {
-    body: String,
-    url: String,
-    format: EndpointFormat,
-    secret: String,
-    old_secret: Option<String>,
-    old_secret_until: Timestamp,
-    removed_at: Option<i64>,
-}
-
-impl Content {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            body: row.get(0)?,
-            url: row.get(1)?,
-            format: EndpointFormat::stored(&row.get::<String>(2)?)?,
-            secret: row.get(3)?,
-            old_secret: row.get(4)?,
-            old_secret_until: Timestamp::from_micros(row.get(5)?),
-            removed_at: row.get(6)?,
-        })
-    }
-}
-
-struct Claimed {
-    key: Key,
+struct ClaimedDelivery {
+    key: DeliveryKey,
     attempts: u32,
     tried_at: Timestamp,
 }
 
 impl Store {
-    /// The endpoints to which something is to go, now or later, those left out that are paused or disabled.
+    /// Returns the endpoints with open deliveries, except paused and disabled ones.
     pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
-        let read = self.readers.read(|snapshot| {
-            snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), |row| {
-                let endpoint_id = EndpointId::stored(row.get(0)?);
-                Ok(DueEndpoint {
-                    endpoint_id,
-                    due_at: Timestamp::from_micros(row.get(1)?),
-                })
-            })
-        });
-        read.await
+        self.readers
+            .read(|snapshot| snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), DueEndpoint::read))
+            .await
     }
 
-    /// Takes due deliveries for a node, of each endpoint up to a number. Each comes back by itself if nothing is heard
-    /// of it for the time of `lease`.
+    /// Claims due deliveries for a node, with a limit for each endpoint. A claim expires after `lease`.
     pub async fn claim_deliveries(
         &self,
         node: &str,
@@ -131,29 +87,29 @@ impl Store {
         let claim = self
             .writer
             .write(move |tx| claim(tx, &node, &wanted, now + lease, now));
-        let claimed: Vec<Claimed> = claim.await?;
+        let claimed: Vec<ClaimedDelivery> = claim.await?;
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
-        // What is in them is read apart: the writer's time is everybody's.
+        // The content is read outside the writer, whose time all jobs share.
         let opened = self
             .readers
-            .read(move |snapshot| open_all(snapshot, &claimed, now))
+            .read(move |snapshot| read_contents(snapshot, &claimed, now))
             .await;
-        let (deliveries, owed_to_nobody) = opened.map_err(|error: StoreError| error)?;
-        if !owed_to_nobody.is_empty() {
+        let (deliveries, obsolete) = opened.map_err(|error: StoreError| error)?;
+        if !obsolete.is_empty() {
             let finish = move |tx: &Tx<'_>| {
-                owed_to_nobody
+                obsolete
                     .iter()
-                    .try_for_each(|key: &Key| finish(tx, key, false, now))
+                    .try_for_each(|key: &DeliveryKey| finish(tx, key, QueueState::Failed, now))
             };
             self.writer.write(finish).await?;
         }
         Ok(deliveries)
     }
 
-    /// Makes every open delivery due now. For the start of the one process that delivers: what was under way when the
-    /// last one ended would otherwise hold its queue up until the lease runs out.
+    /// Makes every open delivery due now. Called at the start of a single node: claims of its previous process would
+    /// otherwise delay their queues until the lease expires.
     pub async fn release_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
         self.writer
             .write(move |tx| {
@@ -163,7 +119,7 @@ impl Store {
             .await
     }
 
-    /// Makes what a node had under way due now: it begins anew.
+    /// Makes the claimed deliveries of a node due now, at its restart.
     pub async fn release_deliveries_of(
         &self,
         node: &str,
@@ -171,22 +127,18 @@ impl Store {
     ) -> Result<(), StoreError> {
         let node = node.to_owned();
         self.writer
-            .write(move |tx| release_of(tx, &node, now))
+            .write(move |tx| release_node(tx, &node, now))
             .await
     }
 
-    /// Deliveries that are not over.
+    /// Returns the number of open deliveries.
     pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
-        let read = self
-            .readers
-            .read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
-        Ok(read
-            .await?
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        self.readers
+            .read(|snapshot| snapshot.count(sql::DELIVERIES_OPEN, ()))
+            .await
     }
 
-    /// Waits until a delivery was written since the last time.
+    /// Waits for the next write of a delivery.
     pub async fn delivery_written(&self) {
         self.deliveries.notified().await;
     }
@@ -198,7 +150,7 @@ fn claim(
     wanted: &[(EndpointId, u32)],
     lease: Timestamp,
     now: Timestamp,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let mut claimed = Vec::new();
     for (endpoint, limit) in wanted {
         let key = (
@@ -208,99 +160,96 @@ fn claim(
             endpoint.as_str(),
             *limit,
         );
-        claimed.extend(tx.rows(sql::DELIVERIES_CLAIM, key, Claimed::read)?);
+        let rows = tx.rows(sql::DELIVERIES_CLAIM, key, ClaimRow::read)?;
+        claimed.extend(rows.into_iter().map(ClaimedDelivery::from));
     }
     Ok(claimed)
 }
 
-impl Claimed {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let key = Key {
-            tenant: stored::tenant_id(&row.get::<String>(0)?)?,
-            event: EventId::stored(row.get(1)?),
-            endpoint: EndpointId::stored(row.get(2)?),
-            queue: row.get(3)?,
-            made: Timestamp::from_micros(row.get(5)?),
+impl From<ClaimRow> for ClaimedDelivery {
+    fn from(row: ClaimRow) -> Self {
+        let key = DeliveryKey {
+            tenant: row.tenant_id,
+            event: row.event_id,
+            endpoint: row.endpoint_id,
+            queue: row.queue,
+            created_at: row.created_at,
         };
-        Ok(Self {
+        Self {
             key,
-            attempts: row.get(4)?,
-            tried_at: Timestamp::from_micros(row.get(6)?),
-        })
+            attempts: row.attempts,
+            tried_at: row.tried_at,
+        }
     }
+}
 
-    /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
-    fn open(
+impl ClaimedDelivery {
+    /// Reads the content of a delivery; `None` if its endpoint was removed.
+    fn read_content(
         &self,
         snapshot: &Snapshot<'_>,
         now: Timestamp,
     ) -> Result<Option<Delivery>, StoreError> {
-        let Key {
+        let DeliveryKey {
             tenant,
             event,
             endpoint,
             queue,
-            made,
+            created_at,
         } = &self.key;
         let row = (tenant.as_str(), event.as_str(), endpoint.as_str());
-        let content = snapshot.row(sql::DELIVERY_CONTENT, row, Content::read)?;
+        let content = snapshot.row(sql::DELIVERY_CONTENT, row, ContentRow::read)?;
         let Some(content) = content.filter(|content| content.removed_at.is_none()) else {
             return Ok(None);
         };
-        let Content {
-            body,
-            url,
-            format,
-            secret,
-            old_secret,
-            old_secret_until,
-            ..
-        } = content;
         let key = snapshot.tenant_key(tenant)?;
-        let old_secret = old_secret.filter(|_| now < old_secret_until);
-        let secrets = std::iter::once(secret).chain(old_secret);
-        let secrets = secrets.map(|sealed| key.open(&endpoints::secret_context(endpoint), &sealed));
+        let old_secret = content
+            .sealed_old_secret
+            .filter(|_| now < content.old_secret_until);
+        let secrets = std::iter::once(content.sealed_secret).chain(old_secret);
+        let secrets =
+            secrets.map(|encrypted| key.decrypt(&endpoints::secret_context(endpoint), &encrypted));
         Ok(Some(Delivery {
             secrets: secrets.collect::<Result<_, _>>()?,
-            body: key.open(&events::context(event), &body)?,
-            format,
+            body: key.decrypt(&events::context(event), &content.sealed)?,
+            format: content.format,
             tenant_id: tenant.clone(),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
             attempts: self.attempts,
-            created_at: *made,
+            created_at: *created_at,
             tried_at: self.tried_at,
-            url,
+            url: content.url,
             queue: queue.clone(),
         }))
     }
 }
 
-/// What can be sent of the claimed, and what is owed to nobody.
-fn open_all(
+/// Returns the deliveries with their content, and the keys of obsolete ones.
+fn read_contents(
     snapshot: &Snapshot<'_>,
-    claimed: &[Claimed],
+    claimed: &[ClaimedDelivery],
     now: Timestamp,
-) -> Result<(Vec<Delivery>, Vec<Key>), StoreError> {
-    let (mut deliveries, mut over) = (Vec::with_capacity(claimed.len()), Vec::new());
-    for one in claimed {
-        match one.open(snapshot, now) {
+) -> Result<(Vec<Delivery>, Vec<DeliveryKey>), StoreError> {
+    let (mut deliveries, mut obsolete) = (Vec::with_capacity(claimed.len()), Vec::new());
+    for claim in claimed {
+        match claim.read_content(snapshot, now) {
             Ok(Some(delivery)) => deliveries.push(delivery),
-            Ok(None) => over.push(one.key.clone()),
-            // One that cannot be read must not hold up all others.
+            Ok(None) => obsolete.push(claim.key.clone()),
+            // An unreadable event must not block the others.
             Err(StoreError::Unreadable(what)) => {
-                tracing::error!(event_id = %one.key.event, what, "an event to be delivered cannot be read");
-                over.push(one.key.clone());
+                tracing::error!(event_id = %claim.key.event, what, "unreadable event; its delivery is given up");
+                obsolete.push(claim.key.clone());
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((deliveries, over))
+    Ok((deliveries, obsolete))
 }
 
-/// Makes what a node had under way due at a moment.
-pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
-    if tx.execute(sql::DELIVERIES_RELEASE_OF, (due_at.micros(), node))? > 0 {
+/// Makes the claimed deliveries of a node due at a time.
+pub(crate) fn release_node(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
+    if tx.execute(sql::DELIVERIES_RELEASE_NODE, (due_at.micros(), node))? > 0 {
         tx.wake_deliverer();
     }
     Ok(())
@@ -308,28 +257,27 @@ pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(
 
 pub(crate) fn finish(
     tx: &Tx<'_>,
-    key: &Key,
-    delivered: bool,
+    key: &DeliveryKey,
+    state: QueueState,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Key {
+    let DeliveryKey {
         tenant,
         event,
         endpoint,
         queue,
-        made,
+        created_at,
     } = key;
-    let state = if delivered { "delivered" } else { "failed" };
     let row = (
-        state,
+        state.as_str(),
         now.micros(),
         tenant.as_str(),
         event.as_str(),
         endpoint.as_str(),
-        made.micros(),
+        created_at.micros(),
     );
     tx.execute(sql::DELIVERY_FINISH, row)?;
-    // An event of no allocation has a queue to itself.
+    // An event without an allocation has its own queue.
     if queue == event.as_str() {
         return Ok(());
     }
@@ -339,12 +287,12 @@ pub(crate) fn finish(
     Ok(())
 }
 
-pub(crate) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), StoreError> {
-    let Key {
+pub(crate) fn retry(tx: &Tx<'_>, key: &DeliveryKey, due_at: Timestamp) -> Result<(), StoreError> {
+    let DeliveryKey {
         tenant,
         event,
         endpoint,
-        made,
+        created_at,
         ..
     } = key;
     let row = (
@@ -352,7 +300,7 @@ pub(crate) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), Sto
         tenant.as_str(),
         event.as_str(),
         endpoint.as_str(),
-        made.micros(),
+        created_at.micros(),
     );
     tx.execute(sql::DELIVERY_RETRY, row).map(|_| ())
 }

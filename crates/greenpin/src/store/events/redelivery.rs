@@ -1,54 +1,49 @@
-//! Sending events again.
+//! Redelivery of events.
 
 use std::collections::HashSet;
 
 use crate::store::Tx;
+use crate::store::events;
+use crate::store::events::sql;
+use crate::store::events::sql::{FailedRow, HeadRow};
 use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Events in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 100;
-/// Batches for one request.
-const BATCHES: u32 = 10;
+/// Maximum number of events in one transaction, so that calls and creates do not wait long.
+const MAX_BATCH_EVENTS: u32 = 100;
+/// Maximum number of transactions for one request.
+const MAX_BATCHES: u32 = 10;
 
-/// Which events are to go again.
+/// Selection of events for a replay.
 #[derive(Debug, Clone)]
-pub struct Replay {
-    /// Those written at this moment or later.
+pub struct ReplayRequest {
+    /// Earliest time of the write, inclusive.
     pub after: Timestamp,
-    /// Those written before this moment.
+    /// Latest time of the write, exclusive.
     pub before: Timestamp,
-    /// Those of these types; `None`: all.
+    /// Event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// To this endpoint; `None`: to each that asks for the type.
+    /// Endpoint; `None` for every subscribed one.
     pub endpoint_id: Option<EndpointId>,
-    /// Only what was given up.
-    pub dead: bool,
-    /// Where the request before has ended.
+    /// Failed deliveries only.
+    pub failed: bool,
+    /// Position after the previous request.
     pub cursor: Option<EventId>,
 }
 
-/// What goes again.
+/// Result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// Events that go to one endpoint at the least.
+    /// Number of events queued for at least one endpoint.
     pub events: usize,
-    /// Deliveries of them.
+    /// Number of queued deliveries.
     pub deliveries: usize,
 }
 
-/// An event as it is looked at.
-struct Found {
-    event_id: String,
-    event_type: String,
-    sequence: i64,
-    queue: String,
-}
-
 impl TenantStore {
-    /// Queues an event again, under its own id, for each endpoint that asks for its type now; one that still waits is
-    /// due now. Returns for how many; `None`: the tenant has no such event.
+    /// Queues an event again, with the same id, for each subscribed endpoint. An open delivery becomes due now.
+    /// Returns the number of endpoints; `None` if the tenant does not have the event.
     pub async fn redeliver(
         &self,
         event: &EventId,
@@ -56,41 +51,24 @@ impl TenantStore {
     ) -> Result<Option<usize>, StoreError> {
         let (tenant, event) = (self.tenant_id.clone(), event.clone());
         let write = self.store.writer.write(move |tx| {
-            let found = tx.row(
-                sql::EVENT_SELECT,
-                (tenant.as_str(), event.as_str()),
-                |row| {
-                    Ok((
-                        row.get::<String>(0)?,
-                        row.get::<i64>(1)?,
-                        row.get::<Option<String>>(2)?,
-                    ))
-                },
-            )?;
-            let Some((event_type, sequence, greenpin_id)) = found else {
+            let key = (tenant.as_str(), event.as_str());
+            let Some(found) = tx.row(sql::EVENT_SELECT, key, HeadRow::read)? else {
                 return Ok(None);
             };
-            let queue = greenpin_id.unwrap_or_else(|| event.to_string());
-            let found = Found {
-                event_id: event.to_string(),
-                event_type,
-                sequence,
-                queue,
-            };
-            again(tx, &tenant, &found, now, |_| true).map(Some)
+            requeue(tx, &tenant, &found, now, |_| true).map(Some)
         });
         write.await
     }
 
-    /// Queues events again, oldest first, up to a thousand of those that were looked at; where to go on, if there may
-    /// be more.
+    /// Queues events again, oldest first. Reads up to 1,000 events and returns the position to continue from, if more
+    /// may follow.
     pub async fn replay(
         &self,
-        mut wanted: Replay,
+        mut wanted: ReplayRequest,
         now: Timestamp,
     ) -> Result<(Replayed, Option<EventId>), StoreError> {
         let mut sum = Replayed::default();
-        for _ in 0..BATCHES {
+        for _ in 0..MAX_BATCHES {
             let (tenant, asked) = (self.tenant_id.clone(), wanted.clone());
             let write = self
                 .store
@@ -108,11 +86,11 @@ impl TenantStore {
     }
 }
 
-/// One batch, and the last event of it if it was full.
+/// Processes one batch. Returns its last event if the batch was full.
 fn replay(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    wanted: &Replay,
+    wanted: &ReplayRequest,
     now: Timestamp,
 ) -> Result<(Replayed, Option<EventId>), StoreError> {
     let from = wanted
@@ -122,22 +100,16 @@ fn replay(
     let until = EventId::first(wanted.before);
     let found = tx.rows(
         sql::EVENTS_BETWEEN,
-        (tenant.as_str(), from.as_str(), until.as_str(), BATCH),
-        |row| {
-            let event_id: String = row.get(0)?;
-            let queue = row
-                .get::<Option<String>>(3)?
-                .unwrap_or_else(|| event_id.clone());
-            Ok::<_, StoreError>(Found {
-                event_type: row.get(1)?,
-                sequence: row.get(2)?,
-                queue,
-                event_id,
-            })
-        },
+        (
+            tenant.as_str(),
+            from.as_str(),
+            until.as_str(),
+            MAX_BATCH_EVENTS,
+        ),
+        HeadRow::read,
     )?;
-    let dead = if wanted.dead {
-        Some(dead(tx, tenant, &found)?)
+    let failed = if wanted.failed {
+        Some(failed(tx, tenant, &found)?)
     } else {
         None
     };
@@ -150,67 +122,70 @@ fn replay(
         {
             continue;
         }
-        let count = again(tx, tenant, event, now, |endpoint| {
-            let owed = (event.event_id.clone(), endpoint.id.to_string());
+        let count = requeue(tx, tenant, event, now, |endpoint| {
+            let delivery = (event.event_id.clone(), endpoint.id.clone());
             wanted
                 .endpoint_id
                 .as_ref()
                 .is_none_or(|id| *id == endpoint.id)
-                && dead.as_ref().is_none_or(|dead| dead.contains(&owed))
+                && failed
+                    .as_ref()
+                    .is_none_or(|failed| failed.contains(&delivery))
         })?;
         sum.deliveries += count;
         sum.events += usize::from(count > 0);
     }
-    let full = found.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
+    let full = found.len() >= usize::try_from(MAX_BATCH_EVENTS).unwrap_or(usize::MAX);
     let last = found
         .last()
         .filter(|_| full)
-        .map(|last| EventId::stored(last.event_id.clone()));
+        .map(|last| last.event_id.clone());
     Ok((sum, last))
 }
 
-/// What of some events was given up, to which endpoints.
-fn dead(
+/// Returns the failed deliveries of some events.
+fn failed(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    found: &[Found],
-) -> Result<HashSet<(String, String)>, StoreError> {
+    found: &[HeadRow],
+) -> Result<HashSet<(EventId, EndpointId)>, StoreError> {
     let (Some(first), Some(last)) = (found.first(), found.last()) else {
         return Ok(HashSet::new());
     };
-    let key = (tenant.as_str(), &first.event_id, &last.event_id);
-    let rows = tx.rows(sql::DELIVERIES_DEAD_BETWEEN, key, |row| {
-        Ok::<_, StoreError>((row.get(0)?, row.get(1)?))
-    })?;
-    Ok(rows.into_iter().collect())
+    let key = (
+        tenant.as_str(),
+        first.event_id.as_str(),
+        last.event_id.as_str(),
+    );
+    let rows = tx.rows(sql::DELIVERIES_FAILED_BETWEEN, key, FailedRow::read)?;
+    let failed = rows.into_iter().map(|row| (row.event_id, row.endpoint_id));
+    Ok(failed.collect())
 }
 
-/// Queues an event for the endpoints that ask for its type and are meant; for how many.
-fn again(
+/// Queues an event for the subscribed endpoints that `meant` selects. Returns their number.
+fn requeue(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    event: &Found,
+    event: &HeadRow,
     now: Timestamp,
     meant: impl Fn(&Endpoint) -> bool,
 ) -> Result<usize, StoreError> {
-    let endpoints = endpoints::of(tx, tenant)?;
+    let queue = events::queue(&event.event_id, event.greenpin_id.as_ref());
+    let endpoints = endpoints::cached(tx, tenant)?;
     let wanting = endpoints
         .iter()
         .filter(|endpoint| endpoint.takes(&event.event_type) && meant(endpoint));
     let mut count = 0;
     for endpoint in wanting {
-        let key = (tenant.as_str(), &event.event_id, endpoint.id.as_str());
-        // Whoever is sending it just now claimed it as it was made before: his end of it will not be the end of this.
+        let key = (
+            tenant.as_str(),
+            event.event_id.as_str(),
+            endpoint.id.as_str(),
+        );
+        // A node that is just sending the event holds the old creation time. Its result does not end this delivery.
         tx.execute(
-            sql::DELIVERY_AGAIN,
-            (
-                key.0,
-                key.1,
-                key.2,
-                &event.queue,
-                event.sequence,
-                now.micros(),
-            ),
+            sql::DELIVERY_REQUEUE,
+            (key.0, key.1, key.2, queue, event.sequence, now.micros()),
         )?;
         count += 1;
     }

@@ -1,37 +1,39 @@
-//! How full a tenant's numbers are, and how easily a PIN on them is guessed.
+//! Remaining capacity of numbers, and the probability of a guessed PIN.
 
 use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
-use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
+use crate::store::numbers::sql;
+use crate::store::numbers::sql::PoolRow;
+use crate::store::numbers::{NumberMode, PoolNumber};
 use crate::store::tenants::settings;
-use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
 
-/// A number that has as much of its limit in use has little capacity left: four fifths.
-const LOW: (i64, i64) = (4, 5);
+/// Share of the limit in use from which the capacity is low: four fifths.
+const LOW_CAPACITY: (i64, i64) = (4, 5);
 
-/// How full a number is.
+/// Capacity of a number.
 #[derive(Debug, Clone)]
 pub struct NumberCapacity {
     /// The number.
     pub number: PoolNumber,
-    /// The highest limit of wrong PINs among its active allocations; 0: none is active.
+    /// Maximum limit of wrong PINs among its active allocations; 0 if none is active.
     pub attempts: u8,
 }
 
 impl NumberCapacity {
-    /// Active allocations that the number takes at once.
-    pub fn most(&self) -> u32 {
+    /// Returns the maximum number of active allocations.
+    pub fn max_allocations(&self) -> u32 {
         match self.number.mode {
             NumberMode::Exclusive => 1,
             NumberMode::Shared => self.number.max_active,
         }
     }
 
-    /// How likely it is that somebody who may open each of the active allocations guesses one of their PINs before he
-    /// is locked out: 0 to 1.
+    /// Returns the probability, 0 to 1, of a correct guess before the lockout, for an attacker allowed to open every
+    /// active allocation.
     pub fn guess_probability(&self) -> f64 {
         let space = 10_f64.powi(self.number.pin_length.into());
         (f64::from(self.number.active) * f64::from(self.attempts) / space).min(1.0)
@@ -39,21 +41,21 @@ impl NumberCapacity {
 }
 
 impl TenantStore {
-    /// The numbers of the tenant's pool with their capacity.
+    /// Returns the numbers of the tenant's pool with their capacity.
     pub async fn capacities(&self, now: Timestamp) -> Result<Vec<NumberCapacity>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (now.micros(), tenant.as_str());
-            let raw = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
-                Ok((RawNumber::read(row)?, row.get::<u8>(7)?))
+            let rows = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
+                Ok((PoolRow::read(row)?, row.get::<u8>("max_pin_attempts")?))
             })?;
-            let capacity = |(raw, attempts): (RawNumber, u8)| {
+            let capacity = |(row, attempts): (PoolRow, u8)| {
                 Ok(NumberCapacity {
-                    number: raw.number(snapshot)?,
+                    number: row.number(snapshot)?,
                     attempts,
                 })
             };
-            raw.into_iter()
+            rows.into_iter()
                 .map(capacity)
                 .collect::<Result<Vec<_>, StoreError>>()
         });
@@ -63,21 +65,23 @@ impl TenantStore {
     }
 }
 
-/// The places of a shared number after one more was taken.
-pub(crate) struct Places {
+/// Slots of a shared number after the last one was taken.
+pub(crate) struct Slots {
     pub(crate) active: i64,
-    pub(crate) most: i64,
+    pub(crate) max_active: i64,
 }
 
-impl Places {
-    /// Whether the last place taken was the first over the mark.
+impl Slots {
+    /// Returns whether the last slot crossed the threshold.
     fn became_low(&self) -> bool {
-        let low = |active: i64| active.saturating_mul(LOW.1) >= self.most.saturating_mul(LOW.0);
+        let low = |active: i64| {
+            active.saturating_mul(LOW_CAPACITY.1) >= self.max_active.saturating_mul(LOW_CAPACITY.0)
+        };
         low(self.active) && !low(self.active - 1)
     }
 
-    /// Tells the tenant if little capacity is left since this place was taken.
-    pub(crate) fn tell_if_low(
+    /// Writes `number.capacity_low` if the last slot crossed the threshold.
+    pub(crate) fn write_event_if_low(
         &self,
         tx: &Tx<'_>,
         tenant: &TenantId,
@@ -87,9 +91,9 @@ impl Places {
         if !self.became_low() {
             return Ok(());
         }
-        let zone = settings::of(tx, tenant)?.zone();
+        let zone = settings::cached(tx, tenant)?.zone();
         let data = json!({
-            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.most,
+            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.max_active,
         });
         let event_type = EventType::NumberCapacityLow;
         events::write(
@@ -111,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_low_once_on_its_way_up() {
-        let low = |most: i64| {
-            (1..=most)
+    fn low_capacity_is_reached_once_while_slots_fill() {
+        let low = |max_active: i64| {
+            (1..=max_active)
                 .filter(|active| {
-                    Places {
+                    Slots {
                         active: *active,
-                        most,
+                        max_active,
                     }
                     .became_low()
                 })
@@ -130,8 +134,8 @@ mod tests {
             (10, vec![8]),
             (200, vec![160]),
         ];
-        for (most, at) in expected {
-            let found: Vec<i64> = low(most);
+        for (max_active, at) in expected {
+            let found: Vec<i64> = low(max_active);
             assert_eq!(found, at);
         }
     }

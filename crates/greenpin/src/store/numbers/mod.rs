@@ -1,8 +1,9 @@
-//! Virtual numbers: the pool, its administration, free places.
+//! Virtual numbers: the pool, its administration, capacity.
 
 pub(crate) mod capacity;
 mod number;
 pub(crate) mod pool;
+pub(crate) mod sql;
 
 pub use self::capacity::NumberCapacity;
 pub(crate) use self::number::*;

@@ -1,75 +1,79 @@
-//! The pool: which virtual numbers a tenant has, and how each is used.
+//! Numbers of a tenant's pool.
 
+use call::words;
 use std::fmt;
-use std::str::FromStr;
 
 use call::PhoneNumber;
 
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
-use crate::store::core::database::Row;
+use crate::store::core::database::word_columns;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number, tenant_id};
-use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::core::stored::phone_number;
+use crate::store::numbers::sql;
+use crate::store::numbers::sql::{PoolRow, RoutingRow};
+use crate::store::tenants::status;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Wrong PINs of unlisted callers that a shared number takes in a row: the size of its budget.
+/// Size of the budget of wrong PINs of unlisted callers on a shared number.
 pub(crate) const UNLISTED_BURST: i64 = 20;
 
-/// How many allocations a virtual number takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NumberMode {
-    /// One active allocation at a time.
-    Exclusive,
-    /// Many, told apart by their PINs.
-    Shared,
+words! {
+    /// Number of allocations that a virtual number supports.
+    pub enum NumberMode {
+        /// One active allocation at a time.
+        Exclusive = "exclusive",
+        /// Many allocations, distinguished by their PINs.
+        Shared = "shared",
+    }
 }
 
-/// A number to be added to a pool.
+/// Number to add to a pool.
 #[derive(Debug, Clone)]
 pub struct NewNumber {
     /// The number.
     pub virtual_number: PhoneNumber,
-    /// How it is used.
+    /// Mode of the number.
     pub mode: NumberMode,
-    /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one.
+    /// Length of its PINs: 4 digits on an exclusive number, 4 to 8 on a shared one.
     pub pin_length: u8,
-    /// Active allocations at once on a shared number: 1 to half of the PIN space.
+    /// Maximum number of active allocations on a shared number: 1 to half of the PIN space.
     pub max_active: u32,
 }
 
-/// A number of a pool.
+/// Number of a pool.
 #[derive(Debug, Clone)]
 pub struct PoolNumber {
     /// The number.
     pub virtual_number: PhoneNumber,
-    /// Whose it is.
+    /// Tenant of the pool.
     pub tenant_id: TenantId,
-    /// How it is used.
+    /// Mode of the number.
     pub mode: NumberMode,
-    /// Digits of its PINs.
+    /// Length of its PINs.
     pub pin_length: u8,
-    /// Active allocations that it takes at once.
+    /// Maximum number of active allocations.
     pub max_active: u32,
-    /// Active allocations now.
+    /// Current number of active allocations.
     pub active: u32,
 }
 
-/// Why a number was not added.
+/// Failure to add a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// The number is in a pool already.
-    #[error("the number is in a pool already")]
+    /// The number is already in a pool.
+    #[error("the number is already in a pool")]
     Exists,
-    /// An exclusive number's PINs have four digits, a shared one's 4 to 8.
+    /// The PIN length is not 4 on an exclusive number, or not 4 to 8 on a shared one.
     #[error("the PIN length must be 4 on an exclusive number, and 4 to 8 on a shared one")]
     PinLength,
-    /// The limit is 0, or more than half of the PIN space.
+    /// The limit is 0 or exceeds half of the PIN space.
     #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
     MaxActive(u32),
-    /// A limit that is not 1 on an exclusive number.
+    /// The limit of an exclusive number is not 1.
     #[error("an exclusive number takes one active allocation")]
     ExclusiveTakesOne,
     /// The store failed.
@@ -77,14 +81,14 @@ pub enum NumberError {
     Store(#[from] StoreError),
 }
 
-/// What a shared number takes at once unless told otherwise.
+/// Default limit of a shared number.
 const DEFAULT_MAX_ACTIVE: u32 = 200;
 const DEFAULT_PIN_LENGTH: u8 = 4;
 
 impl NewNumber {
-    /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
-    /// number and 200 on a shared one.
-    pub fn of(
+    /// Creates a number with defaults: PINs of 4 digits, and a limit of 1 on an exclusive number and 200 on a shared
+    /// one.
+    pub fn with_defaults(
         virtual_number: PhoneNumber,
         mode: NumberMode,
         pin_length: Option<u8>,
@@ -115,16 +119,16 @@ impl NewNumber {
         if !lengths.contains(&self.pin_length) {
             return Err(NumberError::PinLength);
         }
-        let most = 10_u32.saturating_pow(self.pin_length.into()) / 2;
-        if !(1..=most).contains(&self.max_active) {
-            return Err(NumberError::MaxActive(most));
+        let max = 10_u32.saturating_pow(self.pin_length.into()) / 2;
+        if !(1..=max).contains(&self.max_active) {
+            return Err(NumberError::MaxActive(max));
         }
         Ok(())
     }
 }
 
 impl Store {
-    /// Adds a number to a tenant's pool, without an operator: for a store of one's own.
+    /// Adds a number to a tenant's pool without an audit entry, for embedded use.
     pub async fn add_number(
         &self,
         tenant: TenantId,
@@ -137,7 +141,7 @@ impl Store {
             .await
     }
 
-    /// The numbers of one tenant, or of all.
+    /// Returns the numbers of one tenant, or of all.
     pub async fn numbers(
         &self,
         tenant: Option<TenantId>,
@@ -145,9 +149,9 @@ impl Store {
     ) -> Result<Vec<PoolNumber>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
-            let raw = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)?;
-            raw.into_iter()
-                .map(|raw| raw.number(snapshot))
+            let rows = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), PoolRow::read)?;
+            rows.into_iter()
+                .map(|row| row.number(snapshot))
                 .collect::<Result<Vec<_>, StoreError>>()
         });
         let mut numbers = read.await?;
@@ -157,73 +161,58 @@ impl Store {
 }
 
 impl TenantStore {
-    /// The numbers of the tenant's pool.
+    /// Returns the numbers of the tenant's pool.
     pub async fn numbers(&self, now: Timestamp) -> Result<Vec<PoolNumber>, StoreError> {
         self.store.numbers(Some(self.tenant_id.clone()), now).await
     }
 }
 
-/// The columns of a list's line, not yet understood.
-pub(crate) struct RawNumber {
-    texts: [String; 4],
-    integers: [i64; 3],
-}
-
-impl RawNumber {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
-            integers: [row.get(4)?, row.get(5)?, row.get(6)?],
-        })
-    }
-
+impl PoolRow {
+    /// Decrypts the number.
     pub(crate) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
-        let [sealed, number_key, tenant, mode] = self.texts;
-        let [pin_length, max_active, active] = self.integers;
-        let tenant_id = tenant_id(&tenant)?;
         let virtual_number = snapshot
-            .tenant_key(&tenant_id)?
-            .open(&context(&number_key), &sealed)?;
+            .tenant_key(&self.tenant_id)?
+            .decrypt(&context(&self.number_key), &self.sealed)?;
         Ok(PoolNumber {
             virtual_number: phone_number(&virtual_number)?,
-            tenant_id,
-            mode: mode.parse()?,
-            pin_length: integer(pin_length, "PIN length")?,
-            max_active: integer(max_active, "limit")?,
-            active: integer(active, "count")?,
+            tenant_id: self.tenant_id,
+            mode: self.mode,
+            pin_length: self.pin_length,
+            max_active: self.max_active,
+            active: self.active,
         })
     }
 }
 
-/// Seals a number of a tenant's pool.
-pub(crate) fn seal(
+/// Encrypts a number of a tenant's pool.
+pub(crate) fn encrypt(
     key: &TenantKey,
     number_key: &str,
     number: PhoneNumber,
 ) -> Result<String, StoreError> {
-    key.seal(&context(number_key), number.expose())
+    key.encrypt(&context(number_key), number.expose())
 }
 
 fn context(number_key: &str) -> String {
     format!("number {number_key}")
 }
 
-/// A number's row, as routing and creating need it.
+/// Number, as routing uses it.
 pub(crate) struct NumberRow {
     pub(crate) number_key: String,
     pub(crate) virtual_number: PhoneNumber,
     pub(crate) tenant_id: TenantId,
     pub(crate) mode: NumberMode,
     pub(crate) pin_length: u8,
-    pub(crate) strangers_left: i64,
-    pub(crate) strangers_at: Timestamp,
-    /// Its tenant takes no new calls.
+    pub(crate) unlisted_budget: i64,
+    pub(crate) unlisted_budget_at: Timestamp,
+    /// The tenant accepts no new calls.
     pub(crate) suspended: bool,
     held: Option<(GreenpinId, Timestamp)>,
 }
 
 impl NumberRow {
-    /// The allocation that holds an exclusive number at this moment.
+    /// Returns the allocation that holds an exclusive number at this time.
     pub(crate) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
         self.held
             .as_ref()
@@ -232,7 +221,7 @@ impl NumberRow {
     }
 }
 
-/// Writes a number that was checked.
+/// Inserts a valid number.
 pub(crate) fn insert(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -252,26 +241,22 @@ pub(crate) fn insert(
     }
 }
 
-/// Writes numbers that were checked, without waiting for each. Whether none of them was in a pool already; if one was,
-/// the transaction must not be kept.
+/// Inserts valid numbers without waiting for each. Returns `false` if one of them was already in a pool; the
+/// transaction must then be rolled back.
 pub(crate) fn insert_all(
     tx: &Tx<'_>,
     tenant: &TenantId,
     new: &[NewNumber],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let count = || {
-        tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| {
-            row.get::<i64>(0)
-        })
-    };
-    let before = count()?.unwrap_or_default();
+    let count = || tx.count(sql::NUMBERS_COUNT, [tenant.as_str()]);
+    let before = count()?;
     for number in new {
         with_row(tx, tenant, number, now, |row| {
-            tx.send(sql::NUMBER_INSERT, row)
+            tx.execute_deferred(sql::NUMBER_INSERT, row)
         })?;
     }
-    let added = count()?.unwrap_or_default().saturating_sub(before);
+    let added = count()?.saturating_sub(before);
     Ok(usize::try_from(added) == Ok(new.len()))
 }
 
@@ -282,12 +267,12 @@ fn with_row<T>(
     now: Timestamp,
     write: impl FnOnce((&str, &str, &str, &str, i64, i64, i64, i64, i64)) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let key = tx.keys().number(new.virtual_number);
-    let sealed = seal(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
+    let key = tx.keys().number_key(new.virtual_number);
+    let encrypted = encrypt(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
     write((
         &key,
         tenant.as_str(),
-        &sealed,
+        &encrypted,
         new.mode.as_str(),
         i64::from(new.pin_length),
         i64::from(new.max_active),
@@ -297,93 +282,48 @@ fn with_row<T>(
     ))
 }
 
-/// Whether there is a tenant that numbers can be given to.
+/// Returns whether the tenant exists and is not erased.
 pub(crate) fn takes_numbers(
     snapshot: &Snapshot<'_>,
     tenant: &TenantId,
 ) -> Result<bool, StoreError> {
-    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
-        row.get::<Option<i64>>(1)
-    })?;
-    Ok(erased == Some(None))
+    let row = status::find(snapshot, tenant)?;
+    Ok(row.is_some_and(|row| row.erased_at.is_none()))
 }
 
-/// Reads a number of any tenant's pool; a tenant that was erased has none.
+/// Removes ended allocations from the count of a shared number. Returns their number.
+pub(crate) fn release_ended(
+    tx: &Tx<'_>,
+    number_key: &str,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    tx.execute(sql::PINS_RELEASE_DUE, (number_key, now.micros()))
+}
+
+/// Reads a number of any pool; `None` also for a number of an erased tenant.
 pub(crate) fn find(
     snapshot: &Snapshot<'_>,
     number: PhoneNumber,
 ) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (
-        String,
-        String,
-        i64,
-        Option<String>,
-        i64,
-        i64,
-        i64,
-        Option<i64>,
-    );
-    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let held = (row.get(3)?, row.get(4)?);
-        Ok((
-            tenant,
-            mode,
-            length,
-            held.0,
-            held.1,
-            row.get(5)?,
-            row.get(6)?,
-            row.get(7)?,
-        ))
-    };
-    let number_key = snapshot.keys().number(number);
-    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else {
-        return Ok(None);
-    };
-    let (tenant, mode, length, held_by, held_until, left, left_at, suspended_at) = row;
-    Ok(Some(NumberRow {
+    let number_key = snapshot.keys().number_key(number);
+    let row = snapshot.row(sql::NUMBER_SELECT, [&number_key], RoutingRow::read)?;
+    Ok(row.map(|row| NumberRow {
         number_key,
         virtual_number: number,
-        tenant_id: tenant_id(&tenant)?,
-        mode: mode.parse()?,
-        pin_length: integer(length, "PIN length")?,
-        strangers_left: left,
-        strangers_at: Timestamp::from_micros(left_at),
-        suspended: suspended_at.is_some(),
-        held: held_by.map(|holder| {
-            (
-                GreenpinId::stored(holder),
-                Timestamp::from_micros(held_until),
-            )
-        }),
+        tenant_id: row.tenant_id,
+        mode: row.mode,
+        pin_length: row.pin_length,
+        unlisted_budget: row.unlisted_budget,
+        unlisted_budget_at: row.unlisted_budget_at,
+        suspended: row.suspended_at.is_some(),
+        held: row.held_by.map(|holder| (holder, row.held_until)),
     }))
 }
 
-impl NumberMode {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exclusive => "exclusive",
-            Self::Shared => "shared",
-        }
-    }
-}
+word_columns!(NumberMode);
 
 impl fmt::Display for NumberMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for NumberMode {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        match text {
-            "exclusive" => Ok(Self::Exclusive),
-            "shared" => Ok(Self::Shared),
-            _ => Err(StoreError::Unreadable("number mode")),
-        }
     }
 }

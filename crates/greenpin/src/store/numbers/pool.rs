@@ -1,4 +1,4 @@
-//! The pool in the operator's hands: numbers added, changed, moved, quarantined, removed.
+//! Administration of the number pool by operators.
 
 use call::PhoneNumber;
 
@@ -6,62 +6,63 @@ use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers;
-use crate::store::numbers::RawNumber;
+use crate::store::numbers::sql;
+use crate::store::numbers::sql::{PoolDates, PoolRow};
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::{
-    NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp, sql,
+    NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp,
 };
 
-/// A number as the operator sees it.
+/// Number, as the operator sees it.
 #[derive(Debug, Clone)]
 pub struct NumberRecord {
-    /// What its tenant sees.
+    /// The number, as its tenant sees it.
     pub number: PoolNumber,
-    /// Since when it takes no new allocations.
+    /// Start of the quarantine.
     pub quarantined_at: Option<Timestamp>,
-    /// Since when it is in a pool.
+    /// Time of the addition to a pool.
     pub created_at: Timestamp,
-    /// Its place in the list of numbers.
+    /// Position in the list of numbers.
     pub cursor: String,
 }
 
-/// What the list of numbers is narrowed by; `None` narrows nothing.
+/// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct NumberFilter {
-    /// Of this tenant.
+    /// Tenant of the number.
     pub tenant: Option<TenantId>,
-    /// Used like this.
+    /// Mode of the number.
     pub mode: Option<NumberMode>,
-    /// In quarantine, or not.
+    /// `true` for quarantined numbers, `false` for the others.
     pub quarantined: Option<bool>,
 }
 
-/// What is to change of a number; `None` stays.
+/// Requested change; `None` leaves a field as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NumberChange {
-    /// How it is used.
+    /// Mode of the number.
     pub mode: Option<NumberMode>,
-    /// Digits of its PINs.
+    /// Length of its PINs.
     pub pin_length: Option<u8>,
-    /// Active allocations at once.
+    /// Maximum number of active allocations.
     pub max_active: Option<u32>,
 }
 
-/// Why a number was not changed.
+/// Failure to change a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// No pool holds the number.
+    /// The number is in no pool.
     #[error("the number is in no pool")]
     NotFound,
-    /// Active allocations forbid it; how many there are.
+    /// The number has this many active allocations.
     #[error("the number has {0} active allocations")]
     InUse(u32),
-    /// There is no tenant to move it to.
+    /// The target tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// The change is against a rule.
+    /// The change violates a rule.
     #[error(transparent)]
     Rule(NumberError),
     /// The store failed.
@@ -69,16 +70,16 @@ pub enum PoolError {
     Store(#[from] StoreError),
 }
 
-/// Why numbers were not imported. None of them was.
+/// Failure to import numbers. No number was imported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// Some are in a pool already.
-    #[error("some of the numbers are in a pool already")]
+    /// Some numbers are already in a pool.
+    #[error("some of the numbers are already in a pool")]
     Taken,
-    /// A number that is against a rule.
+    /// A number violates a rule.
     #[error(transparent)]
     Rule(NumberError),
     /// The store failed.
@@ -99,17 +100,17 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             numbers::insert(tx, &tenant, &new, now)?;
             let masked = new.virtual_number.to_string();
-            let act = Act {
+            let action = AuditAction {
                 name: "number.add",
                 tenant: Some(&tenant),
                 object: Some(&masked),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 
-    /// Adds numbers to a tenant's pool: all of them, or none.
+    /// Adds numbers to a tenant's pool: all or none.
     pub async fn import_numbers(
         &self,
         tenant: TenantId,
@@ -128,17 +129,17 @@ impl OperatorStore {
                 return Err(ImportError::Taken);
             }
             let count = format!("{} numbers", new.len());
-            let act = Act {
+            let action = AuditAction {
                 name: "number.import",
                 tenant: Some(&tenant),
                 object: Some(&count),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 
-    /// Whether there is a tenant that numbers can be added to.
+    /// Returns whether numbers can be added to the tenant.
     pub async fn tenant_takes_numbers(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
         self.store
@@ -147,18 +148,20 @@ impl OperatorStore {
             .await
     }
 
-    /// Which of some numbers are in a pool, by their place in the list.
+    /// Returns the positions of the numbers that are already in a pool.
     pub async fn taken(&self, wanted: Vec<PhoneNumber>) -> Result<Vec<usize>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let mut taken = Vec::new();
-            for (place, number) in wanted.iter().enumerate() {
+            for (position, number) in wanted.iter().enumerate() {
                 if snapshot
-                    .row(sql::NUMBER_TAKEN, [snapshot.keys().number(*number)], |_| {
-                        Ok(())
-                    })?
+                    .row(
+                        sql::NUMBER_EXISTS,
+                        [snapshot.keys().number_key(*number)],
+                        |_| Ok(()),
+                    )?
                     .is_some()
                 {
-                    taken.push(place);
+                    taken.push(position);
                 }
             }
             Ok(taken)
@@ -166,21 +169,21 @@ impl OperatorStore {
         read.await
     }
 
-    /// Reads a number; `None`: no pool holds it.
+    /// Returns a number; `None` if it is in no pool.
     pub async fn number(
         &self,
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<Option<NumberRecord>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
-            let key = (now.micros(), snapshot.keys().number(number));
-            let raw = snapshot.row(sql::NUMBER_DETAIL, key, RawRecord::read)?;
-            raw.map(|raw| raw.record(snapshot)).transpose()
+            let key = (now.micros(), snapshot.keys().number_key(number));
+            let row = snapshot.row(sql::NUMBER_DETAIL, key, RecordRow::read)?;
+            row.map(|row| row.record(snapshot)).transpose()
         });
         read.await
     }
 
-    /// The numbers behind a cursor.
+    /// Returns the numbers after a cursor.
     pub async fn numbers_after(
         &self,
         filter: NumberFilter,
@@ -199,24 +202,24 @@ impl OperatorStore {
                 cursor.as_deref().unwrap_or_default(),
                 i64::from(limit),
             );
-            let raw = snapshot.rows(sql::NUMBER_PAGE, row, RawRecord::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(sql::NUMBER_PAGE, row, RecordRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }
 
-    /// Changes how a number is used. Its mode and the length of its PINs can change while no allocation is active,
-    /// its limit down to the number of active ones.
+    /// Changes the use of a number. Mode and PIN length can change without active allocations only. The limit can fall
+    /// to the number of active allocations.
     pub async fn change_number(
         &self,
         number: PhoneNumber,
         change: NumberChange,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.change", now, move |tx, found| {
+        self.change_audited(number, "number.change", now, move |tx, found| {
             let old = &found.number;
             let new = changed(old, change).map_err(PoolError::Rule)?;
-            let vn = tx.keys().number(number);
+            let vn = tx.keys().number_key(number);
             if new.mode == old.mode && new.pin_length == old.pin_length {
                 if new.max_active < old.active {
                     return Err(PoolError::InUse(old.active));
@@ -224,8 +227,8 @@ impl OperatorStore {
                 tx.execute(sql::NUMBER_LIMIT, (i64::from(new.max_active), &vn))?;
                 return Ok(());
             }
-            unused(found)?;
-            tx.execute(sql::PINS_RELEASE_DUE, (&vn, now.micros()))?;
+            require_unused(found)?;
+            numbers::release_ended(tx, &vn, now)?;
             let row = (
                 new.mode.as_str(),
                 i64::from(new.pin_length),
@@ -238,81 +241,82 @@ impl OperatorStore {
         .await
     }
 
-    /// Gives a number without active allocations to another tenant. Its PINs go on to cool off, nobody's.
+    /// Moves a number without active allocations to another tenant. Its PINs continue to cool off without an
+    /// allocation.
     pub async fn move_number(
         &self,
         number: PhoneNumber,
         to: TenantId,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.move", now, move |tx, found| {
+        self.change_audited(number, "number.move", now, move |tx, found| {
             if !numbers::takes_numbers(tx, &to)? {
                 return Err(PoolError::NoSuchTenant);
             }
-            unused(found)?;
-            let vn = tx.keys().number(number);
-            let sealed = numbers::seal(&*tx.tenant_key(&to)?, &vn, number)?;
-            tx.execute(sql::NUMBER_MOVE, (to.as_str(), sealed, &vn))?;
-            tx.execute(sql::PINS_DISOWN, [&vn])?;
-            tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
-            tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
+            require_unused(found)?;
+            let vn = tx.keys().number_key(number);
+            let encrypted = numbers::encrypt(&*tx.tenant_key(&to)?, &vn, number)?;
+            tx.execute(sql::NUMBER_MOVE, (to.as_str(), encrypted, &vn))?;
+            tx.execute(sql::PINS_DETACH, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             Ok(())
         })
         .await
     }
 
-    /// Lets a number take no new allocations; those that are active go on. Once more changes nothing.
+    /// Quarantines a number: it accepts no new allocations, and active ones continue. Repeating it has no effect.
     pub async fn quarantine_number(
         &self,
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.quarantine", now, move |tx, _| {
+        self.change_audited(number, "number.quarantine", now, move |tx, _| {
             Ok(tx
                 .execute(
                     sql::NUMBER_QUARANTINE,
-                    (now.micros(), tx.keys().number(number)),
+                    (now.micros(), tx.keys().number_key(number)),
                 )
                 .map(|_| ())?)
         })
         .await
     }
 
-    /// Lets a number take allocations again. Once more changes nothing.
+    /// Ends the quarantine of a number. Repeating it has no effect.
     pub async fn release_number(
         &self,
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.release", now, move |tx, _| {
+        self.change_audited(number, "number.release", now, move |tx, _| {
             Ok(tx
-                .execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number(number)])
+                .execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number_key(number)])
                 .map(|_| ())?)
         })
         .await
     }
 
-    /// Takes a number without active allocations out of its pool.
+    /// Removes a number without active allocations from its pool.
     pub async fn remove_number(
         &self,
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.remove", now, move |tx, found| {
-            unused(found)?;
-            let vn = tx.keys().number(number);
-            while tx.execute(sql::PINS_FORGET, (&vn, PINS_AT_ONCE))? > 0 {}
-            tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
-            tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
+        self.change_audited(number, "number.remove", now, move |tx, found| {
+            require_unused(found)?;
+            let vn = tx.keys().number_key(number);
+            while tx.execute(sql::PINS_DELETE, (&vn, MAX_BATCH_PINS))? > 0 {}
+            tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE, [&vn])?;
             Ok(())
         })
         .await
     }
 
-    /// Does something to a number, and notes it. The number's row is locked first, so that no allocation is made on it
+    /// Changes a number with an entry in the audit log. The row is locked first, so that no allocation is created
     /// meanwhile.
-    async fn act_on(
+    async fn change_audited(
         &self,
         number: PhoneNumber,
         name: &'static str,
@@ -321,72 +325,69 @@ impl OperatorStore {
     ) -> Result<(), PoolError> {
         let actor = self.actor.clone();
         let write = self.store.writer.write(move |tx| {
-            let vn = tx.keys().number(number);
+            let vn = tx.keys().number_key(number);
             tx.execute(sql::NUMBER_LOCK, [&vn])?;
-            let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RawRecord::read)?;
+            let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RecordRow::read)?;
             let found = found.ok_or(PoolError::NotFound)?.record(tx)?;
             work(tx, &found)?;
             let masked = number.to_string();
-            let act = Act {
+            let action = AuditAction {
                 name,
                 tenant: Some(&found.number.tenant_id),
                 object: Some(&masked),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 }
 
-/// Rows that one statement deletes.
-const PINS_AT_ONCE: i64 = 1000;
+/// Maximum number of rows that one statement deletes.
+const MAX_BATCH_PINS: i64 = 1000;
 
-fn unused(found: &NumberRecord) -> Result<(), PoolError> {
+fn require_unused(found: &NumberRecord) -> Result<(), PoolError> {
     match found.number.active {
         0 => Ok(()),
         active => Err(PoolError::InUse(active)),
     }
 }
 
-/// The number as it is to be: what was not given stays as long as it fits the mode.
+/// Returns the changed number. A field without a new value keeps its value if the mode allows it.
 fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberError> {
     let mode = change.mode.unwrap_or(old.mode);
-    let kept = (mode == old.mode).then_some(());
-    let pin_length = change.pin_length.or(kept.map(|()| old.pin_length));
+    let same_mode = (mode == old.mode).then_some(());
+    let pin_length = change.pin_length.or(same_mode.map(|()| old.pin_length));
     let fits = |limit: &u32| {
         pin_length.is_none_or(|length| *limit <= 10_u32.saturating_pow(length.into()) / 2)
     };
     let max_active = change
         .max_active
-        .or(kept.map(|()| old.max_active).filter(fits));
-    NewNumber::of(old.virtual_number, mode, pin_length, max_active)
+        .or(same_mode.map(|()| old.max_active).filter(fits));
+    NewNumber::with_defaults(old.virtual_number, mode, pin_length, max_active)
 }
 
-/// The columns of a number, not yet understood.
-struct RawRecord {
-    number: RawNumber,
-    quarantined_at: Option<i64>,
-    created_at: i64,
-    cursor: String,
+/// Row of a number in the operator's lists.
+struct RecordRow {
+    number: PoolRow,
+    dates: PoolDates,
 }
 
-impl RawRecord {
+impl RecordRow {
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let number = RawNumber::read(row)?;
         Ok(Self {
-            number,
-            quarantined_at: row.get(7)?,
-            created_at: row.get(8)?,
-            cursor: row.get(9)?,
+            number: PoolRow::read(row)?,
+            dates: PoolDates::read(row)?,
         })
     }
 
+    /// Decrypts the number.
     fn record(self, snapshot: &Snapshot<'_>) -> Result<NumberRecord, StoreError> {
+        let cursor = self.number.number_key.clone();
         Ok(NumberRecord {
             number: self.number.number(snapshot)?,
-            quarantined_at: self.quarantined_at.map(Timestamp::from_micros),
-            created_at: Timestamp::from_micros(self.created_at),
-            cursor: self.cursor,
+            quarantined_at: self.dates.quarantined_at,
+            created_at: self.dates.created_at,
+            cursor,
         })
     }
 }

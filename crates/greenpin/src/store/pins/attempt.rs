@@ -1,16 +1,17 @@
-//! A try at a PIN: counted, then compared, in one transaction whose result nobody sees before it is durable.
+//! PIN attempt: counted, then compared, in one transaction. The result is available after its commit.
 
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
-use call::{PhoneNumber, Pin};
+use call::{PhoneNumber, Pin, Verdict};
 use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
-use crate::store::allocations::listed_callers::listing;
+use crate::store::allocations::listed_callers::allocations_listing;
+use crate::store::calls;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::core::reader::Snapshot;
@@ -18,55 +19,45 @@ use crate::store::events;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::pins::decide;
-use crate::store::pins::decide::{Charged, Refusal, Scene};
+use crate::store::pins::decide::{ChargedTarget, PinCheck, PinRefusal};
+use crate::store::pins::sql;
 use crate::store::pins::unlisted_callers;
-use crate::store::pins::unlisted_callers::Admitted;
+use crate::store::pins::unlisted_callers::CallerThrottle;
 use crate::store::tenants::settings;
-use crate::store::{
-    CallSid, Connection, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql,
-};
-
-/// What a block of digits is worth.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PinVerdict {
-    /// Wrong, locked, expired, deleted or foreign: the caller must not learn which.
-    Refused,
-    /// Right.
-    Accepted(Connection),
-}
+use crate::store::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp};
 
 impl Store {
-    /// One try of a call. It counts durably before it is compared; a right PIN gives it back.
-    pub async fn try_pin(
+    /// Makes a PIN attempt in a call. It is counted before the comparison; a correct PIN refunds it.
+    pub async fn attempt_pin(
         &self,
         call_sid: &CallSid,
         digits: &Pin,
         now: Timestamp,
-    ) -> Result<PinVerdict, StoreError> {
+    ) -> Result<Verdict, StoreError> {
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
         self.writer
-            .write(move |tx| try_pin(tx, &call_sid, &digits, now))
+            .write(move |tx| attempt_pin(tx, &call_sid, &digits, now))
             .await
     }
 }
 
-fn try_pin(
+fn attempt_pin(
     tx: &Tx<'_>,
     call_sid: &CallSid,
     digits: &Pin,
     now: Timestamp,
-) -> Result<PinVerdict, StoreError> {
-    if tx.execute(sql::CALL_COUNT_TRY, [call_sid.as_str()])? == 0 {
-        return Ok(PinVerdict::Refused);
+) -> Result<Verdict, StoreError> {
+    if tx.execute(sql::CALL_COUNT_ATTEMPT, [call_sid.as_str()])? == 0 {
+        return Ok(Verdict::Refused);
     }
     let Some(call) = record::find(tx, call_sid)? else {
-        return Ok(PinVerdict::Refused);
+        return Ok(Verdict::Refused);
     };
     let Some(number) = numbers::find(tx, call.virtual_number)? else {
-        return Ok(PinVerdict::Refused);
+        return Ok(Verdict::Refused);
     };
-    let settings = settings::of(tx, &call.tenant_id)?;
-    Try {
+    let settings = settings::cached(tx, &call.tenant_id)?;
+    PinAttempt {
         tx,
         call,
         number,
@@ -76,7 +67,7 @@ fn try_pin(
     .run(digits)
 }
 
-struct Try<'a> {
+struct PinAttempt<'a> {
     tx: &'a Tx<'a>,
     call: CallRecord,
     number: NumberRow,
@@ -84,62 +75,59 @@ struct Try<'a> {
     now: Timestamp,
 }
 
-/// What a try was counted against.
-enum Charge {
-    Nobody,
-    /// Whom it counts against, and those of them that took it.
+/// Charge for an attempt.
+enum AttemptCharge {
+    NoAllocation,
+    /// Allocations that are targets, and those of them that were charged.
     Allocations {
         against: Vec<GreenpinId>,
         charged: Vec<GreenpinId>,
     },
-    Stranger(Option<Admitted>),
+    UnlistedCaller(Option<CallerThrottle>),
 }
 
-impl Charge {
-    fn scene(&self) -> Charged<'_> {
+impl AttemptCharge {
+    fn target(&self) -> ChargedTarget<'_> {
         match self {
-            Self::Nobody => Charged::Nobody,
-            Self::Allocations { charged, .. } => Charged::Allocations(charged),
-            Self::Stranger(admitted) => Charged::Stranger(admitted.is_some()),
+            Self::NoAllocation => ChargedTarget::NoAllocation,
+            Self::Allocations { charged, .. } => ChargedTarget::Allocations(charged),
+            Self::UnlistedCaller(throttle) => ChargedTarget::UnlistedCaller(throttle.is_some()),
         }
     }
 }
 
-impl Try<'_> {
-    fn run(&self, digits: &Pin) -> Result<PinVerdict, StoreError> {
+impl PinAttempt<'_> {
+    fn run(&self, digits: &Pin) -> Result<Verdict, StoreError> {
         let charge = self.charge()?;
         let owner = owner(self.tx, &self.number, digits, self.now)?;
-        let scene = Scene {
+        let check = PinCheck {
             number: &self.number,
             settings: &self.settings,
             caller: self.call.caller,
-            charged: charge.scene(),
+            charged: charge.target(),
             owner: owner.as_ref(),
         };
-        match decide::judge(&scene) {
+        match decide::decide(&check) {
             Ok(allocation) => {
-                self.give_back(charge)?;
+                self.refund(charge)?;
                 self.accept(allocation)
             }
             Err(refusal) => {
-                let told = self.keep(charge)?;
-                self.refuse(refusal, told.as_ref())
+                let allocation = self.confirm(charge)?;
+                self.refuse(refusal, allocation.as_ref())
             }
         }
     }
 
-    /// Counts the try before anything is compared.
-    fn charge(&self) -> Result<Charge, StoreError> {
+    /// Charges the attempt before any comparison.
+    fn charge(&self) -> Result<AttemptCharge, StoreError> {
         Ok(
-            match counts(self.tx, &self.number, self.call.caller, self.now)? {
-                Counts::Nobody => Charge::Nobody,
-                Counts::Stranger => Charge::Stranger(unlisted_callers::admit(
-                    self.tx,
-                    &self.number,
-                    self.call.caller,
-                    self.now,
-                )?),
-                Counts::Allocations(against) => {
+            match target(self.tx, &self.number, self.call.caller, self.now)? {
+                AttemptTarget::NoAllocation => AttemptCharge::NoAllocation,
+                AttemptTarget::UnlistedCaller => AttemptCharge::UnlistedCaller(
+                    unlisted_callers::admit(self.tx, &self.number, self.call.caller, self.now)?,
+                ),
+                AttemptTarget::Allocations(against) => {
                     let mut charged = Vec::new();
                     for id in &against {
                         let key = (self.call.tenant_id.as_str(), id.as_str(), self.now.micros());
@@ -151,38 +139,40 @@ impl Try<'_> {
                             charged.push(id.clone());
                         }
                     }
-                    Charge::Allocations { against, charged }
+                    AttemptCharge::Allocations { against, charged }
                 }
             },
         )
     }
 
-    /// The PIN was right: the try is given back.
-    fn give_back(&self, charge: Charge) -> Result<(), StoreError> {
+    /// Refunds the attempt after a correct PIN.
+    fn refund(&self, charge: AttemptCharge) -> Result<(), StoreError> {
         match charge {
-            Charge::Nobody | Charge::Stranger(None) => Ok(()),
-            Charge::Stranger(Some(admitted)) => admitted.refund(self.tx, &self.number),
-            Charge::Allocations { charged, .. } => charged.iter().try_for_each(|id| {
+            AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(()),
+            AttemptCharge::UnlistedCaller(Some(throttle)) => throttle.refund(self.tx, &self.number),
+            AttemptCharge::Allocations { charged, .. } => charged.iter().try_for_each(|id| {
                 let key = (self.call.tenant_id.as_str(), id.as_str());
                 self.tx.execute(sql::ALLOCATION_REFUND, key).map(|_| ())
             }),
         }
     }
 
-    /// The try stays counted. The tenant hears of each allocation that it locked, and of strangers who have used up
-    /// the number's budget. Returns the allocation that the refusal is told of, where it is a single one.
-    fn keep(&self, charge: Charge) -> Result<Option<GreenpinId>, StoreError> {
+    /// Confirms the charge after a wrong PIN. Writes an event for each allocation that is now locked, and for an
+    /// exhausted budget of the number. Returns the allocation for the refusal event, if it is unambiguous.
+    fn confirm(&self, charge: AttemptCharge) -> Result<Option<GreenpinId>, StoreError> {
         match charge {
-            Charge::Nobody | Charge::Stranger(None) => Ok(None),
-            Charge::Stranger(Some(admitted)) => {
-                if admitted.keep(self.tx, &self.number, self.now)? {
+            AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(None),
+            AttemptCharge::UnlistedCaller(Some(throttle)) => {
+                if throttle.confirm(self.tx, &self.number, self.now)? {
                     let data = json!({ "virtual_number": self.number.virtual_number.expose() });
                     self.write_event(EventType::NumberPinAttack, None, data)?;
                 }
                 Ok(None)
             }
-            Charge::Allocations { against, charged } => {
-                charged.iter().try_for_each(|id| self.tell_if_locked(id))?;
+            AttemptCharge::Allocations { against, charged } => {
+                charged
+                    .iter()
+                    .try_for_each(|id| self.write_event_if_locked(id))?;
                 Ok(sole(if charged.is_empty() {
                     &against
                 } else {
@@ -192,7 +182,7 @@ impl Try<'_> {
         }
     }
 
-    fn tell_if_locked(&self, id: &GreenpinId) -> Result<(), StoreError> {
+    fn write_event_if_locked(&self, id: &GreenpinId) -> Result<(), StoreError> {
         let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
         match allocation.filter(Allocation::is_locked) {
             Some(locked) => self.write_event(
@@ -206,26 +196,25 @@ impl Try<'_> {
 
     fn refuse(
         &self,
-        refusal: Refusal,
-        told: Option<&GreenpinId>,
-    ) -> Result<PinVerdict, StoreError> {
+        refusal: PinRefusal,
+        allocation: Option<&GreenpinId>,
+    ) -> Result<Verdict, StoreError> {
         let mut data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
         data.insert("reason".into(), refusal.as_str().into());
-        self.write_event(EventType::CallPinFailed, told, data.into())?;
-        Ok(PinVerdict::Refused)
+        self.write_event(EventType::CallPinFailed, allocation, data.into())?;
+        Ok(Verdict::Refused)
     }
 
-    fn accept(&self, allocation: &Allocation) -> Result<PinVerdict, StoreError> {
-        let (tenant, id) = (self.call.tenant_id.as_str(), &allocation.greenpin_id);
+    fn accept(&self, allocation: &Allocation) -> Result<Verdict, StoreError> {
+        let (tenant, id) = (&self.call.tenant_id, &allocation.greenpin_id);
         if self.call.greenpin_id.as_ref() != Some(id) {
             self.tx
                 .execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
-            self.tx
-                .execute(sql::ALLOCATION_COUNT_ATTEMPT, (tenant, id.as_str()))?;
+            calls::count_attempt(self.tx, tenant, id)?;
         }
         let data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
         self.write_event(EventType::CallPinAccepted, Some(id), data.into())?;
-        Ok(PinVerdict::Accepted(decide::connection(
+        Ok(Verdict::Accepted(decide::connection(
             allocation,
             self.call.caller,
         )))
@@ -251,41 +240,46 @@ impl Try<'_> {
     }
 }
 
-/// Whom a try counts against.
-pub(crate) enum Counts {
+/// Target of the charge for an attempt.
+pub(crate) enum AttemptTarget {
     /// No allocation is active on the exclusive number.
-    Nobody,
-    /// The allocation of an exclusive number, or those of a shared one that list the caller.
+    NoAllocation,
+    /// The allocation of an exclusive number, or all allocations of a shared one that list the caller.
     Allocations(Vec<GreenpinId>),
-    /// A caller that no allocation of the shared number lists.
-    Stranger,
+    /// The caller, listed by no allocation of the shared number.
+    UnlistedCaller,
 }
 
-/// On an exclusive number each try counts against the allocation that holds it; on a shared one against each that
-/// lists the caller, or against the caller.
-pub(crate) fn counts(
+/// Returns the target of an attempt: on an exclusive number the allocation that holds it, on a shared one each
+/// allocation that lists the caller, or else the caller.
+pub(crate) fn target(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Counts, StoreError> {
+) -> Result<AttemptTarget, StoreError> {
     if number.mode == NumberMode::Exclusive {
         let holder = number.held_by(now).cloned();
-        return Ok(holder.map_or(Counts::Nobody, |holder| Counts::Allocations(vec![holder])));
+        return Ok(holder.map_or(AttemptTarget::NoAllocation, |holder| {
+            AttemptTarget::Allocations(vec![holder])
+        }));
     }
     let listing = match caller {
-        Some(caller) => listing(snapshot, number, caller, now)?,
+        Some(caller) => allocations_listing(snapshot, number, caller, now)?,
         None => Vec::new(),
     };
-    let ids: Vec<_> = listing.into_iter().map(|one| one.greenpin_id).collect();
+    let ids: Vec<_> = listing
+        .into_iter()
+        .map(|allocation| allocation.greenpin_id)
+        .collect();
     Ok(if ids.is_empty() {
-        Counts::Stranger
+        AttemptTarget::UnlistedCaller
     } else {
-        Counts::Allocations(ids)
+        AttemptTarget::Allocations(ids)
     })
 }
 
-/// The active allocation of a number whose PIN the digits are.
+/// Returns the active allocation of a number with this PIN.
 pub(crate) fn owner(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -295,11 +289,11 @@ pub(crate) fn owner(
     let owner = match number.mode {
         NumberMode::Exclusive => number.held_by(now).cloned(),
         NumberMode::Shared => {
-            let pin = snapshot.keys().pin(&number.number_key, digits);
+            let pin = snapshot.keys().pin_key(&number.number_key, digits);
             let key = (&number.number_key, pin, now.micros());
-            snapshot
-                .row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?
-                .map(GreenpinId::stored)
+            snapshot.row(sql::PIN_OWNER, key, |row| {
+                row.get::<GreenpinId>("greenpin_id")
+            })?
         }
     };
     let Some(owner) = owner else { return Ok(None) };
@@ -313,7 +307,7 @@ pub(crate) fn owner(
     Ok(right.then_some(allocation))
 }
 
-/// The one of a list that has no other.
+/// Returns the only element of a list.
 pub(crate) fn sole(ids: &[GreenpinId]) -> Option<GreenpinId> {
     if let [only] = ids {
         Some(only.clone())

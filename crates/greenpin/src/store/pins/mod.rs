@@ -1,10 +1,10 @@
-//! PIN attempts: counted, decided, throttled; the dry run of the same decision.
+//! PIN attempts: count, decision, throttles, and a dry run of the decision.
 
 pub(crate) mod attempt;
 pub(crate) mod decide;
 pub(crate) mod resolve;
+pub(crate) mod sql;
 pub(crate) mod unlisted_callers;
 
-pub use self::attempt::PinVerdict;
-pub use self::decide::{Connection, Refusal};
+pub use self::decide::PinRefusal;
 pub use self::resolve::Resolution;

@@ -1,6 +1,6 @@
-//! What a call would meet, without one: the same route and the same judgement, and nothing counted.
+//! Dry run of a call: the same route and the same decision, without any count.
 
-use call::{PhoneNumber, Pin};
+use call::{Connection, PhoneNumber, Pin};
 
 use crate::store::allocations;
 use crate::store::calls;
@@ -8,38 +8,41 @@ use crate::store::core::reader::Snapshot;
 use crate::store::numbers;
 use crate::store::numbers::NumberRow;
 use crate::store::pins::attempt;
-use crate::store::pins::attempt::{Counts, sole};
+use crate::store::pins::attempt::{AttemptTarget, sole};
 use crate::store::pins::decide;
-use crate::store::pins::decide::{Charged, Scene};
+use crate::store::pins::decide::{ChargedTarget, PinCheck};
 use crate::store::pins::unlisted_callers;
 use crate::store::tenants::settings;
-use crate::store::{
-    Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp,
-};
+use crate::store::{GreenpinId, PinRefusal, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What a call would meet.
+/// Result of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// The tenant's pool does not hold the number.
     UnknownNumber,
     /// No allocation is active on the number.
     NotInUse,
-    /// A PIN would be asked for.
+    /// The caller would be asked for a PIN.
     CollectPin {
-        /// Digits of a complete block.
+        /// Number of digits of a complete block.
         pin_length: u8,
-        /// The allocation that the call would belong to, where that is known without a PIN.
+        /// Allocation of the call, if it is known without a PIN.
         greenpin_id: Option<GreenpinId>,
     },
-    /// The digits would be refused.
-    Refused(Refusal, Option<GreenpinId>),
+    /// The PIN would be refused; with the allocation, if it is unambiguous.
+    Refused(PinRefusal, Option<GreenpinId>),
     /// The caller would be connected; `dial` may be empty.
-    Connected(Connection),
+    Connected {
+        /// Allocation of the PIN.
+        greenpin_id: GreenpinId,
+        /// Numbers behind the PIN.
+        connection: Connection,
+    },
 }
 
 impl TenantStore {
-    /// What a call to a number would meet now. `caller` is `None` where it is withheld. Digits beyond a complete block
-    /// count for nothing, as in a call.
+    /// Resolves a call to a number at this time. `caller` is `None` for a withheld number. Digits after a complete
+    /// block are ignored, as in a call.
     pub async fn resolve(
         &self,
         virtual_number: PhoneNumber,
@@ -76,82 +79,79 @@ fn resolve(
         return Ok(Resolution::UnknownNumber);
     };
     let settings = settings::read(snapshot, tenant)?;
-    match (
-        calls::route(snapshot, &number, caller, &settings, now)?,
-        digits,
-    ) {
-        ((Route::UnknownNumber, _), _) => Ok(Resolution::UnknownNumber),
-        ((Route::NotInUse, _), _) => Ok(Resolution::NotInUse),
-        ((Route::Collect(collect), greenpin_id), None) => Ok(Resolution::CollectPin {
+    let found = calls::collection(snapshot, &number, caller, &settings, now)?;
+    let Some((collect, greenpin_id)) = found else {
+        return Ok(Resolution::NotInUse);
+    };
+    let Some(digits) = digits else {
+        return Ok(Resolution::CollectPin {
             pin_length: collect.pin_length,
             greenpin_id,
-        }),
-        ((Route::Collect(collect), _), Some(digits)) => {
-            let block = block(digits, collect.pin_length)?;
-            let judged = Question {
-                snapshot,
-                number: &number,
-                caller,
-                now,
-            };
-            judged.judge(&settings, &block)
-        }
-    }
+        });
+    };
+    let block = first_block(digits, collect.pin_length)?;
+    let dry_run = DryRun {
+        snapshot,
+        number: &number,
+        caller,
+        now,
+    };
+    dry_run.decide(&settings, &block)
 }
 
-/// The digits up to a complete block.
-fn block(digits: &Pin, length: u8) -> Result<Pin, StoreError> {
+/// Returns the digits of the first complete block.
+fn first_block(digits: &Pin, length: u8) -> Result<Pin, StoreError> {
     let block: String = digits.expose().chars().take(length.into()).collect();
     Pin::parse(&block).map_err(|_| StoreError::Unreadable("PIN length"))
 }
 
-struct Question<'a> {
+struct DryRun<'a> {
     snapshot: &'a Snapshot<'a>,
     number: &'a NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
 }
 
-impl Question<'_> {
-    fn judge(
+impl DryRun<'_> {
+    fn decide(
         &self,
         settings: &crate::store::TenantSettings,
         digits: &Pin,
     ) -> Result<Resolution, StoreError> {
-        let counts = attempt::counts(self.snapshot, self.number, self.caller, self.now)?;
-        let open = match &counts {
-            Counts::Allocations(against) => self.not_locked(against)?,
-            Counts::Nobody | Counts::Stranger => Vec::new(),
+        let target = attempt::target(self.snapshot, self.number, self.caller, self.now)?;
+        let open = match &target {
+            AttemptTarget::Allocations(against) => self.not_locked(against)?,
+            AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => Vec::new(),
         };
-        let charged = match &counts {
-            Counts::Nobody => Charged::Nobody,
-            Counts::Allocations(_) => Charged::Allocations(&open),
-            Counts::Stranger => Charged::Stranger(unlisted_callers::would_admit(
-                self.snapshot,
-                self.number,
-                self.caller,
-                self.now,
-            )?),
+        let charged = match &target {
+            AttemptTarget::NoAllocation => ChargedTarget::NoAllocation,
+            AttemptTarget::Allocations(_) => ChargedTarget::Allocations(&open),
+            AttemptTarget::UnlistedCaller => ChargedTarget::UnlistedCaller(
+                unlisted_callers::would_admit(self.snapshot, self.number, self.caller, self.now)?,
+            ),
         };
         let owner = attempt::owner(self.snapshot, self.number, digits, self.now)?;
-        let scene = Scene {
+        let check = PinCheck {
             number: self.number,
             settings,
             caller: self.caller,
             charged,
             owner: owner.as_ref(),
         };
-        Ok(match decide::judge(&scene) {
-            Ok(allocation) => Resolution::Connected(decide::connection(allocation, self.caller)),
+        Ok(match decide::decide(&check) {
+            Ok(allocation) => Resolution::Connected {
+                greenpin_id: allocation.greenpin_id.clone(),
+                connection: decide::connection(allocation, self.caller),
+            },
             Err(refusal) => {
-                // The tenant may know whose PIN it is; else which allocation the try would count against.
+                // The tenant may learn the owner of the PIN, or else the allocation that would be charged.
                 let id = owner.map(|owner| owner.greenpin_id);
-                Resolution::Refused(refusal, id.or_else(|| told(&counts, &open)))
+                Resolution::Refused(refusal, id.or_else(|| sole_target(&target, &open)))
             }
         })
     }
 
-    /// Those that a try would be counted against.
+    /// Returns the allocations that an attempt would charge.
     fn not_locked(&self, against: &[GreenpinId]) -> Result<Vec<GreenpinId>, StoreError> {
         let mut open = Vec::new();
         for id in against {
@@ -164,9 +164,9 @@ impl Question<'_> {
     }
 }
 
-fn told(counts: &Counts, open: &[GreenpinId]) -> Option<GreenpinId> {
+fn sole_target(counts: &AttemptTarget, open: &[GreenpinId]) -> Option<GreenpinId> {
     match counts {
-        Counts::Allocations(against) => sole(if open.is_empty() { against } else { open }),
-        Counts::Nobody | Counts::Stranger => None,
+        AttemptTarget::Allocations(against) => sole(if open.is_empty() { against } else { open }),
+        AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => None,
     }
 }

@@ -1,7 +1,7 @@
-//! Callers that no allocation of a shared number lists: how often they may try.
+//! Throttle for callers that no allocation of a shared number lists.
 //!
-//! Two limits hold. Each caller has five wrong tries, then is refused for a while that doubles each time. And all of
-//! them together share the number's budget, so that changing the caller number wins nothing.
+//! Two limits apply. After five wrong attempts a caller is locked out for a period that doubles each time. All
+//! unlisted callers share a budget of the number, so changing the caller number gains nothing.
 
 use std::time::Duration;
 
@@ -10,73 +10,90 @@ use call::PhoneNumber;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::{NumberRow, UNLISTED_BURST};
-use crate::store::{StoreError, Timestamp, sql};
+use crate::store::pins::sql;
+use crate::store::pins::sql::HistoryRow;
+use crate::store::{Store, StoreError, Timestamp};
 
-/// One more is granted each half hour.
-const REFILL: Duration = Duration::from_secs(1800);
-const WRONG_TRIES: i64 = 5;
-const FIRST_REFUSAL: Duration = Duration::from_secs(15 * 60);
-const LONGEST_REFUSAL: Duration = Duration::from_secs(24 * 3600);
-/// A stranger's history counts for no longer than this after the last try.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+/// Interval after which the budget grows by one attempt.
+const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
+const MAX_WRONG_ATTEMPTS: i64 = 5;
+const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
+const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
+/// Time after the last attempt during which the history of a caller counts.
+const HISTORY_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// A stranger's try that was admitted, and charged.
-pub(crate) struct Admitted {
+/// Age from which the history of a caller is deleted.
+const HISTORY_RETENTION: Duration = Duration::from_secs(48 * 3600);
+
+impl Store {
+    /// Deletes the history of unlisted callers older than two days.
+    pub async fn delete_old_unlisted_callers(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let retention = i64::try_from(HISTORY_RETENTION.as_micros()).unwrap_or(i64::MAX);
+        let before = now.micros().saturating_sub(retention);
+        self.writer
+            .write(move |tx| tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before]))
+            .await
+    }
+}
+
+/// Admitted and charged attempt of an unlisted caller.
+pub(crate) struct CallerThrottle {
     caller: String,
-    wrong_tries: i64,
+    wrong_attempts: i64,
     refusals: i64,
     budget_left: i64,
     budget_at: Timestamp,
 }
 
-/// Charges a try, unless the caller or all strangers are refused now. A caller without a number is one caller.
+/// Charges an attempt; `None` if the caller or all unlisted callers must wait. All callers without a number count as
+/// one.
 pub(crate) fn admit(
     tx: &Tx<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Option<Admitted>, StoreError> {
-    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else {
+) -> Result<Option<CallerThrottle>, StoreError> {
+    let Some((throttle, refused_until)) = check(tx, number, caller, now)? else {
         return Ok(None);
     };
-    admitted.store(tx, number, refused_until, now)?;
-    Ok(Some(admitted))
+    throttle.store(tx, number, refused_until, now)?;
+    Ok(Some(throttle))
 }
 
-/// Whether a try would be admitted now. Charges nothing.
+/// Returns whether an attempt would be admitted now. Charges nothing.
 pub(crate) fn would_admit(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(look(snapshot, number, caller, now)?.is_some())
+    Ok(check(snapshot, number, caller, now)?.is_some())
 }
 
-/// What a charge would leave behind, and until when the caller was refused before; `None`: there is none now.
-fn look(
+/// Returns the state after a charge and the end of the caller's last lockout; `None` if the caller must wait.
+fn check(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Option<(Admitted, Timestamp)>, StoreError> {
+) -> Result<Option<(CallerThrottle, Timestamp)>, StoreError> {
     let caller = match caller {
-        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party(caller),
+        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party_key(caller),
         None => String::new(),
     };
-    let (wrong_tries, refusals, refused_until) = history(snapshot, number, &caller, now)?;
+    let (wrong_attempts, refusals, refused_until) = history(snapshot, number, &caller, now)?;
     let (left, budget_at) = refilled(number, now);
     if refused_until > now || left <= 0 {
         return Ok(None);
     }
-    let admitted = Admitted {
+    let throttle = CallerThrottle {
         caller,
-        wrong_tries: wrong_tries + 1,
+        wrong_attempts: wrong_attempts + 1,
         refusals,
         budget_left: left - 1,
         budget_at,
     };
-    Ok(Some((admitted, refused_until)))
+    Ok(Some((throttle, refused_until)))
 }
 
 fn history(
@@ -86,67 +103,57 @@ fn history(
     now: Timestamp,
 ) -> Result<(i64, i64, Timestamp), StoreError> {
     let key = (&number.number_key, caller);
-    let found = snapshot.row(sql::STRANGER_SELECT, key, |row| {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get::<i64>(2)?,
-            row.get::<i64>(3)?,
-        ))
-    })?;
-    let (wrong, refusals, until, updated) = found.unwrap_or((0, 0, 0, 0));
-    let (until, updated) = (
-        Timestamp::from_micros(until),
-        Timestamp::from_micros(updated),
-    );
-    let remembered = updated.max(until) + MEMORY > now;
-    Ok(if remembered {
-        (wrong, refusals, until)
+    let found = snapshot.row(sql::UNLISTED_CALLER_SELECT, key, HistoryRow::read)?;
+    let Some(history) = found else {
+        return Ok((0, 0, Timestamp::from_micros(0)));
+    };
+    let until = history.refused_until;
+    let is_recent = history.updated_at.max(until) + HISTORY_TTL > now;
+    Ok(if is_recent {
+        (history.wrong_attempts, history.refusals, until)
     } else {
         (0, 0, until)
     })
 }
 
-/// The budget with what time has granted since it was last looked at.
+/// Returns the budget including the attempts granted since its last update.
 fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
-    let granted = now.since(number.strangers_at).as_secs() / REFILL.as_secs();
+    let granted = now.since(number.unlisted_budget_at).as_secs() / REFILL_INTERVAL.as_secs();
     let left = number
-        .strangers_left
+        .unlisted_budget
         .saturating_add(i64::try_from(granted).unwrap_or(UNLISTED_BURST));
     if left >= UNLISTED_BURST {
         return (UNLISTED_BURST, now);
     }
     (
         left,
-        number.strangers_at + REFILL * u32::try_from(granted).unwrap_or(0),
+        number.unlisted_budget_at + REFILL_INTERVAL * u32::try_from(granted).unwrap_or(0),
     )
 }
 
-impl Admitted {
-    /// The try was right: it is given back, and the caller starts anew.
+impl CallerThrottle {
+    /// Refunds the attempt after a correct PIN and deletes the caller's history.
     pub(crate) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
-        tx.execute(sql::STRANGER_DELETE, (vn, &self.caller))?;
+        tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
         tx.execute(
-            sql::NUMBER_SET_STRANGERS,
+            sql::NUMBER_SET_UNLISTED_BUDGET,
             (self.budget_left + 1, self.budget_at.micros(), vn),
         )?;
         Ok(())
     }
 
-    /// The try was wrong. Returns whether it emptied the budget.
-    pub(crate) fn keep(
+    /// Confirms the charge after a wrong PIN. Returns whether the budget is exhausted now.
+    pub(crate) fn confirm(
         mut self,
         tx: &Tx<'_>,
         number: &NumberRow,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if self.wrong_tries >= WRONG_TRIES {
+        if self.wrong_attempts >= MAX_WRONG_ATTEMPTS {
             let doublings = u32::try_from(self.refusals).unwrap_or(0).min(16);
-            let pause = FIRST_REFUSAL
-                .saturating_mul(1 << doublings)
-                .min(LONGEST_REFUSAL);
-            self.wrong_tries = 0;
+            let pause = MIN_LOCKOUT.saturating_mul(1 << doublings).min(MAX_LOCKOUT);
+            self.wrong_attempts = 0;
             self.refusals = self.refusals.saturating_add(1);
             self.store(tx, number, now + pause, now)?;
         }
@@ -164,14 +171,14 @@ impl Admitted {
         let row = (
             vn,
             &self.caller,
-            self.wrong_tries,
+            self.wrong_attempts,
             self.refusals,
             until.micros(),
             now.micros(),
         );
-        tx.execute(sql::STRANGER_PUT, row)?;
+        tx.execute(sql::UNLISTED_CALLER_UPSERT, row)?;
         tx.execute(
-            sql::NUMBER_SET_STRANGERS,
+            sql::NUMBER_SET_UNLISTED_BUDGET,
             (self.budget_left, self.budget_at.micros(), vn),
         )?;
         Ok(())

@@ -1,4 +1,4 @@
-//! What a tenant does not want to be kept any longer.
+//! Retention: removal of data older than a tenant's limits.
 
 use std::io;
 use std::time::Duration;
@@ -6,56 +6,56 @@ use std::time::Duration;
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
-use crate::store::core::stored;
+use crate::store::retention::sql;
 use crate::store::tenants::settings;
 use crate::store::{
-    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, sql,
+    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp,
 };
 
-/// Rows in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 200;
+/// Maximum number of rows in one transaction, so that calls and creates do not wait long.
+const MAX_BATCH_ROWS: u32 = 200;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Events are kept for as long at the least: so long an endpoint may still have to get them.
-const LEAST_EVENT_DAYS: u32 = 7;
+/// Minimum retention of events: the period in which endpoints may still receive them.
+const MIN_EVENT_DAYS: u32 = 7;
 
-/// A recording that is to be removed.
+/// Recording to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptRecording {
-    /// Whose it is.
+pub struct StoredRecording {
+    /// Tenant of the recording.
     pub tenant_id: TenantId,
-    /// The call that it is of.
+    /// Call of the recording.
     pub call_sid: CallSid,
-    /// Where it lies: a file, or `s3://BUCKET/KEY`.
+    /// Location: a file, or `s3://BUCKET/KEY`.
     pub location: String,
 }
 
-impl KeptRecording {
-    /// Reads a call's id and its recording's location.
+impl StoredRecording {
+    /// Reads the id of a call and the location of its recording.
     pub(crate) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
-        let call_sid = CallSid::stored(row.get(0)?);
         Ok(Self {
             tenant_id: tenant_id.clone(),
-            call_sid,
-            location: row.get(1)?,
+            call_sid: row.get("call_sid")?,
+            location: row.get("recording_file")?,
         })
     }
 }
 
-/// Where recordings lie: the store knows of them, and what keeps them removes them.
-pub trait RecordingShelf: Sync {
-    /// Removes a recording; whether there was one. One that is gone already is no fault.
+/// Storage of recordings. The store knows their locations only.
+pub trait RecordingStorage: Sync {
+    /// Removes a recording. Returns whether it existed; a missing recording is not an error.
     ///
     /// # Errors
-    /// It is still there, and is to be removed later.
-    fn remove(&self, recording: &KeptRecording) -> impl Future<Output = io::Result<bool>> + Send;
+    ///
+    /// The recording still exists and must be removed later.
+    fn remove(&self, recording: &StoredRecording) -> impl Future<Output = io::Result<bool>> + Send;
 }
 
 impl Store {
-    /// Some of the recordings whose time is over. Each is to be removed, then forgotten.
-    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<KeptRecording>, StoreError> {
+    /// Returns a batch of recordings past their retention. Each must be removed and then cleared.
+    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<StoredRecording>, StoreError> {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
-            // A call record that goes takes its recording with it.
+            // The removal of a call record includes its recording.
             let days = retention
                 .recordings
                 .into_iter()
@@ -68,12 +68,12 @@ impl Store {
         Ok(due)
     }
 
-    /// A recording is there no more.
-    pub async fn forget_recording(&self, recording: &KeptRecording) -> Result<(), StoreError> {
+    /// Clears a removed recording from its call record.
+    pub async fn clear_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
             tx.execute(
-                sql::RETENTION_RECORDING_FORGET,
+                sql::RETENTION_RECORDING_CLEAR,
                 (tenant.as_str(), sid.as_str()),
             )
             .map(|_| ())
@@ -81,8 +81,8 @@ impl Store {
         write.await
     }
 
-    /// Removes some of the call records, ended allocations and events whose time is over. Call records with a
-    /// recording stay until that is forgotten. Returns how many rows; 0: none is left.
+    /// Removes a batch of call records, ended allocations and events past their retention. A call record stays until
+    /// its recording is cleared. Returns the number of rows; 0 if none is left.
     pub async fn enforce_retention(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut removed = 0;
         for (tenant, retention) in self.retentions().await? {
@@ -94,12 +94,12 @@ impl Store {
         Ok(removed)
     }
 
-    /// The tenants who do not keep everything.
+    /// Returns the tenants with a retention limit.
     async fn retentions(&self) -> Result<Vec<(TenantId, Retention)>, StoreError> {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::TENANTS_SETTINGS, (), |row| {
-                let retention = settings::parse(&row.get::<String>(1)?)?.retention;
-                Ok((stored::tenant_id(&row.get::<String>(0)?)?, retention))
+                let retention = settings::parse(&row.get::<String>("settings")?)?.retention;
+                Ok((row.get("tenant_id")?, retention))
             })
         });
         let all: Result<Vec<_>, StoreError> = read.await;
@@ -113,12 +113,17 @@ impl Store {
         &self,
         tenant_id: TenantId,
         before: Timestamp,
-    ) -> Result<Vec<KeptRecording>, StoreError> {
+    ) -> Result<Vec<StoredRecording>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
-            let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
+            let key = (
+                tenant_id.as_str(),
+                sid.as_str(),
+                before.micros(),
+                MAX_BATCH_ROWS,
+            );
             snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
-                KeptRecording::read(&tenant_id, row)
+                StoredRecording::read(&tenant_id, row)
             })
         });
         read.await
@@ -135,24 +140,29 @@ fn enforce(
     if let Some(days) = retention.calls {
         let before = cutoff(now, days);
         let sid = CallSid::first(before);
-        let key = (tenant.as_str(), sid.as_str(), before.micros(), BATCH);
+        let key = (
+            tenant.as_str(),
+            sid.as_str(),
+            before.micros(),
+            MAX_BATCH_ROWS,
+        );
         removed += tx.execute(sql::RETENTION_CALLS, key)?;
     }
     if let Some(days) = retention.ended_allocations {
         for statement in [sql::RETENTION_DELETED, sql::RETENTION_EXPIRED] {
-            let key = (tenant.as_str(), cutoff(now, days).micros(), BATCH);
-            let ended = tx.rows(statement, key, |row| row.get::<String>(0))?;
+            let key = (tenant.as_str(), cutoff(now, days).micros(), MAX_BATCH_ROWS);
+            let ended: Vec<GreenpinId> = tx.rows(statement, key, |row| row.get("greenpin_id"))?;
             removed += ended.len();
-            for id in ended.into_iter().map(GreenpinId::stored) {
-                remove(tx, tenant, &id, now)?;
+            for id in &ended {
+                remove(tx, tenant, id, now)?;
             }
         }
     }
-    // Events tell of both: they go when both have gone, and nobody waits for them any more.
+    // Events describe calls and allocations. They are removed after both, and after their deliveries.
     if let (Some(calls), Some(allocations)) = (retention.calls, retention.ended_allocations) {
-        let before = cutoff(now, calls.max(allocations).max(LEAST_EVENT_DAYS));
+        let before = cutoff(now, calls.max(allocations).max(MIN_EVENT_DAYS));
         let event = EventId::first(before);
-        let key = (tenant.as_str(), event.as_str(), BATCH);
+        let key = (tenant.as_str(), event.as_str(), MAX_BATCH_ROWS);
         removed += tx.execute(sql::RETENTION_ATTEMPTS, key)?;
         removed += tx.execute(sql::RETENTION_DELIVERIES, key)?;
         removed += tx.execute(sql::RETENTION_EVENTS, key)?;
@@ -160,7 +170,7 @@ fn enforce(
     Ok(removed)
 }
 
-/// Removes an ended allocation, with its PIN where that is free again.
+/// Removes an ended allocation, and its PIN if it is free again.
 fn remove(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -170,18 +180,12 @@ fn remove(
     let Some(allocation) = allocations::find(tx, tenant, id)? else {
         return Ok(());
     };
-    allocations::forget_callers(tx, tenant, &allocation)?;
-    let key = tx.tenant_key(tenant)?;
-    for party in allocation.parties() {
-        tx.send(
-            sql::PARTY_DELETE,
-            (tenant.as_str(), key.party(party), id.as_str()),
-        )?;
-    }
-    let vn = tx.keys().number(allocation.virtual_number);
-    let pin = tx.keys().pin(&vn, &allocation.pin);
-    tx.send(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;
-    tx.send(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str()))
+    allocations::delete_listed_callers(tx, tenant, &allocation)?;
+    allocations::delete_party_rows(tx, tenant, &allocation)?;
+    let vn = tx.keys().number_key(allocation.virtual_number);
+    let pin = tx.keys().pin_key(&vn, &allocation.pin);
+    tx.execute_deferred(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;
+    tx.execute_deferred(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str()))
 }
 
 fn cutoff(now: Timestamp, days: u32) -> Timestamp {

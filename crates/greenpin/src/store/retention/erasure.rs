@@ -1,79 +1,83 @@
-//! Erasing a tenant: its personal data goes, a receipt stays.
+//! Erasure of a tenant: its personal data is deleted, a receipt remains.
 //!
-//! It begins with a mark from which on the tenant has no credentials, endpoints or numbers any more. Then its
-//! recordings and rows are deleted a batch at a time, so that nobody else's calls and creates wait long. An erasure that
-//! was cut short is continued by asking for it again.
+//! The erasure starts with a mark, from which on the tenant has no credentials, endpoints or numbers. Then recordings
+//! and rows are deleted in batches, so that other tenants' calls and creates do not wait long. A repeated request
+//! continues an interrupted erasure.
 
 use std::collections::BTreeMap;
 
 use crate::store::Tx;
 use crate::store::allocations;
-use crate::store::core::database::Row;
+use crate::store::core::statement::Statement;
+use crate::store::numbers;
+use crate::store::retention::sql;
+use crate::store::retention::sql::ReceiptRow;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::tenants::status;
 use crate::store::{
-    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId,
-    TenantSettings, Timestamp, sql,
+    CallSid, ErasureId, GreenpinId, RecordingStorage, StoreError, StoredRecording, TenantId,
+    TenantSettings, Timestamp,
 };
 
-/// Rows of a table in one transaction.
-const ROWS: i64 = 200;
-/// Numbers in one transaction: each has PINs and callers of its own.
-const NUMBERS: i64 = 20;
+/// Maximum number of rows of a table in one transaction.
+const MAX_BATCH_ROWS: i64 = 200;
+/// Maximum number of numbers in one transaction. Each has its own PINs and callers.
+const MAX_BATCH_NUMBERS: i64 = 20;
 
-/// What was erased, for whoever has to prove it.
+/// Receipt of an erasure, as proof for the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasureReceipt {
-    /// Its id.
+    /// Id of the erasure.
     pub erasure_id: ErasureId,
-    /// Whose data it was.
+    /// Erased tenant.
     pub tenant_id: TenantId,
-    /// When it began: from then on nobody could use the tenant.
+    /// Start of the erasure; the tenant is unusable from then on.
     pub begun_at: Timestamp,
-    /// When the last row was gone; `None`: it was cut short, and has to be asked for again.
+    /// Time of the last deletion; `None` if the erasure was interrupted and must be requested again.
     pub finished_at: Option<Timestamp>,
-    /// How many rows of each table, and how many `recordings`.
+    /// Number of deleted rows of each table, and of `recordings`.
     pub erased: BTreeMap<String, u64>,
 }
 
-/// Why a tenant was not erased.
+/// Failure to erase a tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NotFound,
-    /// Calls of it are under way.
+    /// The tenant has open calls.
     #[error("calls of the tenant are under way: suspend it and wait, or end them")]
     HasCalls,
-    /// A recording cannot be deleted. What was erased before stays erased.
+    /// A recording cannot be deleted. Earlier deletions are final.
     #[error("the recording of {call_sid} cannot be deleted: {source}")]
     Recording {
-        /// Its call.
+        /// Call of the recording.
         call_sid: CallSid,
-        /// Why.
+        /// Cause of the failure.
         source: std::io::Error,
     },
-    /// The store failed. What was erased before stays erased.
+    /// The store failed. Earlier deletions are final.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl OperatorStore {
-    /// Erases a tenant's data, or goes on with that; once it is done, returns the receipt again. `shelf` is
-    /// where recordings lie.
+    /// Erases a tenant's data, or continues an interrupted erasure. After its end, returns the receipt again.
+    /// `storage` holds the recordings.
     pub async fn erase_tenant(
         &self,
         tenant: &TenantId,
-        shelf: &impl RecordingShelf,
+        storage: &impl RecordingStorage,
         now: impl Fn() -> Timestamp,
     ) -> Result<ErasureReceipt, EraseError> {
         let receipt = self.begin_erasure(tenant, now()).await?;
         if receipt.finished_at.is_some() {
             return Ok(receipt);
         }
-        self.erase_recordings(tenant, shelf).await?;
-        for step in STEPS {
+        self.erase_recordings(tenant, storage).await?;
+        for step in ERASE_STEPS {
             while self.erase_batch(tenant, *step).await? > 0 {}
         }
         self.finish_erasure(tenant, now()).await?;
@@ -81,14 +85,14 @@ impl OperatorStore {
         receipt.ok_or(EraseError::NotFound)
     }
 
-    /// The receipt of a tenant's erasure; `None`: it was not erased.
+    /// Returns the receipt of an erasure; `None` if the tenant was not erased.
     pub async fn erasure(&self, tenant: &TenantId) -> Result<Option<ErasureReceipt>, StoreError> {
         let key = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], RawReceipt::read)
+            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], ReceiptRow::read)
         });
         read.await?
-            .map(|raw: RawReceipt| raw.receipt(tenant))
+            .map(|row: ReceiptRow| row.receipt(tenant))
             .transpose()
     }
 
@@ -107,7 +111,7 @@ impl OperatorStore {
     async fn erase_recordings(
         &self,
         tenant: &TenantId,
-        shelf: &impl RecordingShelf,
+        storage: &impl RecordingStorage,
     ) -> Result<(), EraseError> {
         let mut after = String::new();
         loop {
@@ -118,7 +122,7 @@ impl OperatorStore {
             after = last.call_sid.to_string();
             let mut deleted = 0;
             for recording in &page {
-                let removed = shelf.remove(recording).await;
+                let removed = storage.remove(recording).await;
                 deleted += usize::from(removed.map_err(|source| EraseError::Recording {
                     call_sid: recording.call_sid.clone(),
                     source,
@@ -136,19 +140,19 @@ impl OperatorStore {
         &self,
         tenant: &TenantId,
         after: String,
-    ) -> Result<Vec<KeptRecording>, StoreError> {
+    ) -> Result<Vec<StoredRecording>, StoreError> {
         let tenant_id = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
             snapshot.rows(
                 sql::RECORDINGS_OF_TENANT,
-                (tenant_id.as_str(), &after, ROWS),
-                |row| KeptRecording::read(&tenant_id, row),
+                (tenant_id.as_str(), &after, MAX_BATCH_ROWS),
+                |row| StoredRecording::read(&tenant_id, row),
             )
         });
         read.await
     }
 
-    async fn erase_batch(&self, tenant: &TenantId, step: Step) -> Result<usize, EraseError> {
+    async fn erase_batch(&self, tenant: &TenantId, step: EraseStep) -> Result<usize, EraseError> {
         let tenant = tenant.clone();
         let write = self.store.writer.write(move |tx| {
             let erased = step(tx, &tenant)?;
@@ -164,40 +168,43 @@ impl OperatorStore {
             .writer
             .write(move |tx| finish(tx, &actor, &tenant, now))
             .await?;
-        self.store.keys.forget_all();
-        // Until then the log holds pages as they were; the next checkpoints do the same, only later.
+        self.store.keys.evict_tenants();
+        // Until then the log holds old versions of the pages. Later checkpoints truncate it as well.
         if let Some(checkpoints) = &self.store.checkpoints
-            && let Err(error) = checkpoints.empty_the_log().await
+            && let Err(error) = checkpoints.truncate_log().await
         {
-            tracing::warn!(%error, "the log of the database was not emptied after an erasure");
+            tracing::warn!(%error, "write-ahead log not truncated after an erasure");
         }
         Ok(())
     }
 }
 
-/// Deletes some rows of a tenant; how many of each table. None: none is left.
-type Step = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
+/// Deletes a batch of rows of a tenant. Returns the number for each table; all zero if none is left.
+type EraseStep = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
 
-/// In this order: what refers goes before what it refers to.
-const STEPS: &[Step] = &[
-    |tx, tenant| rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
-    |tx, tenant| rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
-    |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
-    |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),
-    |tx, tenant| rows(tx, tenant, "parties", sql::ERASE_PARTIES),
-    |tx, tenant| rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
-    |tx, tenant| rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
+/// Steps in order: references are deleted before their targets.
+const ERASE_STEPS: &[EraseStep] = &[
+    |tx, tenant| erase_rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
+    |tx, tenant| erase_rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
+    |tx, tenant| erase_rows(tx, tenant, "events", sql::ERASE_EVENTS),
+    |tx, tenant| erase_rows(tx, tenant, "calls", sql::ERASE_CALLS),
+    |tx, tenant| erase_rows(tx, tenant, "parties", sql::ERASE_PARTIES),
+    |tx, tenant| erase_rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
+    |tx, tenant| erase_rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
     erase_allocations,
     erase_numbers,
 ];
 
-fn rows(
+fn erase_rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
     table: &'static str,
-    sql: &'static str,
+    statement: &'static Statement,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    Ok(vec![(table, tx.execute(sql, (tenant.as_str(), ROWS))?)])
+    Ok(vec![(
+        table,
+        tx.execute(statement, (tenant.as_str(), MAX_BATCH_ROWS))?,
+    )])
 }
 
 fn begin(
@@ -206,13 +213,10 @@ fn begin(
     tenant: &TenantId,
     now: Timestamp,
 ) -> Result<ErasureReceipt, EraseError> {
-    if tx
-        .row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?
-        .is_none()
-    {
+    if status::find(tx, tenant)?.is_none() {
         return Err(EraseError::NotFound);
     }
-    if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)? {
+    if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], ReceiptRow::read)? {
         return Ok(raw.receipt(tenant)?);
     }
     if tx
@@ -225,11 +229,11 @@ fn begin(
     let erased = BTreeMap::from([
         (
             "credentials".to_owned(),
-            gone(tx, sql::ERASE_CREDENTIALS, tenant)?,
+            erase_all(tx, sql::ERASE_CREDENTIALS, tenant)?,
         ),
         (
             "endpoints".to_owned(),
-            gone(tx, sql::ERASE_ENDPOINTS, tenant)?,
+            erase_all(tx, sql::ERASE_ENDPOINTS, tenant)?,
         ),
     ]);
     tx.cache().tenants.change();
@@ -241,12 +245,12 @@ fn begin(
         text(&erased)?,
     );
     tx.execute(sql::ERASURE_INSERT, row)?;
-    let act = Act {
+    let action = AuditAction {
         name: "tenant.erase",
         tenant: Some(tenant),
         object: Some(erasure_id.as_str()),
     };
-    audit::write(tx, actor, act, now)?;
+    audit::write(tx, actor, action, now)?;
     Ok(ErasureReceipt {
         erasure_id,
         tenant_id: tenant.clone(),
@@ -256,32 +260,40 @@ fn begin(
     })
 }
 
-fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreError> {
-    Ok(u64::try_from(tx.execute(sql, [tenant.as_str()])?).unwrap_or(u64::MAX))
+fn erase_all(
+    tx: &Tx<'_>,
+    statement: &'static Statement,
+    tenant: &TenantId,
+) -> Result<u64, StoreError> {
+    Ok(u64::try_from(tx.execute(statement, [tenant.as_str()])?).unwrap_or(u64::MAX))
 }
 
-/// Allocations, each with its PIN, also on a number that is another tenant's by now.
+/// Deletes allocations with their PINs, also on a number that now belongs to another tenant.
 fn erase_allocations(
     tx: &Tx<'_>,
     tenant: &TenantId,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
-        row.get(0)
-    })?;
+    let ids: Vec<GreenpinId> = tx.rows(
+        sql::ALLOCATIONS_OF_TENANT,
+        (tenant.as_str(), MAX_BATCH_ROWS),
+        |row| row.get("greenpin_id"),
+    )?;
     let key = tx.tenant_key(tenant)?;
     let (mut erased, mut pins, mut callers) = (0, 0, 0);
-    for id in ids.into_iter().map(GreenpinId::stored) {
-        match allocations::find(tx, tenant, &id) {
+    for id in &ids {
+        match allocations::find(tx, tenant, id) {
             Ok(Some(allocation)) => {
-                let vn = tx.keys().number(allocation.virtual_number);
-                let pin = tx.keys().pin(&vn, &allocation.pin);
-                pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
+                let vn = tx.keys().number_key(allocation.virtual_number);
+                let pin = tx.keys().pin_key(&vn, &allocation.pin);
+                pins += tx.execute(sql::PIN_DELETE, (&vn, pin, id.as_str()))?;
                 for party in allocation.parties() {
-                    callers +=
-                        tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
+                    callers += tx.execute(
+                        allocations::sql::LISTED_CALLER_DELETE,
+                        (&vn, key.party_key(party), id.as_str()),
+                    )?;
                 }
             }
-            // One that cannot be read must go, too.
+            // An unreadable allocation is deleted as well.
             Ok(None) | Err(StoreError::Unreadable(_)) => {}
             Err(error) => return Err(error),
         }
@@ -294,33 +306,35 @@ fn erase_allocations(
     ])
 }
 
-/// Numbers, each with the PINs, listed callers and strangers that are left on it.
+/// Deletes numbers with their remaining PINs, listed callers and unlisted callers.
 fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| {
-        row.get(0)
-    })?;
-    let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
+    let keys: Vec<String> = tx.rows(
+        sql::NUMBERS_OF_TENANT,
+        (tenant.as_str(), MAX_BATCH_NUMBERS),
+        |row| row.get("number_key"),
+    )?;
+    let (mut numbers, mut pins, mut unlisted, mut callers) = (0, 0, 0, 0);
     for key in &keys {
-        pins += tx.execute(sql::PINS_FORGET, (key, ROWS))?;
-        if pins >= usize::try_from(ROWS).unwrap_or(usize::MAX) {
+        pins += tx.execute(numbers::sql::PINS_DELETE, (key, MAX_BATCH_ROWS))?;
+        if pins >= usize::try_from(MAX_BATCH_ROWS).unwrap_or(usize::MAX) {
             break;
         }
-        strangers += tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [key])?;
-        callers += tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [key])?;
-        numbers += tx.execute(sql::NUMBER_DELETE, [key])?;
+        unlisted += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
+        callers += tx.execute(numbers::sql::NUMBER_DELETE_LISTED_CALLERS, [key])?;
+        numbers += tx.execute(numbers::sql::NUMBER_DELETE, [key])?;
     }
     Ok(vec![
         ("numbers", numbers),
         ("pins", pins),
-        ("strangers", strangers),
+        ("strangers", unlisted),
         ("listed_callers", callers),
     ])
 }
 
 fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
-    // What a request that was under way at the beginning may have written.
+    // A request that was in progress at the start may have written these.
     tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
-    // With its key gone, what a disk or a backup may still hold of the tenant cannot be read.
+    // Without the key, remaining copies on a disk or in a backup cannot be decrypted.
     tx.execute(
         sql::TENANT_KEY_DESTROY,
         (TenantSettings::default().stored()?, tenant.as_str()),
@@ -330,7 +344,7 @@ fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Resu
     audit::write(
         tx,
         actor,
-        Act {
+        AuditAction {
             name: "tenant.erased",
             tenant: Some(tenant),
             object: None,
@@ -345,7 +359,7 @@ fn count(
     tenant: &TenantId,
     erased: &[(&'static str, usize)],
 ) -> Result<(), StoreError> {
-    let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)?;
+    let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], ReceiptRow::read)?;
     let mut receipt = raw
         .ok_or(StoreError::Unreadable("erasure"))?
         .receipt(tenant)?;
@@ -364,30 +378,13 @@ fn text(erased: &BTreeMap<String, u64>) -> Result<String, StoreError> {
     serde_json::to_string(erased).map_err(|_| StoreError::Unreadable("erasure"))
 }
 
-/// The columns of a receipt, not yet understood.
-struct RawReceipt {
-    erasure_id: String,
-    begun_at: i64,
-    finished_at: Option<i64>,
-    erased: String,
-}
-
-impl RawReceipt {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            erasure_id: row.get(0)?,
-            begun_at: row.get(1)?,
-            finished_at: row.get(2)?,
-            erased: row.get(3)?,
-        })
-    }
-
+impl ReceiptRow {
     fn receipt(self, tenant: &TenantId) -> Result<ErasureReceipt, StoreError> {
         Ok(ErasureReceipt {
-            erasure_id: ErasureId::stored(self.erasure_id),
+            erasure_id: self.erasure_id,
             tenant_id: tenant.clone(),
-            begun_at: Timestamp::from_micros(self.begun_at),
-            finished_at: self.finished_at.map(Timestamp::from_micros),
+            begun_at: self.begun_at,
+            finished_at: self.finished_at,
             erased: serde_json::from_str(&self.erased)
                 .map_err(|_| StoreError::Unreadable("erasure"))?,
         })

@@ -1,7 +1,8 @@
-//! What is removed: data older than its tenant's retention, and all data of an erased tenant.
+//! Removal of data: past a tenant's retention, or of an erased tenant.
 
 pub(crate) mod enforce;
 mod erasure;
+pub(crate) mod sql;
 
-pub use self::enforce::{KeptRecording, RecordingShelf};
+pub use self::enforce::{RecordingStorage, StoredRecording};
 pub use self::erasure::{EraseError, ErasureReceipt};

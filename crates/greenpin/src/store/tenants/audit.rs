@@ -1,57 +1,40 @@
-//! The audit log: what operators did. It holds no token and no whole number.
+//! Audit log of the operators' actions. It contains no tokens and no complete numbers.
 
 use crate::store::Tx;
 use crate::store::tenants::operator::{Actor, OperatorStore};
-use crate::store::{AuditId, StoreError, TenantId, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::AuditEntry;
+use crate::store::{AuditId, StoreError, TenantId, Timestamp};
 
-/// A line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// Its id; ids sort by time.
-    pub audit_id: AuditId,
-    /// When it was done.
-    pub occurred_at: Timestamp,
-    /// Who did it.
-    pub actor: String,
-    /// What was done, such as `tenant.suspend`.
-    pub act: String,
-    /// To which tenant.
-    pub tenant_id: Option<String>,
-    /// To which of its things: an account SID, a number as its last two digits, a call.
-    pub object: Option<String>,
-    /// The request that asked for it; `None`: a command.
-    pub request_id: Option<String>,
-}
-
-/// What was done.
+/// Action of an operator.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Act<'a> {
+pub(crate) struct AuditAction<'a> {
     pub(crate) name: &'static str,
     pub(crate) tenant: Option<&'a TenantId>,
     pub(crate) object: Option<&'a str>,
 }
 
-/// Writes a line, in the transaction of what it tells of.
+/// Writes an entry in the transaction of the action.
 pub(crate) fn write(
     tx: &Tx<'_>,
     actor: &Actor,
-    act: Act<'_>,
+    action: AuditAction<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let row = (
         AuditId::next(tx, now).as_str().to_owned(),
         now.micros(),
         actor.name,
-        act.name,
-        act.tenant.map(TenantId::as_str),
-        act.object,
+        action.name,
+        action.tenant.map(TenantId::as_str),
+        action.object,
         actor.request_id.as_deref(),
     );
     tx.execute(sql::AUDIT_INSERT, row).map(|_| ())
 }
 
 impl AuditId {
-    /// After all those given before, as events are.
+    /// Returns the next id, after all previous ones. Audit ids and event ids share one generator.
     fn next(tx: &Tx<'_>, now: Timestamp) -> Self {
         let event = tx.event_id(now);
         Self::stored(format!("aud_{}", event.as_str().trim_start_matches("evt_")))
@@ -59,10 +42,10 @@ impl AuditId {
 }
 
 impl OperatorStore {
-    /// Notes an act that changes nothing in the store, such as draining this node.
-    pub async fn note(
+    /// Records an action that changes nothing in the store, such as draining this node.
+    pub async fn audit(
         &self,
-        act: &'static str,
+        action: &'static str,
         object: Option<String>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -71,8 +54,8 @@ impl OperatorStore {
             write(
                 tx,
                 &actor,
-                Act {
-                    name: act,
+                AuditAction {
+                    name: action,
                     tenant: None,
                     object: object.as_deref(),
                 },
@@ -82,7 +65,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// The lines after one, oldest first.
+    /// Returns the entries after one, oldest first.
     pub async fn audit_after(
         &self,
         after: Option<AuditId>,
@@ -90,17 +73,11 @@ impl OperatorStore {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", AuditId::as_str);
-            snapshot.rows(sql::AUDIT_AFTER, (after, i64::from(limit)), |row| {
-                Ok(AuditEntry {
-                    audit_id: AuditId::stored(row.get(0)?),
-                    occurred_at: Timestamp::from_micros(row.get(1)?),
-                    actor: row.get(2)?,
-                    act: row.get(3)?,
-                    tenant_id: row.get(4)?,
-                    object: row.get(5)?,
-                    request_id: row.get(6)?,
-                })
-            })
+            snapshot.rows(
+                sql::AUDIT_AFTER,
+                (after, i64::from(limit)),
+                AuditEntry::read,
+            )
         });
         read.await
     }

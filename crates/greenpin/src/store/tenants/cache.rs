@@ -1,31 +1,30 @@
-//! What the writer keeps of tenants between transactions: their settings and endpoints, which every event needs and
-//! which hardly ever change.
+//! Cache of tenants for the writer: settings and endpoints, which every event needs and which rarely change.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{OwnPrompts, StoreError, TenantId, TenantSettings};
+use crate::store::{StoreError, TenantId, TenantPrompts, TenantSettings};
 
-/// Tenants that are kept; beyond it all are forgotten.
-const MOST: usize = 10_000;
-/// Tenants whose own prompts are kept.
-const MOST_PROMPTS: usize = 32;
+/// Maximum number of cached tenants. Beyond it the cache is cleared.
+const MAX_TENANTS: usize = 10_000;
+/// Maximum number of tenants with cached prompts.
+const MAX_TENANTS_WITH_PROMPTS: usize = 32;
 
-/// Copies that hold in the open transaction. Whoever changes a row must call [`TenantCache::change`]; a change by
-/// another process is seen by [`TenantCache::refresh`].
+/// Rows that are valid in the open transaction. Code that changes a row must call [`TenantCache::change`];
+/// [`TenantCache::refresh`] detects changes by other processes.
 #[derive(Default)]
 pub(crate) struct TenantCache {
     version: Cell<i64>,
     changed: Cell<bool>,
     settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
     endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
-    prompts: RefCell<HashMap<TenantId, Arc<OwnPrompts>>>,
+    prompts: RefCell<HashMap<TenantId, Arc<TenantPrompts>>>,
 }
 
 impl TenantCache {
-    /// Begins a transaction: forgets everything if somebody else has changed something.
+    /// Starts a transaction. Clears the cache if another process has changed a row.
     pub(crate) fn refresh(&self, version: i64) {
         self.changed.set(false);
         if self.version.replace(version) != version {
@@ -33,58 +32,58 @@ impl TenantCache {
         }
     }
 
-    /// Forgets everything: a row was changed, and other nodes are to forget it, too.
+    /// Clears the cache after a change, on the other nodes as well.
     pub(crate) fn change(&self) {
         self.changed.set(true);
         self.clear();
     }
 
-    /// Whether this transaction has changed something.
+    /// Returns whether this transaction has changed a row.
     pub(crate) fn was_changed(&self) -> bool {
         self.changed.get()
     }
 
-    /// Forgets everything.
+    /// Clears the cache.
     pub(crate) fn clear(&self) {
         self.settings.borrow_mut().clear();
         self.endpoints.borrow_mut().clear();
         self.prompts.borrow_mut().clear();
     }
 
-    /// A tenant's settings, read if they are not kept.
+    /// Returns the settings of a tenant, reading them if necessary.
     pub(crate) fn settings(
         &self,
         tenant: &TenantId,
         read: impl FnOnce() -> Result<TenantSettings, StoreError>,
     ) -> Result<Arc<TenantSettings>, StoreError> {
-        kept(&self.settings, tenant, || read().map(Arc::new))
+        cached(&self.settings, tenant, || read().map(Arc::new))
     }
 
-    /// A tenant's endpoints, read if they are not kept.
+    /// Returns the endpoints of a tenant, reading them if necessary.
     pub(crate) fn endpoints(
         &self,
         tenant: &TenantId,
         read: impl FnOnce() -> Result<Vec<Endpoint>, StoreError>,
     ) -> Result<Arc<[Endpoint]>, StoreError> {
-        kept(&self.endpoints, tenant, || read().map(Arc::from))
+        cached(&self.endpoints, tenant, || read().map(Arc::from))
     }
 
-    /// A tenant's own prompts, read if they are not kept. They are large: those of few tenants are.
+    /// Returns the prompts of a tenant, reading them if necessary. They are large, so few tenants are cached.
     pub(crate) fn prompts(
         &self,
         tenant: &TenantId,
-        read: impl FnOnce() -> Result<OwnPrompts, StoreError>,
-    ) -> Result<Arc<OwnPrompts>, StoreError> {
-        let own = kept(&self.prompts, tenant, || read().map(Arc::new))?;
+        read: impl FnOnce() -> Result<TenantPrompts, StoreError>,
+    ) -> Result<Arc<TenantPrompts>, StoreError> {
+        let own = cached(&self.prompts, tenant, || read().map(Arc::new))?;
         let mut all = self.prompts.borrow_mut();
-        if all.values().filter(|own| !own.0.is_empty()).count() > MOST_PROMPTS {
+        if all.values().filter(|own| !own.0.is_empty()).count() > MAX_TENANTS_WITH_PROMPTS {
             all.clear();
         }
         Ok(own)
     }
 }
 
-fn kept<T: Clone>(
+fn cached<T: Clone>(
     table: &RefCell<HashMap<TenantId, T>>,
     tenant: &TenantId,
     read: impl FnOnce() -> Result<T, StoreError>,
@@ -94,7 +93,7 @@ fn kept<T: Clone>(
     }
     let value = read()?;
     let mut table = table.borrow_mut();
-    if table.len() >= MOST {
+    if table.len() >= MAX_TENANTS {
         table.clear();
     }
     table.insert(tenant.clone(), value.clone());

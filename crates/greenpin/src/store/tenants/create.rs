@@ -1,4 +1,4 @@
-//! Tenants and their credentials.
+//! Creation of tenants and their first credential.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,45 +7,46 @@ use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::crypto::{TokenDigest, WrappedKey};
 use crate::store::tenants::endpoints;
+use crate::store::tenants::sql;
 use crate::store::{
-    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, sql,
+    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp,
 };
 
-/// A tenant to be made.
+/// Tenant to create.
 #[derive(Clone)]
 pub struct NewTenant {
-    /// Its name.
+    /// Name of the tenant.
     pub tenant_id: TenantId,
-    /// The user name of its credential.
+    /// User name of its credential.
     pub account_sid: String,
-    /// The password of its credential; `None`: drawn.
+    /// Password of its credential; `None` for a random one.
     pub token: Option<String>,
-    /// Its settings.
+    /// Settings of the tenant.
     pub settings: TenantSettings,
-    /// Its webhook endpoints.
+    /// Webhook endpoints of the tenant.
     pub webhooks: Vec<EndpointSpec>,
 }
 
-/// What is shown once, when a tenant is made.
-pub struct MadeTenant {
-    /// The password of its credential.
+/// Secrets of a new tenant, shown once.
+pub struct CreatedTenant {
+    /// Password of its credential.
     pub token: String,
     /// Ids and secrets of its endpoints.
     pub webhooks: Vec<(EndpointId, String)>,
 }
 
-/// A keyed digest of an Account SID and a token.
+/// Keyed digest of an Account SID and a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialDigest(TokenDigest);
 
-/// Why a tenant was not made.
+/// Failure to create a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
-    /// The name is taken.
-    #[error("there is a tenant of this name already")]
+    /// The name is in use.
+    #[error("a tenant with this name exists")]
     Exists,
-    /// The Account SID is taken.
-    #[error("the account SID is in use already")]
+    /// The Account SID is in use.
+    #[error("the account SID is already in use")]
     AccountSidTaken,
     /// The store failed.
     #[error(transparent)]
@@ -53,24 +54,24 @@ pub enum TenantError {
 }
 
 impl Store {
-    /// Makes a tenant with one credential, without an operator: for a store of one's own.
+    /// Creates a tenant with one credential without an audit entry, for embedded use.
     pub async fn create_tenant(
         &self,
         new: NewTenant,
         now: Timestamp,
-    ) -> Result<MadeTenant, TenantError> {
-        let drawn = Drawn::of(&new, self);
-        let (digest, key) = (drawn.digest, self.keys.draw(&new.tenant_id)?);
+    ) -> Result<CreatedTenant, TenantError> {
+        let token = NewToken::for_tenant(&new, self);
+        let (digest, key) = (token.digest, self.keys.new_tenant_key(&new.tenant_id)?);
         let webhooks = self
             .writer
             .write(move |tx| insert(tx, &new, &digest, &key, now));
-        Ok(MadeTenant {
+        Ok(CreatedTenant {
             webhooks: webhooks.await?,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
-    /// Whether a tenant of this name exists.
+    /// Returns whether a tenant exists.
     pub async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
         let read = self.readers.look_up(move |snapshot| {
@@ -79,7 +80,7 @@ impl Store {
         read.await.map(|found| found.is_some())
     }
 
-    /// A keyed digest of credentials, to remember without them that they were right.
+    /// Returns a keyed digest of credentials, so that a cache of valid ones need not hold them.
     pub fn credential_digest(&self, account_sid: &str, token: &str) -> CredentialDigest {
         CredentialDigest(
             self.keys
@@ -88,19 +89,19 @@ impl Store {
     }
 }
 
-/// A token, and what is kept of it.
-pub(crate) struct Drawn {
+/// Token with its stored digest.
+pub(crate) struct NewToken {
     pub(crate) token: String,
     pub(crate) digest: String,
 }
 
-impl Drawn {
-    /// The token that was asked for, else a new one.
-    pub(crate) fn of(new: &NewTenant, store: &Store) -> Self {
-        Self::with(new.token.clone(), store)
+impl NewToken {
+    /// Returns the requested token, or else a random one.
+    pub(crate) fn for_tenant(new: &NewTenant, store: &Store) -> Self {
+        Self::draw(new.token.clone(), store)
     }
 
-    pub(crate) fn with(wanted: Option<String>, store: &Store) -> Self {
+    pub(crate) fn draw(wanted: Option<String>, store: &Store) -> Self {
         let token = wanted.unwrap_or_else(draw_token);
         Self {
             digest: store.keys.digest(&token).to_hex(),
@@ -109,7 +110,7 @@ impl Drawn {
     }
 }
 
-/// Writes a tenant with its credential and its endpoints; returns ids and secrets of the endpoints.
+/// Inserts a tenant with its credential and endpoints. Returns the ids and secrets of the endpoints.
 pub(crate) fn insert(
     tx: &Tx<'_>,
     new: &NewTenant,
@@ -138,7 +139,7 @@ pub(crate) fn insert(
     Ok(endpoints::replace(tx, &new.tenant_id, &new.webhooks, now)?)
 }
 
-/// 32 random bytes, in characters that need no quoting anywhere.
+/// Returns 32 random bytes in base64url.
 fn draw_token() -> String {
     let mut token = [0; 32];
     random::fill(&mut token);

@@ -1,79 +1,65 @@
-//! Credentials: several may be valid at a time, so that one can be replaced without a pause.
+//! Credentials. A tenant may have several, so that one can be replaced without an interruption.
 
 use std::time::Duration;
 
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::crypto::TokenDigest;
-use crate::store::core::database::Row;
-use crate::store::tenants::Drawn;
+use crate::store::tenants::NewToken;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::{CredentialRecord, LoginRow};
 use crate::store::tenants::status;
-use crate::store::tenants::status::StandingError;
-use crate::store::{Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::tenants::status::TenantStatusError;
+use crate::store::{Store, StoreError, TenantId, Timestamp};
 
-/// The use of a credential is noted to the minute.
-const MINUTE: i64 = 60_000_000;
+/// Resolution of the last use of a credential: one minute in microseconds.
+const USE_RESOLUTION: i64 = 60_000_000;
 
-/// Who has shown right credentials.
+/// Tenant of valid credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticated {
-    /// The tenant.
+    /// Id of the tenant.
     pub tenant_id: TenantId,
-    /// Whether it may do nothing new.
+    /// The tenant is suspended.
     pub suspended: bool,
 }
 
-/// A credential to be made.
+/// Credential to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewCredential {
-    /// Its user name; `None`: drawn, `AC` and 32 hexadecimal digits.
+    /// User name; `None` for a random one, `AC` and 32 hexadecimal digits.
     pub account_sid: Option<String>,
-    /// What it is for, in the operator's words.
+    /// Purpose, in the words of the operator.
     pub label: Option<String>,
 }
 
-/// What is shown once, when a credential is made.
-pub struct MadeCredential {
-    /// The user name.
+/// Secrets of a new credential, shown once.
+pub struct CreatedCredential {
+    /// User name.
     pub account_sid: String,
-    /// The password.
+    /// Password.
     pub token: String,
 }
 
-/// A credential, without what it takes to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRecord {
-    /// The user name.
-    pub account_sid: String,
-    /// What it is for.
-    pub label: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The minute in which it was last used.
-    pub last_used_at: Option<Timestamp>,
-    /// From when on it is not valid; may lie ahead, after a rotation.
-    pub revoked_at: Option<Timestamp>,
-}
-
-/// Why a credential was not made or changed.
+/// Failure to create or change a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
     /// The tenant was erased.
     #[error("the tenant was erased")]
     TenantErased,
-    /// The tenant has no such credential.
+    /// The tenant does not have this credential.
     #[error("the tenant has no such credential")]
     NotFound,
-    /// The Account SID is taken.
-    #[error("the account SID is in use already")]
+    /// The Account SID is in use.
+    #[error("the account SID is already in use")]
     AccountSidTaken,
-    /// It was revoked before.
+    /// The credential was revoked before.
     #[error("the credential was revoked before")]
     AlreadyRevoked,
     /// The store failed.
@@ -81,36 +67,37 @@ pub enum CredentialError {
     Store(#[from] StoreError),
 }
 
-impl From<StandingError> for CredentialError {
-    fn from(error: StandingError) -> Self {
+impl From<TenantStatusError> for CredentialError {
+    fn from(error: TenantStatusError) -> Self {
         match error {
-            StandingError::NotFound => Self::NoSuchTenant,
-            StandingError::Erased => Self::TenantErased,
-            StandingError::Store(error) => error.into(),
+            TenantStatusError::NotFound => Self::NoSuchTenant,
+            TenantStatusError::Erased => Self::TenantErased,
+            TenantStatusError::Store(error) => error.into(),
         }
     }
 }
 
 impl CredentialRecord {
-    /// Whether it opens the API at a moment.
+    /// Returns whether the credential is valid at a time.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none_or(|revoked_at| revoked_at > now)
     }
 }
 
-/// Whether a text can be the user name of a credential: 1 to 64 letters, digits, `-`, `_` and `.`.
+/// Returns whether a text is a valid user name: 1 to 64 letters, digits, `-`, `_` and `.`.
 pub fn is_account_sid(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// A new user name: `AC` and 32 hexadecimal digits.
+/// Returns a random user name: `AC` and 32 hexadecimal digits.
 pub fn draw_account_sid() -> String {
     format!("AC{:016x}{:016x}", random::u64(), random::u64())
 }
 
 impl Store {
-    /// Whose credentials these are; `None`: nobody's. An unknown Account SID costs the same work as a wrong token.
+    /// Returns the tenant of valid credentials; `None` for wrong ones. An unknown Account SID costs the same work as a
+    /// wrong token.
     pub async fn authenticate(
         &self,
         account_sid: &str,
@@ -118,25 +105,23 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Authenticated>, StoreError> {
         let account_sid = account_sid.to_owned();
-        let found: Option<(String, String, Option<i64>)> = self
+        let found: Option<LoginRow> = self
             .readers
             .look_up(move |snapshot| {
                 let key = (&account_sid, now.micros());
-                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
+                snapshot.row(sql::CREDENTIAL_SELECT, key, LoginRow::read)
             })
             .await
             .map_err(|error: StoreError| error)?;
-        let (tenant, kept, suspended) = match &found {
-            Some((tenant, digest, suspended_at)) => (
-                TenantId::parse(tenant),
-                TokenDigest::from_hex(digest),
-                suspended_at.is_some(),
+        let (tenant, digest, suspended) = match &found {
+            Some(row) => (
+                TenantId::parse(&row.tenant_id),
+                TokenDigest::from_hex(&row.digest),
+                row.suspended_at.is_some(),
             ),
             None => (None, None, false),
         };
-        let right = kept
+        let right = digest
             .unwrap_or(TokenDigest::none())
             .matches(&self.keys.digest(token));
         Ok(tenant.filter(|_| right).map(|tenant_id| Authenticated {
@@ -145,13 +130,16 @@ impl Store {
         }))
     }
 
-    /// Notes that a credential was used in this minute.
+    /// Records the use of a credential in this minute.
     pub async fn credential_used(
         &self,
         account_sid: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let minute = now.micros().div_euclid(MINUTE).saturating_mul(MINUTE);
+        let minute = now
+            .micros()
+            .div_euclid(USE_RESOLUTION)
+            .saturating_mul(USE_RESOLUTION);
         let write = self
             .writer
             .write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
@@ -160,50 +148,54 @@ impl Store {
 }
 
 impl OperatorStore {
-    /// The credentials of a tenant, oldest first, revoked ones too; `None`: there is no such tenant.
+    /// Returns the credentials of a tenant, oldest first, including revoked ones; `None` if the tenant does not exist.
     pub async fn credentials(
         &self,
         tenant: &TenantId,
     ) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
         let tenant = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            let known = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?;
-            let found = snapshot.rows(sql::CREDENTIALS_OF, [tenant.as_str()], read)?;
-            Ok(known.map(|()| found))
+            let status = status::find(snapshot, &tenant)?;
+            let found = snapshot.rows(
+                sql::CREDENTIAL_LIST,
+                [tenant.as_str()],
+                CredentialRecord::read,
+            )?;
+            Ok(status.map(|_| found))
         });
         read.await
     }
 
-    /// Makes a further credential.
+    /// Creates a further credential.
     pub async fn create_credential(
         &self,
         tenant: &TenantId,
         new: NewCredential,
         now: Timestamp,
-    ) -> Result<MadeCredential, CredentialError> {
+    ) -> Result<CreatedCredential, CredentialError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let drawn = Drawn::with(None, &self.store);
+        let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
-        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let (sid, digest) = (account_sid.clone(), token.digest);
         let write = self.store.writer.write(move |tx| {
-            status::require(tx, &tenant)?;
-            let made = Made {
+            status::require_live(tx, &tenant)?;
+            let insert = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
                 label: new.label.as_deref(),
             };
-            made.insert(tx, &actor, "credential.create", now)
+            insert.insert(tx, &actor, "credential.create", now)
         });
         write.await?;
-        Ok(MadeCredential {
+        Ok(CreatedCredential {
             account_sid,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
-    /// Makes a credential in the place of another, with its label. The old one is valid until it is revoked, or for
-    /// the time of `overlap`.
+    /// Replaces a credential with a new one of the same label. The old one remains valid until it is revoked, or for
+    /// the duration of `overlap`.
     pub async fn rotate_credential(
         &self,
         tenant: &TenantId,
@@ -211,40 +203,40 @@ impl OperatorStore {
         new: NewCredential,
         overlap: Option<Duration>,
         now: Timestamp,
-    ) -> Result<MadeCredential, CredentialError> {
+    ) -> Result<CreatedCredential, CredentialError> {
         let (actor, tenant, old) = (self.actor.clone(), tenant.clone(), old.to_owned());
-        let drawn = Drawn::with(None, &self.store);
+        let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
-        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let (sid, digest) = (account_sid.clone(), token.digest);
         let write = self.store.writer.write(move |tx| {
-            let replaced = valid(tx, &tenant, &old, now)?;
+            let replaced = find_live(tx, &tenant, &old, now)?;
             if let Some(overlap) = overlap {
                 let until = (now + overlap).micros();
                 tx.execute(sql::CREDENTIAL_REVOKE, (until, tenant.as_str(), &old))?;
             }
             let label = new.label.as_deref().or(replaced.label.as_deref());
-            let made = Made {
+            let insert = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
                 label,
             };
-            made.insert(tx, &actor, "credential.create", now)?;
-            let act = Act {
+            insert.insert(tx, &actor, "credential.create", now)?;
+            let action = AuditAction {
                 name: "credential.rotate",
                 tenant: Some(&tenant),
                 object: Some(&old),
             };
-            Ok::<_, CredentialError>(audit::write(tx, &actor, act, now)?)
+            Ok::<_, CredentialError>(audit::write(tx, &actor, action, now)?)
         });
         write.await?;
-        Ok(MadeCredential {
+        Ok(CreatedCredential {
             account_sid,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
-    /// Ends a credential now.
+    /// Revokes a credential now.
     pub async fn revoke_credential(
         &self,
         tenant: &TenantId,
@@ -253,31 +245,31 @@ impl OperatorStore {
     ) -> Result<(), CredentialError> {
         let (actor, tenant, sid) = (self.actor.clone(), tenant.clone(), account_sid.to_owned());
         let write = self.store.writer.write(move |tx| {
-            valid(tx, &tenant, &sid, now)?;
+            find_live(tx, &tenant, &sid, now)?;
             tx.execute(
                 sql::CREDENTIAL_REVOKE,
                 (now.micros(), tenant.as_str(), &sid),
             )?;
-            let act = Act {
+            let action = AuditAction {
                 name: "credential.revoke",
                 tenant: Some(&tenant),
                 object: Some(&sid),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 }
 
-/// A credential to be written.
-struct Made<'a> {
+/// Credential to insert.
+struct CredentialInsert<'a> {
     tenant: &'a TenantId,
     account_sid: &'a str,
     digest: &'a str,
     label: Option<&'a str>,
 }
 
-impl Made<'_> {
+impl CredentialInsert<'_> {
     fn insert(
         &self,
         tx: &Tx<'_>,
@@ -292,42 +284,35 @@ impl Made<'_> {
             now.micros(),
             self.label,
         );
-        if tx.execute(sql::CREDENTIAL_ADD, row)? == 0 {
+        if tx.execute(sql::CREDENTIAL_INSERT_LABELLED, row)? == 0 {
             return Err(CredentialError::AccountSidTaken);
         }
-        let act = Act {
+        let action = AuditAction {
             name,
             tenant: Some(self.tenant),
             object: Some(self.account_sid),
         };
-        Ok(audit::write(tx, actor, act, now)?)
+        Ok(audit::write(tx, actor, action, now)?)
     }
 }
 
-/// A tenant's credential that is valid now.
-fn valid(
+/// Reads a valid credential of a tenant.
+fn find_live(
     tx: &Tx<'_>,
     tenant: &TenantId,
     sid: &str,
     now: Timestamp,
 ) -> Result<CredentialRecord, CredentialError> {
-    status::require(tx, tenant)?;
-    let found = tx.row(sql::CREDENTIAL_OF, (tenant.as_str(), sid), read)?;
+    status::require_live(tx, tenant)?;
+    let found = tx.row(
+        sql::CREDENTIAL_DETAIL,
+        (tenant.as_str(), sid),
+        CredentialRecord::read,
+    )?;
     let found = found.ok_or(CredentialError::NotFound)?;
     if found.is_live(now) {
         Ok(found)
     } else {
         Err(CredentialError::AlreadyRevoked)
     }
-}
-
-fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
-    let (last_used_at, revoked_at): (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
-    Ok(CredentialRecord {
-        account_sid: row.get(0)?,
-        label: row.get(1)?,
-        created_at: Timestamp::from_micros(row.get(2)?),
-        last_used_at: last_used_at.map(Timestamp::from_micros),
-        revoked_at: revoked_at.map(Timestamp::from_micros),
-    })
 }

@@ -1,5 +1,6 @@
 //! Webhook endpoints of a tenant.
 
+use call::words;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -7,26 +8,29 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::core::database::Row;
-use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::core::database::word_columns;
+use crate::store::core::reader::Snapshot;
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::EndpointRow;
+use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// An endpoint as the tenant asks for it.
+/// Requested endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSpec {
-    /// The one to change; `None`: the one with the same URL, else a new one.
+    /// Endpoint to change; `None` for the endpoint with the same URL, or else a new one.
     pub id: Option<EndpointId>,
-    /// Where events are POSTed to.
+    /// URL for the POST requests.
     pub url: String,
-    /// The types of event that it takes; `None`: all.
+    /// Subscribed event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// The form of what it gets.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// Events wait while it is set.
+    /// Events wait while this is set.
     pub paused: bool,
 }
 
 impl EndpointSpec {
-    /// A new endpoint that takes everything in the standard form.
+    /// Creates a new endpoint for all events in the standard format.
     pub fn to(url: impl Into<String>) -> Self {
         let (url, format) = (url.into(), EndpointFormat::Standard);
         Self {
@@ -39,53 +43,34 @@ impl EndpointSpec {
     }
 }
 
-/// The form of what an endpoint gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointFormat {
-    /// The event's own JSON: an envelope with `data` inside.
-    Standard,
-    /// Every field on one level.
-    Flat,
-}
-
-impl EndpointFormat {
-    /// Every form.
-    pub const ALL: [Self; 2] = [Self::Standard, Self::Flat];
-
-    /// Its name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Flat => "flat",
-        }
-    }
-
-    pub(crate) fn stored(word: &str) -> Result<Self, StoreError> {
-        Self::ALL
-            .into_iter()
-            .find(|one| one.as_str() == word)
-            .ok_or(StoreError::Unreadable("format"))
+words! {
+    /// Format of the body.
+    pub enum EndpointFormat {
+        /// JSON of the event: an envelope with `data` inside.
+        Standard = "standard",
+        /// All fields on one level.
+        Flat = "flat",
     }
 }
 
-/// An endpoint as it is. Its secret is shown once, when it is made.
+/// Stored endpoint. Its secret is shown once, at its creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its id.
+    /// Id of the endpoint.
     pub id: EndpointId,
-    /// Where events are POSTed to.
+    /// URL for the POST requests.
     pub url: String,
-    /// The types of event that it takes; `None`: all.
+    /// Subscribed event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// The form of what it gets.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// Events wait while it is set.
+    /// Events wait while this is set.
     pub paused: bool,
-    /// Until when what it gets is signed with its previous secret as well; past: it has one secret.
+    /// End of the overlap in which the previous secret signs as well; in the past if there is one secret only.
     pub previous_secret_until: Timestamp,
-    /// Since when it has taken nothing; `None`: it took what it got last, or has got nothing yet.
+    /// Start of the current failures; `None` after a success or before the first event.
     pub failing_since: Option<Timestamp>,
-    /// When it was disabled for that; events wait.
+    /// Time at which it was disabled for its failures; events wait.
     pub disabled_at: Option<Timestamp>,
 }
 
@@ -95,34 +80,39 @@ impl Endpoint {
             .as_ref()
             .is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
     }
+}
 
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let types: Option<String> = row.get(2)?;
-        Ok(Self {
-            id: EndpointId::stored(row.get(0)?),
-            url: row.get(1)?,
-            types: types.and_then(|types| serde_json::from_str(&types).ok()),
-            format: EndpointFormat::stored(&row.get::<String>(3)?)?,
-            paused: row.get::<i64>(4)? != 0,
-            previous_secret_until: Timestamp::from_micros(row.get(5)?),
-            failing_since: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
-            disabled_at: row.get::<Option<i64>>(7)?.map(Timestamp::from_micros),
-        })
+impl From<EndpointRow> for Endpoint {
+    fn from(row: EndpointRow) -> Self {
+        Self {
+            id: row.endpoint_id,
+            url: row.url,
+            types: row
+                .types
+                .and_then(|types| serde_json::from_str(&types).ok()),
+            format: row.format,
+            paused: row.paused,
+            previous_secret_until: row.old_secret_until,
+            failing_since: row.failing_since,
+            disabled_at: row.disabled_at,
+        }
     }
 }
 
+word_columns!(EndpointFormat);
+
 impl TenantStore {
-    /// The endpoints, oldest first.
+    /// Returns the endpoints, oldest first.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
-        });
-        read.await
+        self.store
+            .readers
+            .read(move |snapshot| read(snapshot, &tenant))
+            .await
     }
 
-    /// Gives an endpoint a new secret, which is returned; the one that it has is live beside it until then. `None`:
-    /// the tenant has no such endpoint.
+    /// Creates and returns a new secret. The previous one remains live until `until`. `None` if the tenant does not
+    /// have the endpoint.
     pub async fn rotate_secret(
         &self,
         id: &EndpointId,
@@ -130,10 +120,10 @@ impl TenantStore {
     ) -> Result<Option<String>, StoreError> {
         let (tenant, id, secret) = (self.tenant_id.clone(), id.clone(), draw_secret());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx
+            let encrypted = tx
                 .tenant_key(&tenant)?
-                .seal(&secret_context(&id), secret.as_str())?;
-            let row = (until.micros(), sealed, tenant.as_str(), id.as_str());
+                .encrypt(&secret_context(&id), secret.as_str())?;
+            let row = (until.micros(), encrypted, tenant.as_str(), id.as_str());
             let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
             tx.cache().tenants.change();
             Ok(found.then(|| secret.clone()))
@@ -142,21 +132,24 @@ impl TenantStore {
     }
 }
 
-pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
-    tx.cache().tenants.endpoints(tenant, || {
-        tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
-    })
+pub(crate) fn cached(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
+    tx.cache().tenants.endpoints(tenant, || read(tx, tenant))
 }
 
-/// Makes the list what it is asked to be; returns ids and secrets of the new ones.
+fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<Vec<Endpoint>, StoreError> {
+    let rows = snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], EndpointRow::read)?;
+    Ok(rows.into_iter().map(Endpoint::from).collect())
+}
+
+/// Replaces the list of endpoints. Returns ids and secrets of the new ones.
 pub(crate) fn replace(
     tx: &Tx<'_>,
     tenant: &TenantId,
     wanted: &[EndpointSpec],
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, StoreError> {
-    let mut old = of(tx, tenant)?.to_vec();
-    let mut made = Vec::new();
+    let mut old = cached(tx, tenant)?.to_vec();
+    let mut created = Vec::new();
     for spec in wanted {
         let same = |endpoint: &Endpoint| match &spec.id {
             Some(id) => endpoint.id == *id,
@@ -164,7 +157,7 @@ pub(crate) fn replace(
         };
         match old.iter().position(same) {
             Some(index) => update(tx, tenant, &old.remove(index).id, spec)?,
-            None => made.push(insert(tx, tenant, spec, now)?),
+            None => created.push(insert(tx, tenant, spec, now)?),
         }
     }
     for endpoint in old {
@@ -174,9 +167,9 @@ pub(crate) fn replace(
         )?;
     }
     tx.cache().tenants.change();
-    // A pause that ended, or an endpoint that went, is for the deliverer to see.
+    // The deliverer must learn of ended pauses and removed endpoints.
     tx.wake_deliverer();
-    Ok(made)
+    Ok(created)
 }
 
 fn update(
@@ -197,7 +190,7 @@ fn update(
     tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
 }
 
-/// What an endpoint's secret is sealed for.
+/// Returns the encryption context of an endpoint's secret.
 pub(crate) fn secret_context(id: &EndpointId) -> String {
     format!("secret {id}")
 }
@@ -210,9 +203,9 @@ fn insert(
 ) -> Result<(EndpointId, String), StoreError> {
     let id = EndpointId::new(now);
     let secret = draw_secret();
-    let sealed = tx
+    let encrypted = tx
         .tenant_key(tenant)?
-        .seal(&secret_context(&id), secret.as_str())?;
+        .encrypt(&secret_context(&id), secret.as_str())?;
     tx.execute(
         sql::ENDPOINT_INSERT,
         (
@@ -221,7 +214,7 @@ fn insert(
             &spec.url,
             types(spec),
             spec.format.as_str(),
-            sealed,
+            encrypted,
             i64::from(spec.paused),
             now.micros(),
         ),
@@ -229,7 +222,7 @@ fn insert(
     Ok((id, secret))
 }
 
-/// 32 random bytes in the form of Standard Webhooks.
+/// Returns 32 random bytes in the format of Standard Webhooks.
 fn draw_secret() -> String {
     let mut key = [0; 32];
     random::fill(&mut key);

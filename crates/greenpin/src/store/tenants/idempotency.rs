@@ -1,7 +1,7 @@
-//! Idempotency keys: taken before the work, with the first answer kept for a day.
+//! Idempotency keys: claimed before the request runs, with the first answer stored for a day.
 //!
-//! A key and its request are kept as keyed digests only, so that what a tenant writes into them is not readable. The
-//! answer can hold a PIN and numbers: it is sealed.
+//! Only keyed digests of key and request are stored, so their content is not readable. The answer may hold a PIN and
+//! numbers, so it is encrypted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,84 +9,84 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
-use crate::store::core::stored::integer;
-use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::IdempotencyRow;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// How long an answer is given again.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-/// A key that has had no answer for so long was left behind by a crash.
-const ABANDONED: Duration = Duration::from_secs(60);
-/// Keys that are forgotten in one transaction.
-const BATCH: u32 = 500;
+/// Lifetime of a stored answer.
+const ANSWER_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Age of a claim without an answer from which another request may take it over. Its process has probably crashed.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of keys deleted in one transaction.
+const MAX_BATCH_KEYS: u32 = 500;
 
-/// A request that must not be done twice.
+/// Request that must run once only.
 #[derive(Clone)]
 pub struct IdempotentRequest {
     key: String,
     request: String,
 }
 
-/// An answer that was given to a request.
+/// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAnswer {
-    /// The HTTP status.
+pub struct StoredAnswer {
+    /// HTTP status.
     pub status: u16,
     /// `Content-Type`.
     pub content_type: String,
-    /// The body.
+    /// Body.
     pub body: String,
 }
 
-/// What to do with a request.
+/// Result of the claim of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
-    /// It is ours to do; the answer is to be kept, or the key released.
-    Ours(Claim),
-    /// It was done: this is its answer.
-    Done(KeptAnswer),
-    /// It has made this allocation, and its answer was not kept: the process ended in between.
-    Made(GreenpinId),
-    /// Another one with the same key is being done.
+pub enum KeyClaim {
+    /// The request may run. Its answer must be stored, or the key released.
+    Claimed(Claim),
+    /// The request has run before, with this answer.
+    Answered(StoredAnswer),
+    /// The request has created this allocation, but its process ended before the answer was stored.
+    Created(GreenpinId),
+    /// Another request with this key is running.
     InUse,
-    /// The key was used for another request.
+    /// The key was used for a different request.
     Reused,
 }
 
-/// The right to answer for a key, until somebody takes it over.
+/// Claim of a key, valid until another request takes it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim(Timestamp);
 
-/// The key that a write is done for.
+/// Claimed key of a write.
 #[derive(Clone)]
-pub(crate) struct Claimed {
+pub(crate) struct ClaimedKey {
     key: String,
     claim: Claim,
 }
 
-impl Claimed {
-    /// Notes what the request has made, in the transaction that makes it.
-    pub(crate) fn made(
+impl ClaimedKey {
+    /// Records the created allocation, in the transaction of its creation.
+    pub(crate) fn set_allocation(
         &self,
         tx: &Tx<'_>,
         tenant: &TenantId,
-        made: &GreenpinId,
+        allocation: &GreenpinId,
     ) -> Result<(), StoreError> {
         let row = (
-            made.as_str(),
+            allocation.as_str(),
             tenant.as_str(),
             &self.key,
             self.claim.0.micros(),
         );
-        tx.send(sql::IDEMPOTENCY_MADE, row)
+        tx.execute_deferred(sql::IDEMPOTENCY_SET_ALLOCATION, row)
     }
 }
 
 impl TenantStore {
-    /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
+    /// Returns a handle for a request with a claimed key: the created allocation is recorded with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
         Self {
-            claimed: Some(Arc::new(Claimed {
+            claimed: Some(Arc::new(ClaimedKey {
                 key: request.key.clone(),
                 claim,
             })),
@@ -94,7 +94,7 @@ impl TenantStore {
         }
     }
 
-    /// Names a request by its key and by everything that makes it what it is.
+    /// Returns the digests of a request, by its key and its content.
     pub fn idempotent_request(
         &self,
         key: &str,
@@ -115,45 +115,45 @@ impl TenantStore {
         }
     }
 
-    /// Takes a key, durably. Of several that ask at once, one gets it.
-    pub async fn take_key(
+    /// Claims a key durably. Of concurrent requests, one succeeds.
+    pub async fn claim_key(
         &self,
         request: &IdempotentRequest,
         now: Timestamp,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<KeyClaim, StoreError> {
         let (tenant, request) = (self.tenant_id.clone(), request.clone());
         self.store
             .writer
-            .write(move |tx| take(tx, &tenant, &request, now))
+            .write(move |tx| claim(tx, &tenant, &request, now))
             .await
     }
 
-    /// Keeps the answer. Nothing happens where somebody else has taken the key over.
-    pub async fn keep_answer(
+    /// Stores the answer. Has no effect after another request has taken over the key.
+    pub async fn store_answer(
         &self,
         request: &IdempotentRequest,
         claim: Claim,
-        answer: KeptAnswer,
+        answer: StoredAnswer,
     ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx
+            let encrypted = tx
                 .tenant_key(&tenant)?
-                .seal(&context(&key), answer.body.as_str())?;
+                .encrypt(&context(&key), answer.body.as_str())?;
             let row = (
                 i64::from(answer.status),
                 &answer.content_type,
-                sealed,
+                encrypted,
                 tenant.as_str(),
                 &key,
                 claim.0.micros(),
             );
-            tx.execute(sql::IDEMPOTENCY_KEEP, row).map(|_| ())
+            tx.execute(sql::IDEMPOTENCY_SET_ANSWER, row).map(|_| ())
         });
         write.await
     }
 
-    /// Gives the key back: the request may be tried again.
+    /// Releases the key: the request may run again.
     pub async fn release_key(
         &self,
         request: &IdempotentRequest,
@@ -169,71 +169,67 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Forgets some of the keys whose day is over. Returns how many; 0: none is left.
-    pub async fn forget_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now, KEPT);
+    /// Deletes a batch of expired keys. Returns its size; 0 if none is left.
+    pub async fn delete_old_idempotency_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = cutoff(now, ANSWER_TTL);
         self.writer
-            .write(move |tx| tx.execute(sql::IDEMPOTENCY_FORGET, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, MAX_BATCH_KEYS)))
             .await
     }
 }
 
-fn take(
+fn claim(
     tx: &Tx<'_>,
     tenant: &TenantId,
     request: &IdempotentRequest,
     now: Timestamp,
-) -> Result<Taken, StoreError> {
-    let (key, asked) = (&request.key, &request.request);
+) -> Result<KeyClaim, StoreError> {
+    let (key, digest) = (&request.key, &request.request);
     let row = (
         tenant.as_str(),
         key,
-        asked,
+        digest,
         now.micros(),
-        before(now, KEPT),
-        before(now, ABANDONED),
+        cutoff(now, ANSWER_TTL),
+        cutoff(now, CLAIM_TIMEOUT),
     );
-    if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
-        return Ok(Taken::Ours(Claim(now)));
+    if tx.execute(sql::IDEMPOTENCY_CLAIM, row)? > 0 {
+        return Ok(KeyClaim::Claimed(Claim(now)));
     }
-    type Columns = (
-        String,
-        Option<i64>,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-    );
-    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    };
-    let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
+    let found = tx.row(
+        sql::IDEMPOTENCY_SELECT,
+        (tenant.as_str(), key),
+        IdempotencyRow::read,
+    )?;
     Ok(match found {
-        Some((done, ..)) if done != *asked => Taken::Reused,
-        Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
-            let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
-            Taken::Done(KeptAnswer {
-                status: integer(status, "status")?,
+        Some(row) if row.request_digest != *digest => KeyClaim::Reused,
+        Some(IdempotencyRow {
+            status: Some(status),
+            content_type: Some(content_type),
+            answer: Some(encrypted),
+            ..
+        }) => {
+            let body = tx.tenant_key(tenant)?.decrypt(&context(key), &encrypted)?;
+            KeyClaim::Answered(StoredAnswer {
+                status,
                 content_type,
                 body,
             })
         }
-        Some((.., Some(made))) => Taken::Made(GreenpinId::stored(made)),
-        _ => Taken::InUse,
+        Some(IdempotencyRow {
+            greenpin_id: Some(allocation),
+            ..
+        }) => KeyClaim::Created(allocation),
+        _ => KeyClaim::InUse,
     })
 }
 
-/// What an answer is sealed for.
+/// Returns the encryption context of an answer.
 fn context(key_digest: &str) -> String {
     format!("answer {key_digest}")
 }
 
-fn before(now: Timestamp, age: Duration) -> i64 {
+fn cutoff(now: Timestamp, age: Duration) -> i64 {
     now.micros()
         .saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }

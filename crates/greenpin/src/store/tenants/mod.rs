@@ -1,4 +1,4 @@
-//! Tenants: settings, credentials, webhook endpoints, prompts, the audit log of operators, idempotency keys.
+//! Tenants: settings, credentials, webhook endpoints, prompts, the audit log, idempotency keys.
 
 pub(crate) mod audit;
 pub(crate) mod cache;
@@ -9,21 +9,22 @@ pub(crate) mod idempotency;
 pub(crate) mod operator;
 pub(crate) mod prompts;
 pub(crate) mod settings;
+pub(crate) mod sql;
 pub(crate) mod status;
 
-pub use self::audit::AuditEntry;
-pub use self::create::{CredentialDigest, MadeTenant, NewTenant, TenantError};
-pub(crate) use self::create::{Drawn, insert};
+pub use self::create::{CreatedTenant, CredentialDigest, NewTenant, TenantError};
+pub(crate) use self::create::{NewToken, insert};
 pub use self::credentials::{
-    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential,
-    draw_account_sid, is_account_sid,
+    Authenticated, CreatedCredential, CredentialError, NewCredential, draw_account_sid,
+    is_account_sid,
 };
 pub use self::endpoints::{Endpoint, EndpointFormat, EndpointSpec};
-pub use self::idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
+pub use self::idempotency::{Claim, IdempotentRequest, KeyClaim, StoredAnswer};
 pub use self::operator::{Actor, OperatorStore};
-pub use self::prompts::{OwnPrompt, OwnPrompts, Voice};
+pub use self::prompts::{TenantPrompt, TenantPrompts, Voice};
 pub use self::settings::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
     TenantSettings,
 };
-pub use self::status::{Standing, StandingError, TenantRecord};
+pub use self::sql::{AuditEntry, CredentialRecord};
+pub use self::status::{TenantRecord, TenantStatus, TenantStatusError};

@@ -1,21 +1,21 @@
-//! What the operator does: every act is written to the audit log in its own transaction.
+//! Handle for operators. Every action is written to the audit log in its own transaction.
 
 use std::sync::Arc;
 
 use crate::RecordingKey;
 use crate::store::Store;
 
-/// Who acts, for the audit log.
+/// Author of an action, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `operator` for whoever has the operator token, `command line` for who can open the store itself.
+    /// `operator` for the operator token, `command line` for direct access to the store.
     pub name: &'static str,
-    /// The id of the request that asked for it.
+    /// Id of the request.
     pub request_id: Option<String>,
 }
 
 impl Actor {
-    /// Who sent a request with the operator token.
+    /// Returns the author of a request with the operator token.
     pub fn operator(request_id: Option<String>) -> Self {
         Self {
             name: "operator",
@@ -23,7 +23,7 @@ impl Actor {
         }
     }
 
-    /// Who runs a command on the store itself.
+    /// Returns the author of a command on the store.
     pub fn command_line() -> Self {
         Self {
             name: "command line",
@@ -32,7 +32,7 @@ impl Actor {
     }
 }
 
-/// The store in the hands of an operator, the only way to acts on tenants, credentials and numbers that are audited.
+/// Handle for audited actions on tenants, credentials and numbers.
 #[derive(Clone)]
 pub struct OperatorStore {
     pub(crate) store: Store,
@@ -40,7 +40,7 @@ pub struct OperatorStore {
 }
 
 impl Store {
-    /// The handle for an operator's acts.
+    /// Returns the handle for the actions of an operator.
     pub fn operator(&self, actor: Actor) -> OperatorStore {
         OperatorStore {
             store: self.clone(),
@@ -50,7 +50,7 @@ impl Store {
 }
 
 impl OperatorStore {
-    /// What recordings are sealed with.
+    /// Returns the encryption of recordings.
     pub fn recording_key(&self) -> &RecordingKey {
         self.store.recording_key()
     }

@@ -1,4 +1,4 @@
-//! What a tenant's callers hear: in which language, and which audio of the tenant's own.
+//! Prompts of a tenant: their language, and uploaded audio.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,41 +7,42 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::PromptRow;
+use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
 
-/// How a tenant speaks to its callers.
+/// Prompts for the callers of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voice {
-    /// The language of what the tenant has no audio of its own for.
+    /// Language of the built-in prompts.
     pub language: String,
-    /// The tenant's own audio.
-    pub own: Arc<OwnPrompts>,
+    /// Uploaded audio of the tenant.
+    pub own: Arc<TenantPrompts>,
 }
 
-/// A tenant's own prompts, by name.
+/// Uploaded prompts of a tenant, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct OwnPrompts(pub BTreeMap<String, OwnPrompt>);
+pub struct TenantPrompts(pub BTreeMap<String, TenantPrompt>);
 
-/// A prompt of a tenant's own.
+/// Uploaded prompt.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OwnPrompt {
-    /// Its samples: 8 kHz, mono.
+pub struct TenantPrompt {
+    /// Samples: 8 kHz, mono.
     pub samples: Vec<i16>,
-    /// When it was last put.
+    /// Time of the last upload.
     pub updated_at: Timestamp,
 }
 
-impl std::fmt::Debug for OwnPrompt {
+impl std::fmt::Debug for TenantPrompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "OwnPrompt(<{} samples>)", self.samples.len())
     }
 }
 
 impl TenantStore {
-    /// The tenant's own prompts.
-    pub async fn prompts(&self) -> Result<OwnPrompts, StoreError> {
+    /// Returns the uploaded prompts of the tenant.
+    pub async fn prompts(&self) -> Result<TenantPrompts, StoreError> {
         let tenant = self.tenant_id.clone();
         self.store
             .readers
@@ -49,8 +50,7 @@ impl TenantStore {
             .await
     }
 
-    /// Puts a prompt in place of the built-in one, or of the tenant's own from before. Calls that come in from now on
-    /// hear it.
+    /// Stores a prompt instead of the built-in or a previous one. It applies to new calls.
     pub async fn put_prompt(
         &self,
         name: &str,
@@ -66,7 +66,7 @@ impl TenantStore {
         let write = self.store.writer.write(move |tx| {
             tx.cache().tenants.change();
             tx.execute(
-                sql::PROMPT_PUT,
+                sql::PROMPT_UPSERT,
                 (tenant.as_str(), &name, &audio, now.micros()),
             )
             .map(|_| ())
@@ -74,7 +74,7 @@ impl TenantStore {
         write.await
     }
 
-    /// Goes back to the built-in prompt; whether there was one of the tenant's own.
+    /// Deletes a prompt, so that the built-in one applies. Returns whether it existed.
     pub async fn delete_prompt(&self, name: &str) -> Result<bool, StoreError> {
         let (tenant, name) = (self.tenant_id.clone(), name.to_owned());
         let write = self.store.writer.write(move |tx| {
@@ -85,7 +85,7 @@ impl TenantStore {
     }
 }
 
-/// How a tenant speaks to its callers now.
+/// Returns the current prompts for callers.
 pub(crate) fn voice(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -98,14 +98,16 @@ pub(crate) fn voice(
     })
 }
 
-fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<OwnPrompts, StoreError> {
-    let rows = snapshot.rows(sql::PROMPTS_SELECT, [tenant.as_str()], prompt)?;
-    Ok(OwnPrompts(rows.into_iter().collect()))
+fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantPrompts, StoreError> {
+    let rows = snapshot.rows(sql::PROMPTS_SELECT, [tenant.as_str()], PromptRow::read)?;
+    let prompts: Result<_, StoreError> = rows.into_iter().map(prompt).collect();
+    prompts.map(TenantPrompts)
 }
 
-fn prompt(row: &Row<'_>) -> Result<(String, OwnPrompt), StoreError> {
+/// Decodes the samples of a prompt.
+fn prompt(row: PromptRow) -> Result<(String, TenantPrompt), StoreError> {
     let octets = STANDARD_NO_PAD
-        .decode(row.get::<String>(1)?)
+        .decode(row.audio)
         .map_err(|_| StoreError::Unreadable("prompt"))?;
     let samples = octets
         .as_chunks::<2>()
@@ -113,11 +115,10 @@ fn prompt(row: &Row<'_>) -> Result<(String, OwnPrompt), StoreError> {
         .iter()
         .map(|octets| i16::from_le_bytes(*octets))
         .collect();
-    Ok((
-        row.get(0)?,
-        OwnPrompt {
-            samples,
-            updated_at: Timestamp::from_micros(row.get(2)?),
-        },
-    ))
+    let updated_at = row.updated_at;
+    let prompt = TenantPrompt {
+        samples,
+        updated_at,
+    };
+    Ok((row.name, prompt))
 }

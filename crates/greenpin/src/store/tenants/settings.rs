@@ -1,4 +1,4 @@
-//! What a tenant can set.
+//! Settings of a tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -11,76 +11,77 @@ use utoipa::ToSchema;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::endpoints;
-use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp};
 
-/// How long a copy in memory serves.
-const CACHED: Duration = Duration::from_secs(1);
+/// Lifetime of a cached copy.
+const CACHE_TTL: Duration = Duration::from_secs(1);
 
-/// Copies in memory, with the moment that each was read.
+/// Cached copies with the time of their read.
 pub(crate) type SettingsCache = HashMap<TenantId, (Instant, Arc<TenantSettings>)>;
 
-/// A tenant's settings, in the names of the API. Times are whole seconds.
+/// Settings of a tenant, with the names of the API. Durations are whole seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TenantSettings {
-    /// IANA name of the zone that times are written in.
+    /// IANA name of the time zone for times in answers and events.
     #[schema(required, examples("Asia/Kolkata"))]
     pub timezone: String,
-    /// ISO 3166-1 code for numbers that a trunk presents without `+`.
+    /// ISO 3166-1 code for numbers that a trunk sends without `+`.
     #[schema(required, pattern = "^[A-Z]{2}$", examples("IN"))]
     pub country: Option<String>,
-    /// Shortest duration of an allocation in seconds.
+    /// Minimum duration of an allocation in seconds.
     #[schema(required, minimum = 300, maximum = 14688000)]
     pub min_duration: u32,
-    /// Longest duration of an allocation in seconds.
+    /// Maximum duration of an allocation in seconds.
     #[schema(required, minimum = 300, maximum = 14688000)]
     pub max_duration: u32,
-    /// Seconds that a PIN is not drawn again on its number.
+    /// Cool-off in seconds before a PIN is used again on its number.
     #[schema(required, minimum = 0, maximum = 2592000)]
     pub pin_cooloff: u32,
-    /// Who may open an allocation with its PIN.
+    /// Callers that may open an allocation with its PIN.
     #[schema(required)]
     pub caller_policy: CallerPolicy,
-    /// How several numbers of the other side are called.
+    /// Order of dialling several numbers of the other side.
     #[schema(required)]
     pub dial_strategy: DialStrategy,
-    /// Seconds that each number is rung.
+    /// Ring time of each number in seconds.
     #[schema(required, minimum = 5, maximum = 180)]
     pub ring_timeout: u32,
-    /// Seconds that two parties may talk.
+    /// Maximum duration of a connected call in seconds.
     #[schema(required, minimum = 10, maximum = 86400)]
     pub max_call_duration: u32,
-    /// When a dialled party has taken a call.
+    /// Condition for a dialled party to accept a call.
     #[schema(required)]
     pub accept_call: AcceptCall,
-    /// Tell a dialled party what kind of call this is before it is connected.
+    /// Announce the kind of call to a dialled party before the connection.
     #[schema(required)]
     pub whisper: bool,
-    /// Seconds before the end of the longest call at which both parties hear a tone; 0: never.
+    /// Seconds before the maximum duration of a call at which both parties hear a tone; 0 for no tone.
     #[schema(required, minimum = 0, maximum = 3600)]
     pub warning_tone: u32,
-    /// Tell both parties that they are recorded.
+    /// Announce the recording to both parties.
     #[schema(required)]
     pub record_announcement: bool,
-    /// What callers hear.
+    /// Prompts for callers.
     #[schema(required)]
     pub prompts: PromptSettings,
-    /// How often the API may be asked; `None`: as the operator has configured it.
+    /// Rate limit of the API; `null` for the default of the operator.
     #[schema(required)]
     pub rate_limit: Option<RateLimit>,
-    /// How many calls may come in; `None`: as the operator has configured it.
+    /// Limit of incoming calls; `null` for the default of the operator.
     #[schema(required)]
     pub call_limit: Option<CallLimit>,
-    /// What is not kept for ever.
+    /// Retention of data.
     #[schema(required)]
     pub retention: Retention,
 }
 
-/// What callers hear.
+/// Prompts for callers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct PromptSettings {
-    /// The language of the prompts that the tenant has no audio of its own for.
+    /// Language of the built-in prompts.
     #[schema(required, examples("en"))]
     pub language: String,
 }
@@ -93,68 +94,68 @@ impl Default for PromptSettings {
     }
 }
 
-/// When a dialled party has taken a call.
+/// Condition for a dialled party to accept a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AcceptCall {
-    /// When it answers.
+    /// The party answers.
     Answer,
-    /// When it presses 1: a mailbox that answers never does.
+    /// The party presses 1. A mailbox does not.
     Key,
 }
 
-/// How often the API may be asked: a token bucket.
+/// Rate limit of the API: a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RateLimit {
-    /// Requests a second in the long run: 1 or more.
+    /// Sustained requests per second: 1 or more.
     #[schema(minimum = 1)]
     pub requests_per_second: u32,
-    /// Requests at once after a quiet time: 1 or more.
+    /// Size of a burst in requests: 1 or more.
     #[schema(minimum = 1)]
     pub burst: u32,
 }
 
-/// How many calls a node takes for a tenant.
+/// Limit of calls per tenant on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallLimit {
-    /// Calls at once: 1 or more.
+    /// Maximum number of concurrent calls: 1 or more.
     #[schema(minimum = 1)]
     pub max_calls: u32,
-    /// New calls a second, and as many at once after a quiet time: 1 or more.
+    /// New calls per second, and the size of a burst: 1 or more.
     #[schema(minimum = 1)]
     pub calls_per_second: u32,
 }
 
-/// Days after which something is removed, counted from its end; `null` in JSON: it is kept for ever.
+/// Days after its end from which data is removed; `null` for unlimited retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Retention {
-    /// Call records. A recording goes with its record at the latest.
+    /// Call records. The removal of a record includes its recording.
     #[schema(required, minimum = 1, maximum = 3650)]
     pub calls: Option<u32>,
     /// Recordings.
     #[schema(required, minimum = 1, maximum = 3650)]
     pub recordings: Option<u32>,
-    /// Allocations that have expired or were deleted.
+    /// Expired and deleted allocations.
     #[schema(required, minimum = 1, maximum = 3650)]
     pub ended_allocations: Option<u32>,
 }
 
-/// Who may open an allocation with its PIN.
+/// Callers that may open an allocation with its PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallerPolicy {
-    /// Anyone who has it.
+    /// Any caller with the PIN.
     Any,
     /// Only numbers in `from` or `to`.
     Listed,
 }
 
-/// How several numbers of the other side are called.
+/// Order of dialling several numbers of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DialStrategy {
-    /// One after the other, in the order given.
+    /// One after the other, in the given order.
     Sequential,
     /// All at once.
     Parallel,
@@ -185,9 +186,9 @@ impl Default for TenantSettings {
 }
 
 impl TenantSettings {
-    /// The zone that times are written in.
+    /// Returns the time zone.
     pub fn zone(&self) -> TimeZone {
-        // The name was checked when it was set; a zone that has been abolished since is written in UTC.
+        // The name was valid at the change of the settings. If the zone has been abolished since, UTC applies.
         TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }
 
@@ -204,27 +205,27 @@ pub(crate) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Unreadable("settings"))
 }
 
-/// The settings that hold in this transaction; the defaults for a tenant that does not exist.
-pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
+/// Returns the settings in this transaction; the defaults if the tenant does not exist.
+pub(crate) fn cached(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
     tx.cache().tenants.settings(tenant, || read(tx, tenant))
 }
 
-/// The settings that hold now; the defaults for a tenant that does not exist.
+/// Reads the current settings; the defaults if the tenant does not exist.
 pub(crate) fn read(
     snapshot: &Snapshot<'_>,
     tenant: &TenantId,
 ) -> Result<TenantSettings, StoreError> {
     let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| {
-        row.get::<String>(0)
+        row.get::<String>("settings")
     })?;
     text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }
 
 impl TenantStore {
-    /// The settings, at most a second old. What must be exact reads them again inside its transaction.
+    /// Returns the settings, at most one second old. Code that needs exact values reads them in its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
         let cached = self.cache().get(&self.tenant_id).cloned();
-        if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHED) {
+        if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHE_TTL) {
             return Ok(settings);
         }
         let tenant = self.tenant_id.clone();
@@ -240,7 +241,7 @@ impl TenantStore {
     }
 
     /// Changes the settings, and replaces the list of webhook endpoints if one is given. Returns the ids and secrets
-    /// of endpoints that were made.
+    /// of new endpoints.
     pub async fn update_settings(
         &self,
         change: impl Fn(&mut TenantSettings) + Send + 'static,
@@ -248,8 +249,8 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Vec<(crate::store::EndpointId, String)>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let made = self.store.writer.write(move |tx| {
-            let mut settings = TenantSettings::clone(&*of(tx, &tenant)?);
+        let created = self.store.writer.write(move |tx| {
+            let mut settings = TenantSettings::clone(&*cached(tx, &tenant)?);
             change(&mut settings);
             tx.execute(
                 sql::TENANT_SETTINGS_UPDATE,
@@ -261,9 +262,9 @@ impl TenantStore {
                 None => Ok(Vec::new()),
             }
         });
-        let made = made.await;
+        let created = created.await;
         self.cache().remove(&self.tenant_id);
-        made
+        created
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, SettingsCache> {

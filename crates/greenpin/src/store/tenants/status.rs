@@ -1,58 +1,61 @@
-//! Tenants as the operator sees them: made, listed, suspended, resumed.
+//! Tenants, as the operator sees them: creation, lists, suspension.
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
+use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::tenants::settings;
+use crate::store::tenants::sql;
+use crate::store::tenants::sql::{StatusRow, TenantRow};
 use crate::store::{
-    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
-    sql,
+    CallSid, CreatedTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
 };
+use call::words;
 
-/// What a tenant may do at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// Everything.
-    Active,
-    /// Nothing new: neither requests nor calls.
-    Suspended,
-    /// Its data is being erased, or was until that was cut short.
-    Erasing,
-    /// Its data is gone; only its name is kept, so that nobody gets it again.
-    Erased,
+words! {
+    /// Status of a tenant.
+    pub enum TenantStatus {
+        /// Unrestricted.
+        Active = "active",
+        /// No new requests and calls.
+        Suspended = "suspended",
+        /// Its erasure is running or was interrupted.
+        Erasing = "erasing",
+        /// Its data is erased. The name remains reserved.
+        Erased = "erased",
+    }
 }
 
-/// A tenant.
+/// Tenant.
 #[derive(Debug, Clone)]
 pub struct TenantRecord {
-    /// Its name.
+    /// Name of the tenant.
     pub tenant_id: TenantId,
-    /// What it may do.
-    pub standing: Standing,
-    /// Its settings.
+    /// Status of the tenant.
+    pub status: TenantStatus,
+    /// Settings of the tenant.
     pub settings: TenantSettings,
-    /// Since when it exists.
+    /// Time of its creation.
     pub created_at: Timestamp,
-    /// Since when it is suspended.
+    /// Start of its suspension.
     pub suspended_at: Option<Timestamp>,
-    /// When its erasure began.
+    /// Start of its erasure.
     pub erased_at: Option<Timestamp>,
-    /// Numbers in its pool.
+    /// Size of its number pool.
     pub numbers: u64,
-    /// Credentials that are valid.
+    /// Number of valid credentials.
     pub credentials: u64,
 }
 
-/// Why a tenant was not changed.
+/// Failure to change the status of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StandingError {
-    /// There is no such tenant.
+pub enum TenantStatusError {
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NotFound,
-    /// The tenant was erased, or is being erased.
+    /// The tenant is erased or being erased.
     #[error("the tenant was erased")]
     Erased,
     /// The store failed.
@@ -60,45 +63,33 @@ pub enum StandingError {
     Store(#[from] StoreError),
 }
 
-impl Standing {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Erasing => "erasing",
-            Self::Erased => "erased",
-        }
-    }
-}
-
 impl OperatorStore {
-    /// Makes a tenant with one credential.
+    /// Creates a tenant with one credential.
     pub async fn create_tenant(
         &self,
         new: NewTenant,
         now: Timestamp,
-    ) -> Result<MadeTenant, TenantError> {
-        let drawn = tenants::Drawn::of(&new, &self.store);
-        let (actor, digest) = (self.actor.clone(), drawn.digest);
-        let key = self.store.keys.draw(&new.tenant_id)?;
+    ) -> Result<CreatedTenant, TenantError> {
+        let token = tenants::NewToken::for_tenant(&new, &self.store);
+        let (actor, digest) = (self.actor.clone(), token.digest);
+        let key = self.store.keys.new_tenant_key(&new.tenant_id)?;
         let webhooks = self.store.writer.write(move |tx| {
             let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
-            let act = Act {
+            let action = AuditAction {
                 name: "tenant.create",
                 tenant: Some(&new.tenant_id),
                 object: Some(&new.account_sid),
             };
-            audit::write(tx, &actor, act, now)?;
+            audit::write(tx, &actor, action, now)?;
             Ok::<_, TenantError>(webhooks)
         });
-        Ok(MadeTenant {
+        Ok(CreatedTenant {
             webhooks: webhooks.await?,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
-    /// Reads a tenant; `None`: there is no such one.
+    /// Returns a tenant; `None` if it does not exist.
     pub async fn tenant(
         &self,
         tenant: &TenantId,
@@ -109,13 +100,13 @@ impl OperatorStore {
             snapshot.row(
                 sql::TENANT_DETAIL,
                 (now.micros(), key.as_str()),
-                RawTenant::read,
+                TenantRow::read,
             )
         });
-        read.await?.map(RawTenant::record).transpose()
+        read.await?.map(TenantRow::record).transpose()
     }
 
-    /// The tenants after one, by name.
+    /// Returns the tenants after one, by name.
     pub async fn tenants_after(
         &self,
         after: Option<TenantId>,
@@ -127,67 +118,66 @@ impl OperatorStore {
             snapshot.rows(
                 sql::TENANT_PAGE,
                 (now.micros(), after, i64::from(limit)),
-                RawTenant::read,
+                TenantRow::read,
             )
         });
-        read.await?.into_iter().map(RawTenant::record).collect()
+        read.await?.into_iter().map(TenantRow::record).collect()
     }
 
-    /// The calls of a node that have no end yet, each with its tenant.
+    /// Returns the open calls of a node, each with its tenant.
     pub async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         self.store.open_calls(node).await
     }
 
-    /// How many allocations of a tenant are active.
+    /// Returns the number of active allocations of a tenant.
     pub async fn active_allocations(
         &self,
         tenant: &TenantId,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let key = tenant.clone();
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(
-                sql::TENANT_ACTIVE_ALLOCATIONS,
-                (key.as_str(), now.micros()),
-                |row| row.get(0),
-            )
-        });
-        let count: Option<i64> = read.await?;
-        Ok(count
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        let key = (tenant.clone(), now.micros());
+        self.store
+            .readers
+            .read(move |snapshot| {
+                snapshot.count(sql::TENANT_ACTIVE_ALLOCATIONS, (key.0.as_str(), key.1))
+            })
+            .await
     }
 
-    /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
-    pub async fn suspend(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+    /// Suspends a tenant. Repeating it has no effect.
+    pub async fn suspend(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
-            require(tx, &tenant)?;
+            require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_SUSPEND, (now.micros(), tenant.as_str()))? > 0 {
-                let act = Act {
+                let action = AuditAction {
                     name: "tenant.suspend",
                     tenant: Some(&tenant),
                     object: None,
                 };
-                audit::write(tx, &actor, act, now)?;
+                audit::write(tx, &actor, action, now)?;
             }
             Ok(())
         });
         write.await
     }
 
-    /// Lets a suspended tenant do everything again. Resuming an active one changes nothing.
-    pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+    /// Ends the suspension of a tenant. Repeating it has no effect.
+    pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
-            require(tx, &tenant)?;
+            require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_RESUME, [tenant.as_str()])? > 0 {
-                let act = Act {
+                let action = AuditAction {
                     name: "tenant.resume",
                     tenant: Some(&tenant),
                     object: None,
                 };
-                audit::write(tx, &actor, act, now)?;
+                audit::write(tx, &actor, action, now)?;
             }
             Ok(())
         });
@@ -195,57 +185,40 @@ impl OperatorStore {
     }
 }
 
-/// Whether a tenant exists and was not erased.
-pub(crate) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingError> {
-    let erased: Option<Option<i64>> =
-        tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
-    match erased {
-        None => Err(StandingError::NotFound),
-        Some(Some(_)) => Err(StandingError::Erased),
-        Some(None) => Ok(()),
+/// Reads the dates of a tenant; `None` if it does not exist.
+pub(crate) fn find(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+) -> Result<Option<StatusRow>, StoreError> {
+    snapshot.row(sql::TENANT_STATUS, [tenant.as_str()], StatusRow::read)
+}
+
+/// Checks that a tenant exists and is not erased.
+pub(crate) fn require_live(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), TenantStatusError> {
+    match find(tx, tenant)? {
+        None => Err(TenantStatusError::NotFound),
+        Some(row) if row.erased_at.is_some() => Err(TenantStatusError::Erased),
+        Some(_) => Ok(()),
     }
 }
 
-/// The columns of a tenant, not yet understood.
-struct RawTenant {
-    tenant_id: String,
-    settings: String,
-    created_at: i64,
-    suspended_at: Option<i64>,
-    erased_at: Option<i64>,
-    counts: [i64; 3],
-}
-
-impl RawTenant {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            tenant_id: row.get(0)?,
-            settings: row.get(1)?,
-            created_at: row.get(2)?,
-            suspended_at: row.get(3)?,
-            erased_at: row.get(4)?,
-            counts: [row.get(5)?, row.get(6)?, row.get(7)?],
-        })
-    }
-
+impl TenantRow {
     fn record(self) -> Result<TenantRecord, StoreError> {
-        let [numbers, credentials, unfinished] = self.counts;
-        let standing = match (self.erased_at, self.suspended_at) {
-            (Some(_), _) if unfinished > 0 => Standing::Erasing,
-            (Some(_), _) => Standing::Erased,
-            (None, Some(_)) => Standing::Suspended,
-            (None, None) => Standing::Active,
+        let status = match (self.erased_at, self.suspended_at) {
+            (Some(_), _) if self.unfinished_erasures > 0 => TenantStatus::Erasing,
+            (Some(_), _) => TenantStatus::Erased,
+            (None, Some(_)) => TenantStatus::Suspended,
+            (None, None) => TenantStatus::Active,
         };
         Ok(TenantRecord {
-            tenant_id: TenantId::parse(&self.tenant_id)
-                .ok_or(StoreError::Unreadable("tenant id"))?,
-            standing,
+            tenant_id: self.tenant_id,
+            status,
             settings: settings::parse(&self.settings)?,
-            created_at: Timestamp::from_micros(self.created_at),
-            suspended_at: self.suspended_at.map(Timestamp::from_micros),
-            erased_at: self.erased_at.map(Timestamp::from_micros),
-            numbers: u64::try_from(numbers).unwrap_or(0),
-            credentials: u64::try_from(credentials).unwrap_or(0),
+            created_at: self.created_at,
+            suspended_at: self.suspended_at,
+            erased_at: self.erased_at,
+            numbers: self.numbers,
+            credentials: self.credentials,
         })
     }
 }

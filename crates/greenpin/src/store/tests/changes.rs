@@ -1,9 +1,9 @@
-//! Allocations that are changed, unlocked, and given another PIN.
+//! Changes of allocations, unlocking and rotation of PINs.
 
 use super::*;
 
 #[tokio::test]
-async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_callers() {
+async fn an_extended_allocation_keeps_its_number_its_pin_and_its_callers() {
     let bench = Bench::new().await;
     let longer = AllocationChange {
         duration: Some(Duration::from_secs(3600)),
@@ -31,8 +31,8 @@ async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_caller
         async move {
             let (sid, _) = bench.call(SHARED, Some(caller), seconds).await;
             matches!(
-                bench.try_pin(&sid, pin, seconds).await,
-                PinVerdict::Accepted(_)
+                bench.attempt_pin(&sid, pin, seconds).await,
+                Verdict::Accepted(_)
             )
         }
     };
@@ -46,7 +46,7 @@ async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_caller
 }
 
 #[tokio::test]
-async fn an_allocation_that_is_cut_short_gives_its_number_and_its_place_back_then() {
+async fn a_shortened_allocation_releases_its_number_and_its_slot_at_its_new_end() {
     let bench = Bench::new().await;
     let sooner = AllocationChange {
         duration: Some(Duration::from_secs(300)),
@@ -81,12 +81,12 @@ async fn an_allocation_that_is_cut_short_gives_its_number_and_its_place_back_the
 }
 
 #[tokio::test]
-async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
+async fn a_raised_limit_unlocks_and_a_lowered_limit_locks() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
-        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 2).await;
     }
     let limit = |max: u8| {
         let change = AllocationChange {
@@ -121,12 +121,12 @@ async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
 }
 
 #[tokio::test]
-async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one() {
+async fn an_unlock_resets_the_count_and_writes_an_event_only_after_wrong_pins() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
-        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 2).await;
     }
     for seconds in [3, 4] {
         let unlocked = bench
@@ -141,8 +141,8 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
         assert_eq!(bench.read(&made.greenpin_id).await, unlocked);
     }
     assert!(matches!(
-        bench.try_pin(&sid, made.pin.expose(), 5).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, made.pin.expose(), 5).await,
+        Verdict::Accepted(_)
     ));
     let types = bench.event_types().await;
     assert_eq!(
@@ -160,7 +160,7 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
 }
 
 #[tokio::test]
-async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
+async fn a_rotated_pin_is_invalid_at_once_cools_off_and_takes_no_slot() {
     let bench = Bench::new().await;
     bench.share_wide(4, 2).await;
     let made = bench.create(WIDE, 0).await.unwrap();
@@ -178,12 +178,12 @@ async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
         );
         let (sid, _) = bench.call(WIDE, Some(CUSTOMER), 1).await;
         assert_eq!(
-            bench.try_pin(&sid, now.expose(), 1).await,
-            PinVerdict::Refused
+            bench.attempt_pin(&sid, now.expose(), 1).await,
+            Verdict::Refused
         );
         assert!(matches!(
-            bench.try_pin(&sid, rotated.pin.expose(), 1).await,
-            PinVerdict::Accepted(_)
+            bench.attempt_pin(&sid, rotated.pin.expose(), 1).await,
+            Verdict::Accepted(_)
         ));
         bench
             .tenant
@@ -208,7 +208,7 @@ async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
 }
 
 #[tokio::test]
-async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier() {
+async fn low_capacity_is_reported_once_and_again_after_slots_were_free() {
     let bench = Bench::new().await;
     bench.share_wide(4, 5).await;
     let told = async || {
@@ -240,10 +240,10 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
         .unwrap();
     bench.create(WIDE, 2).await.unwrap();
     assert_eq!(told().await.len(), 1, "it was never below the mark");
-    for one in &made[1..3] {
+    for allocation in &made[1..3] {
         bench
             .tenant
-            .delete_allocation(&one.greenpin_id, bench.at(3))
+            .delete_allocation(&allocation.greenpin_id, bench.at(3))
             .await
             .unwrap();
     }
@@ -252,7 +252,7 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
 }
 
 #[tokio::test]
-async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
+async fn the_guess_probability_of_a_number_follows_its_active_allocations() {
     let bench = Bench::new().await;
     let attempts = |vn, max_pin_attempts| NewAllocation {
         max_pin_attempts,
@@ -266,7 +266,13 @@ async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
             .unwrap();
     }
     let shown = |capacities: Vec<NumberCapacity>| -> Vec<(u32, u32, f64)> {
-        let line = |one: &NumberCapacity| (one.number.active, one.most(), one.guess_probability());
+        let line = |capacity: &NumberCapacity| {
+            (
+                capacity.number.active,
+                capacity.max_allocations(),
+                capacity.guess_probability(),
+            )
+        };
         capacities.iter().map(line).collect()
     };
     let now = shown(bench.tenant.capacities(bench.at(599)).await.unwrap());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::*;
 use super::postgres;
 
-/// A store on a new database, and the URL of that database in clear.
+/// Opens a store on a new database. Also returns the URL of the database in clear.
 fn open(mode: &str, ca: Option<PathBuf>) -> (Result<Store, OpenError>, String) {
     let folder = tempfile::tempdir().unwrap();
     let url = postgres::new_database();
@@ -20,7 +20,7 @@ fn open(mode: &str, ca: Option<PathBuf>) -> (Result<Store, OpenError>, String) {
     (Store::open(&options), url)
 }
 
-/// Which of a database's connections of ours are encrypted.
+/// Returns for each connection of the store whether it is encrypted.
 async fn encrypted(url: &str) -> Vec<bool> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
@@ -38,7 +38,7 @@ async fn encrypted(url: &str) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_must_be_spoken_to_in_secret_is_and_another_one_in_clear() {
+async fn a_connection_with_sslmode_require_is_encrypted_and_others_are_not() {
     for (mode, ca, secret) in [
         ("require", Some(postgres::authority()), true),
         ("prefer", None, false),
@@ -48,14 +48,14 @@ async fn a_server_that_must_be_spoken_to_in_secret_is_and_another_one_in_clear()
         store.ready().await.unwrap();
         let found = encrypted(&url).await;
         assert!(
-            !found.is_empty() && found.iter().all(|one| *one == secret),
+            !found.is_empty() && found.iter().all(|is_encrypted| *is_encrypted == secret),
             "{mode}: {found:?}"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_whose_certificate_leads_to_nobody_we_trust_is_not_spoken_to() {
+async fn a_server_with_an_untrusted_certificate_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.pem");
     let key = rcgen::KeyPair::generate().unwrap();

@@ -1,9 +1,9 @@
-//! Idempotency keys: taken once, taken over, forgotten.
+//! Idempotency keys: claim, takeover, deletion.
 
 use super::*;
 
 #[tokio::test]
-async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
+async fn an_idempotency_key_is_claimed_once_and_its_answer_repeated_for_a_day() {
     let bench = Bench::new().await;
     let day = 24 * 3600;
     let asked = |body: &[u8]| {
@@ -14,34 +14,34 @@ async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
     let take = async |body: &[u8], seconds| {
         bench
             .tenant
-            .take_key(&asked(body), bench.at(seconds))
+            .claim_key(&asked(body), bench.at(seconds))
             .await
             .unwrap()
     };
-    let Taken::Ours(claim) = take(b"a", 0).await else {
+    let KeyClaim::Claimed(claim) = take(b"a", 0).await else {
         panic!("the key is free")
     };
     assert_eq!(
         (take(b"a", 1).await, take(b"b", 1).await),
-        (Taken::InUse, Taken::Reused)
+        (KeyClaim::InUse, KeyClaim::Reused)
     );
-    let answer = KeptAnswer {
+    let answer = StoredAnswer {
         status: 201,
         content_type: "application/json".into(),
         body: "{}".into(),
     };
     bench
         .tenant
-        .keep_answer(&asked(b"a"), claim, answer.clone())
+        .store_answer(&asked(b"a"), claim, answer.clone())
         .await
         .unwrap();
-    assert_eq!(take(b"a", day - 1).await, Taken::Done(answer));
-    assert_eq!(take(b"b", day - 1).await, Taken::Reused);
-    assert!(matches!(take(b"b", day).await, Taken::Ours(_)));
+    assert_eq!(take(b"a", day - 1).await, KeyClaim::Answered(answer));
+    assert_eq!(take(b"b", day - 1).await, KeyClaim::Reused);
+    assert!(matches!(take(b"b", day).await, KeyClaim::Claimed(_)));
 }
 
 #[tokio::test]
-async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
+async fn a_claim_left_by_a_crash_can_be_taken_over_after_a_minute() {
     let bench = Bench::new().await;
     let asked = |body: &[u8]| {
         bench
@@ -51,21 +51,21 @@ async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
     let take = async |body: &[u8], seconds| {
         bench
             .tenant
-            .take_key(&asked(body), bench.at(seconds))
+            .claim_key(&asked(body), bench.at(seconds))
             .await
             .unwrap()
     };
-    let Taken::Ours(slow) = take(b"a", 0).await else {
+    let KeyClaim::Claimed(slow) = take(b"a", 0).await else {
         panic!("the key is free")
     };
     assert_eq!(
         (take(b"a", 59).await, take(b"b", 60).await),
-        (Taken::InUse, Taken::Reused)
+        (KeyClaim::InUse, KeyClaim::Reused)
     );
-    let Taken::Ours(second) = take(b"a", 60).await else {
+    let KeyClaim::Claimed(second) = take(b"a", 60).await else {
         panic!("nobody answered")
     };
-    let answer = |body: &str| KeptAnswer {
+    let answer = |body: &str| StoredAnswer {
         status: 200,
         content_type: "application/json".into(),
         body: body.into(),
@@ -73,24 +73,24 @@ async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
     bench.tenant.release_key(&asked(b"a"), slow).await.unwrap();
     bench
         .tenant
-        .keep_answer(&asked(b"a"), slow, answer("slow"))
+        .store_answer(&asked(b"a"), slow, answer("slow"))
         .await
         .unwrap();
     assert_eq!(
         take(b"a", 61).await,
-        Taken::InUse,
+        KeyClaim::InUse,
         "who was too slow has no say any more"
     );
     bench
         .tenant
-        .keep_answer(&asked(b"a"), second, answer("second"))
+        .store_answer(&asked(b"a"), second, answer("second"))
         .await
         .unwrap();
-    assert_eq!(take(b"a", 200).await, Taken::Done(answer("second")));
+    assert_eq!(take(b"a", 200).await, KeyClaim::Answered(answer("second")));
 }
 
 #[tokio::test]
-async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches() {
+async fn a_released_key_is_free_and_old_keys_are_deleted_in_batches() {
     let bench = Bench::new().await;
     let asked = |key: u32| {
         bench
@@ -98,9 +98,9 @@ async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches(
             .idempotent_request(&key.to_string(), "POST", "/greenpin", b"")
     };
     for key in 0..501 {
-        let Taken::Ours(claim) = bench
+        let KeyClaim::Claimed(claim) = bench
             .tenant
-            .take_key(&asked(key), bench.start)
+            .claim_key(&asked(key), bench.start)
             .await
             .unwrap()
         else {
@@ -110,15 +110,21 @@ async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches(
             bench.tenant.release_key(&asked(key), claim).await.unwrap();
             let again = bench
                 .tenant
-                .take_key(&asked(key), bench.at(1))
+                .claim_key(&asked(key), bench.at(1))
                 .await
                 .unwrap();
-            assert!(matches!(again, Taken::Ours(_)));
+            assert!(matches!(again, KeyClaim::Claimed(_)));
         }
     }
     let mut forgotten = Vec::new();
     for seconds in [86_399, 86_400, 86_400, 86_401, 86_401] {
-        forgotten.push(bench.store.forget_keys(bench.at(seconds)).await.unwrap());
+        forgotten.push(
+            bench
+                .store
+                .delete_old_idempotency_keys(bench.at(seconds))
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(forgotten, [0, 500, 0, 1, 0]);
 }

@@ -3,15 +3,14 @@
 use super::*;
 
 #[tokio::test]
-async fn a_list_is_the_same_whether_it_is_narrowed_by_what_all_have_or_not_and_whatever_its_length()
-{
+async fn a_filter_that_all_rows_match_does_not_change_a_list_of_any_length() {
     let bench = Bench::new().await;
     bench.share_wide(4, 1000).await;
     let mut made = Vec::new();
     for second in 0..203 {
         made.push(bench.create(WIDE, second).await.unwrap().greenpin_id);
     }
-    made.sort_unstable_by(|one, other| other.cmp(one));
+    made.sort_unstable_by(|left, right| right.cmp(left));
     let active = AllocationFilter {
         status: Some(Status::Active),
         ..AllocationFilter::default()

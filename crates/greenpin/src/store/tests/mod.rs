@@ -1,9 +1,10 @@
-//! The store's rules hold on both databases: one suite, two runs.
+//! Rules of the store: one suite, run on both databases.
 
 #[path = "../../../tests/it/support/postgres.rs"]
 pub(super) mod postgres;
 
 mod encrypted;
+mod statements;
 mod writer;
 
 #[path = "rules.rs"]

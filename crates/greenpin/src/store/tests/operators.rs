@@ -1,22 +1,23 @@
-//! What operators do to tenants and their numbers.
+//! Actions of operators on tenants and numbers.
 
 use super::*;
+use crate::store::core::statement::{Rows, Statement};
 
-/// Recordings as files, wherever they lie.
+/// Recordings as local files.
 struct Files;
 
-impl RecordingShelf for Files {
-    async fn remove(&self, recording: &KeptRecording) -> std::io::Result<bool> {
+impl RecordingStorage for Files {
+    async fn remove(&self, recording: &StoredRecording) -> std::io::Result<bool> {
         std::fs::remove_file(&recording.location).map(|()| true)
     }
 }
 
-/// Tables that keep something of a tenant that was erased: its name, what was done, and the receipt.
+/// Tables that keep rows of an erased tenant: its name, the audit log, and the receipt.
 const KEPT: [&str; 3] = ["tenants", "audit", "erasures"];
 
 /// Every table of the schema, with the text of its columns.
 fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let tables = sql::MIGRATIONS
+    let tables = crate::store::core::schema::MIGRATIONS
         .iter()
         .flat_map(|step| step.split("CREATE TABLE ").skip(1));
     tables.map(|table| {
@@ -26,10 +27,11 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 async fn rows(store: &Store, table: &str) -> i64 {
-    let text: &'static str = Box::leak(format!("SELECT COUNT(*) FROM {table}").into_boxed_str());
+    let text = Box::leak(format!("SELECT COUNT(*) AS count FROM {table}").into_boxed_str());
+    let count: &'static Statement = Box::leak(Box::new(Statement::new(text, text, Rows::Any)));
     let read = store
         .readers
-        .read(move |snapshot| snapshot.row(text, (), |row| row.get(0)));
+        .read(move |snapshot| snapshot.row(count, (), |row| row.get("count")));
     read.await
         .map_err(|error: StoreError| error)
         .unwrap()
@@ -40,7 +42,7 @@ fn operator(bench: &Bench) -> OperatorStore {
     bench.store.operator(Actor::command_line())
 }
 
-/// A tenant with something in every table.
+/// Creates a tenant with rows in every table.
 async fn lived() -> (Bench, GreenpinId) {
     let bench = Bench::new().await;
     let hook = EndpointSpec::to("http://127.0.0.1:9/");
@@ -53,7 +55,7 @@ async fn lived() -> (Bench, GreenpinId) {
     bench.create(SHARED, 0).await.unwrap();
     let open = bench.create(OPEN, 0).await.unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1).await;
-    bench.try_pin(&sid, &wrong(&open.pin), 2).await;
+    bench.attempt_pin(&sid, &wrong(&open.pin), 2).await;
     bench
         .store
         .end_call(&sid, ending(bench.at(3)))
@@ -66,7 +68,7 @@ async fn lived() -> (Bench, GreenpinId) {
 async fn an_erased_tenant_has_no_row_in_any_table() {
     let (bench, id) = lived().await;
     for (table, _) in tables().filter(|(table, _)| !KEPT.contains(table)) {
-        // What another part of the schema holds, that this test does not fill, is checked by its columns below.
+        // Tables of other parts of the schema, which this test does not fill, are checked by their columns below.
         if [
             "allocations",
             "pins",
@@ -111,7 +113,7 @@ async fn an_erased_tenant_has_no_row_in_any_table() {
 }
 
 #[tokio::test]
-async fn an_erased_tenants_key_is_gone() {
+async fn the_key_of_an_erased_tenant_is_deleted() {
     let (bench, _) = lived().await;
     let tenant = bench.tenant.tenant_id().clone();
     let now = bench.at(10);
@@ -127,12 +129,12 @@ async fn an_erased_tenants_key_is_gone() {
 }
 
 #[tokio::test]
-async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_with() {
+async fn an_erasure_stops_at_a_recording_that_cannot_be_deleted_and_can_continue() {
     let (bench, _) = lived().await;
     let tenant = bench.tenant.tenant_id().clone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("call.wav");
-    // A folder in the place of a file is not deleted by whoever wants to delete a file.
+    // A folder instead of the file cannot be deleted as a file.
     std::fs::create_dir(&path).unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 4).await;
     let recording = Some(RecordingFile {
@@ -160,7 +162,7 @@ async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_wit
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(shown.standing, Standing::Erasing);
+    assert_eq!(shown.status, TenantStatus::Erasing);
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "audio").unwrap();
     let receipt = operator(&bench)
@@ -173,11 +175,11 @@ async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_wit
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(shown.standing, Standing::Erased);
+    assert_eq!(shown.status, TenantStatus::Erased);
 }
 
 #[tokio::test]
-async fn a_tenant_with_a_call_under_way_is_not_erased() {
+async fn a_tenant_with_an_open_call_is_not_erased() {
     let bench = Bench::new().await;
     bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
@@ -190,18 +192,11 @@ async fn a_tenant_with_a_call_under_way_is_not_erased() {
 }
 
 #[tokio::test]
-async fn a_moved_number_serves_its_new_tenant_and_its_pins_go_on_to_cool_off() {
+async fn a_moved_number_serves_its_new_tenant_and_its_pins_continue_to_cool_off() {
     let bench = Bench::new().await;
     let other = TenantId::parse("other").unwrap();
-    let new = NewTenant {
-        tenant_id: other.clone(),
-        account_sid: "AC2".into(),
-        token: None,
-        settings: TenantSettings::default(),
-        webhooks: Vec::new(),
-    };
     operator(&bench)
-        .create_tenant(new, bench.start)
+        .create_tenant(other_tenant(), bench.start)
         .await
         .map_err(|error| error.to_string())
         .unwrap();
@@ -257,7 +252,7 @@ async fn a_moved_number_serves_its_new_tenant_and_its_pins_go_on_to_cool_off() {
 }
 
 #[tokio::test]
-async fn of_an_import_and_an_add_at_once_the_import_is_whole_or_nothing() {
+async fn an_import_concurrent_with_an_add_is_all_or_nothing() {
     let bench = Bench::new().await;
     let tenant = bench.tenant.tenant_id().clone();
     let new = |index: u32| {

@@ -1,4 +1,4 @@
-//! The outbox's rules, on real databases, at moments that the tests choose.
+//! Rules of the outbox on real databases, at times chosen by the tests.
 
 use std::time::Duration;
 
@@ -8,14 +8,16 @@ use tempfile::TempDir;
 use super::super::*;
 use super::postgres;
 
+mod replay;
+
 const NUMBER: &str = "+914000000001";
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 const DISABLE_AFTER: Duration = Duration::from_secs(5 * DAY);
 const LEASE: Duration = Duration::from_secs(60);
 
-/// A store with one tenant, one shared number with six digits, and endpoints.
-struct Bench {
+/// Store with one tenant, one shared number with PINs of 6 digits, and endpoints.
+struct OutboxBench {
     store: Store,
     tenant: TenantStore,
     start: Timestamp,
@@ -26,7 +28,7 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-impl Bench {
+impl OutboxBench {
     async fn with(endpoints: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = if module_path!().ends_with("on_postgresql") {
@@ -88,15 +90,18 @@ impl Bench {
 
     async fn claim(&self, seconds: u64) -> Vec<Delivery> {
         let due = self.store.due_endpoints().await.unwrap();
-        let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
+        let wanted = due
+            .into_iter()
+            .map(|endpoint| (endpoint.endpoint_id, 10))
+            .collect();
         self.store
             .claim_deliveries("node-1", wanted, LEASE, self.at(seconds))
             .await
             .unwrap()
     }
 
-    async fn end(&self, delivery: &Delivery, outcome: Outcome, seconds: u64) {
-        let status = if outcome == Outcome::Delivered {
+    async fn end(&self, delivery: &Delivery, outcome: AttemptOutcome, seconds: u64) {
+        let status = if outcome == AttemptOutcome::Delivered {
             204
         } else {
             500
@@ -115,12 +120,22 @@ impl Bench {
             .unwrap();
     }
 
-    /// Claims the only delivery and has it fail, to be tried again ten seconds later.
+    /// Claims the only delivery and fails it, with a retry after 10 seconds.
     async fn fail(&self, seconds: u64) {
         let claimed = self.claim(seconds).await;
         assert_eq!(claimed.len(), 1, "at {seconds}");
-        self.end(&claimed[0], Outcome::Again(self.at(seconds + 10)), seconds)
-            .await;
+        self.end(
+            &claimed[0],
+            AttemptOutcome::RetryAt(self.at(seconds + 10)),
+            seconds,
+        )
+        .await;
+    }
+
+    /// Start of the failures and time of the disabling of the first endpoint.
+    async fn health(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let endpoint = self.endpoint().await;
+        (endpoint.failing_since, endpoint.disabled_at)
     }
 
     async fn types(&self) -> Vec<String> {
@@ -134,10 +149,10 @@ impl Bench {
             .collect()
     }
 
-    /// The endpoints in the order of their URLs: two that are made at once have ids in any order.
+    /// Endpoints in the order of their URLs. The ids of endpoints created at once are in random order.
     async fn endpoints(&self) -> Vec<Endpoint> {
         let mut endpoints = self.tenant.endpoints().await.unwrap();
-        endpoints.sort_by(|one, other| one.url.cmp(&other.url));
+        endpoints.sort_by(|left, right| left.url.cmp(&right.url));
         endpoints
     }
 
@@ -147,12 +162,12 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn each_attempt_is_stored_with_its_result_for_thirty_days() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     bench.fail(1).await;
     let claimed = bench.claim(20).await.remove(0);
-    bench.end(&claimed, Outcome::Delivered, 20).await;
+    bench.end(&claimed, AttemptOutcome::Delivered, 20).await;
     let kept = bench
         .tenant
         .deliveries(&claimed.event_id)
@@ -167,7 +182,7 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
     let seen: Vec<_> = kept
         .attempts
         .iter()
-        .map(|one| (one.begun_at, one.status, one.answer.as_str()))
+        .map(|attempt| (attempt.begun_at, attempt.status, attempt.answer.as_str()))
         .collect();
     assert_eq!(
         seen,
@@ -177,7 +192,10 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
         ]
     );
     assert_eq!(
-        bench.store.forget_attempts(bench.at(30 * DAY + 5)).await,
+        bench
+            .store
+            .delete_old_attempts(bench.at(30 * DAY + 5))
+            .await,
         Ok(1)
     );
     let kept = bench
@@ -197,8 +215,8 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
 }
 
 #[tokio::test]
-async fn a_rotated_secret_and_the_one_before_are_both_live_until_the_overlap_is_over() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_overlap() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     let first = bench.claim(1).await.remove(0);
     let [old] = first.secrets.as_slice() else {
@@ -237,9 +255,8 @@ async fn a_rotated_secret_and_the_one_before_are_both_live_until_the_overlap_is_
 }
 
 #[tokio::test]
-async fn what_waited_for_a_paused_endpoint_goes_when_it_goes_on_and_is_then_tried_for_its_whole_time()
- {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn events_for_a_paused_endpoint_are_sent_after_the_pause_with_their_full_retry_period() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
     let spec = |paused| EndpointSpec {
         id: Some(id.clone()),
@@ -265,76 +282,29 @@ async fn what_waited_for_a_paused_endpoint_goes_when_it_goes_on_and_is_then_trie
     assert!(
         claimed
             .iter()
-            .all(|one| one.tried_at == bench.at(10 * DAY + 1)),
+            .all(|delivery| delivery.tried_at == bench.at(10 * DAY + 1)),
         "its time begins with its first try"
     );
 }
 
 #[tokio::test]
-async fn what_waits_for_thirty_days_for_an_endpoint_that_is_paused_is_dead_and_can_be_replayed() {
-    let bench = Bench::with(&["https://a.example/"]).await;
-    let spec = |paused| EndpointSpec {
-        paused,
-        ..EndpointSpec::to("https://a.example/")
-    };
-    bench
-        .tenant
-        .update_settings(|_| (), Some(vec![spec(true)]), bench.at(0))
-        .await
-        .unwrap();
-    bench.allocate(1).await;
-    bench.allocate(DAY).await;
-    assert_eq!(
-        bench.store.abandon_deliveries(bench.at(30 * DAY)).await,
-        Ok(0)
-    );
-    assert_eq!(
-        bench.store.abandon_deliveries(bench.at(30 * DAY + 2)).await,
-        Ok(1)
-    );
-    assert_eq!(
-        bench
-            .tenant
-            .dead_events_after(None, None, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    bench
-        .tenant
-        .update_settings(|_| (), Some(vec![spec(false)]), bench.at(31 * DAY))
-        .await
-        .unwrap();
-    assert_eq!(bench.claim(31 * DAY).await.len(), 1);
-}
-
-#[tokio::test]
-async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_enabled_by_a_call_or_the_settings()
- {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
+async fn an_endpoint_that_fails_for_days_is_disabled_with_one_event_and_can_be_enabled() {
+    let bench = OutboxBench::with(&["https://a.example/", "https://b.example/"]).await;
     let all = bench.endpoints().await;
     let only_b = EndpointSpec {
         types: Some(vec!["endpoint.disabled".into()]),
         ..EndpointSpec::to("https://b.example/")
     };
     let specs = vec![EndpointSpec::to("https://a.example/"), only_b];
-    bench
+    let updated = bench
         .tenant
-        .update_settings(|_| (), Some(specs.clone()), bench.start)
-        .await
-        .unwrap();
+        .update_settings(|_| (), Some(specs), bench.start);
+    updated.await.unwrap();
     bench.allocate(0).await;
     for hour in 1..5 * 24 {
         bench.fail(hour * HOUR).await;
     }
-    assert_eq!(
-        (
-            bench.endpoint().await.failing_since,
-            bench.endpoint().await.disabled_at
-        ),
-        (Some(bench.at(HOUR)), None)
-    );
+    assert_eq!(bench.health().await, (Some(bench.at(HOUR)), None));
     bench.fail(5 * DAY + HOUR).await;
     assert_eq!(
         bench.endpoint().await.disabled_at,
@@ -345,7 +315,12 @@ async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_en
     let claimed = bench.claim(6 * DAY).await;
     let to: Vec<_> = claimed
         .iter()
-        .map(|one| (&one.endpoint_id, one.body.contains("endpoint.disabled")))
+        .map(|delivery| {
+            (
+                &delivery.endpoint_id,
+                delivery.body.contains("endpoint.disabled"),
+            )
+        })
         .collect();
     assert_eq!(
         to,
@@ -360,38 +335,31 @@ async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_en
             "allocation.created"
         ]
     );
-    bench.end(&claimed[0], Outcome::Delivered, 6 * DAY).await;
+    bench
+        .end(&claimed[0], AttemptOutcome::Delivered, 6 * DAY)
+        .await;
     assert_eq!(bench.tenant.enable_endpoint(&all[0].id).await, Ok(true));
     assert_eq!(
         bench.claim(6 * DAY).await.len(),
         3,
         "what waited goes, and what tells of the disabling"
     );
-    assert_eq!(
-        (
-            bench.endpoint().await.disabled_at,
-            bench.endpoint().await.failing_since
-        ),
-        (None, None)
-    );
-    assert_eq!(
-        bench
-            .tenant
-            .enable_endpoint(&EndpointId::new(bench.start))
-            .await,
-        Ok(false)
-    );
+    assert_eq!(bench.health().await, (None, None));
+    let unknown = EndpointId::new(bench.start);
+    assert_eq!(bench.tenant.enable_endpoint(&unknown).await, Ok(false));
 }
 
 #[tokio::test]
-async fn one_success_begins_the_days_anew() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn one_success_resets_the_failures() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     for hour in 1..100 {
         bench.fail(hour * HOUR).await;
     }
     let claimed = bench.claim(100 * HOUR).await.remove(0);
-    bench.end(&claimed, Outcome::Delivered, 100 * HOUR).await;
+    bench
+        .end(&claimed, AttemptOutcome::Delivered, 100 * HOUR)
+        .await;
     assert_eq!(bench.endpoint().await.failing_since, None);
     bench.allocate(101 * HOUR).await;
     for hour in 102..200 {
@@ -401,8 +369,8 @@ async fn one_success_begins_the_days_anew() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what_is_owed() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn a_clock_jump_disables_no_endpoint_and_neither_loses_nor_reorders_deliveries() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.allocate(100 * DAY).await;
     bench.fail(100 * DAY).await;
     bench.fail(106 * DAY).await;
@@ -411,7 +379,7 @@ async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what
         None,
         "two failures are not six days of them"
     );
-    // Back by a hundred days: what is written now has the earlier times and the later places.
+    // The clock goes back by 100 days: later events get earlier times and later positions.
     bench.tenant.rotate_pin(&id, bench.at(1)).await.unwrap();
     bench
         .tenant
@@ -432,169 +400,23 @@ async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what
             event["sequence"].as_i64().unwrap(),
             claimed[0].event_id.clone(),
         ));
-        bench.end(&claimed[0], Outcome::Delivered, seconds).await;
+        bench
+            .end(&claimed[0], AttemptOutcome::Delivered, seconds)
+            .await;
     }
-    assert_eq!(seen.iter().map(|one| one.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        seen.iter().map(|entry| entry.0).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert!(
-        seen.is_sorted_by(|one, other| one.1 < other.1),
+        seen.is_sorted_by(|entry, next| entry.1 < next.1),
         "the log's order is that of the writing"
     );
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_own_id() {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
-    let endpoints = bench.endpoints().await;
-    for seconds in [10, 20, 30] {
-        bench.allocate(seconds).await;
-        for claimed in bench.claim(seconds).await {
-            let dead = claimed.endpoint_id == endpoints[0].id && seconds < 30;
-            let outcome = if dead {
-                Outcome::GivenUp
-            } else {
-                Outcome::Delivered
-            };
-            bench.end(&claimed, outcome, seconds).await;
-        }
-    }
-    let dead = async |endpoint: Option<&Endpoint>| {
-        let found = bench
-            .tenant
-            .dead_events_after(None, endpoint.map(|one| one.id.clone()), 10)
-            .await
-            .unwrap();
-        found
-            .into_iter()
-            .map(|event| EventId::parse(&event.event_id).unwrap())
-            .collect::<Vec<_>>()
-    };
-    let ids = dead(None).await;
-    assert_eq!(
-        (ids.len(), dead(Some(&endpoints[0])).await == ids),
-        (2, true)
-    );
-    assert!(dead(Some(&endpoints[1])).await.is_empty());
-    assert_eq!(
-        bench.tenant.redeliver(&ids[0], bench.at(40)).await,
-        Ok(Some(2))
-    );
-    for claimed in bench.claim(40).await {
-        assert_eq!(claimed.event_id, ids[0]);
-        bench.end(&claimed, Outcome::Delivered, 40).await;
-    }
-    assert_eq!(dead(None).await, ids[1..]);
-    let replay = |after, before, dead, types: Option<&str>| Replay {
-        after: bench.at(after),
-        before: bench.at(before),
-        types: types.map(|one| vec![one.to_owned()]),
-        endpoint_id: None,
-        dead,
-        cursor: None,
-    };
-    let again = async |replay| bench.tenant.replay(replay, bench.at(50)).await.unwrap().0;
-    assert_eq!(
-        again(replay(0, 100, true, Some("call.completed"))).await,
-        Replayed {
-            events: 0,
-            deliveries: 0
-        }
-    );
-    assert_eq!(
-        again(replay(0, 20, true, None)).await,
-        Replayed {
-            events: 0,
-            deliveries: 0
-        }
-    );
-    assert_eq!(
-        again(replay(20, 21, true, None)).await,
-        Replayed {
-            events: 1,
-            deliveries: 1
-        }
-    );
-    assert!(dead(None).await.is_empty());
-    let to_b = Replay {
-        endpoint_id: Some(endpoints[1].id.clone()),
-        ..replay(0, 100, false, None)
-    };
-    assert_eq!(
-        again(to_b).await,
-        Replayed {
-            events: 3,
-            deliveries: 3
-        }
-    );
-    assert_eq!(bench.claim(51).await.len(), 4);
-}
-
-#[tokio::test]
-async fn a_replay_of_many_goes_on_from_its_cursor_and_keeps_their_order() {
-    let bench = Bench::with(&[]).await;
-    let id = bench.allocate(0).await;
-    for second in 1..1005 {
-        bench
-            .tenant
-            .rotate_pin(&id, bench.at(second))
-            .await
-            .unwrap();
-    }
-    bench
-        .tenant
-        .update_settings(
-            |_| (),
-            Some(vec![EndpointSpec::to("https://a.example/")]),
-            bench.start,
-        )
-        .await
-        .unwrap();
-    let mut wanted = Replay {
-        after: bench.start,
-        before: bench.at(DAY),
-        types: None,
-        endpoint_id: None,
-        dead: false,
-        cursor: None,
-    };
-    let (first, next) = bench
-        .tenant
-        .replay(wanted.clone(), bench.at(2000))
-        .await
-        .unwrap();
-    assert_eq!(
-        first,
-        Replayed {
-            events: 1000,
-            deliveries: 1000
-        }
-    );
-    wanted.cursor = next;
-    let (rest, next) = bench.tenant.replay(wanted, bench.at(2000)).await.unwrap();
-    assert_eq!(
-        (rest, next),
-        (
-            Replayed {
-                events: 5,
-                deliveries: 5
-            },
-            None
-        )
-    );
-    for sequence in 1..=20 {
-        let claimed = bench.claim(2001).await;
-        assert_eq!(claimed.len(), 1, "one after the other");
-        assert!(
-            claimed[0]
-                .body
-                .contains(&format!("\"sequence\":{sequence},"))
-        );
-        bench.end(&claimed[0], Outcome::Delivered, 2001).await;
-    }
-}
-
-#[tokio::test]
-async fn an_endpoint_with_a_long_backlog_does_not_hold_up_another_ones_claim() {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
+async fn a_long_backlog_of_one_endpoint_does_not_delay_claims_for_another() {
+    let bench = OutboxBench::with(&["https://a.example/", "https://b.example/"]).await;
     let endpoints = bench.endpoints().await;
     for second in 0..50 {
         bench.allocate(second).await;
@@ -606,13 +428,17 @@ async fn an_endpoint_with_a_long_backlog_does_not_hold_up_another_ones_claim() {
         .await
         .unwrap();
     assert_eq!(claimed.len(), 5);
-    assert!(claimed.iter().all(|one| one.endpoint_id == endpoints[1].id));
+    assert!(
+        claimed
+            .iter()
+            .all(|delivery| delivery.endpoint_id == endpoints[1].id)
+    );
     let due = bench.store.due_endpoints().await.unwrap();
     let mut due: Vec<_> = due
         .iter()
-        .map(|one| (&one.endpoint_id, one.due_at))
+        .map(|endpoint| (&endpoint.endpoint_id, endpoint.due_at))
         .collect();
-    due.sort_by_key(|one| one.1);
+    due.sort_by_key(|(_, due_at)| *due_at);
     assert_eq!(
         due,
         [
@@ -623,9 +449,8 @@ async fn an_endpoint_with_a_long_backlog_does_not_hold_up_another_ones_claim() {
 }
 
 #[tokio::test]
-async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_what_others_have_does_not()
- {
-    let bench = Bench::with(&["https://a.example/"]).await;
+async fn a_restarted_node_releases_its_own_claims_only() {
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
     for second in 0..2 {
         bench.allocate(second).await;
@@ -637,9 +462,9 @@ async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_wha
             .await
             .unwrap()
     };
-    let (one, other) = (claim("one").await, claim("other").await);
+    let (first, second) = (claim("one").await, claim("other").await);
     assert_eq!(
-        (one.len(), other.len(), claim("one").await.len()),
+        (first.len(), second.len(), claim("one").await.len()),
         (1, 1, 0)
     );
     bench
@@ -648,8 +473,10 @@ async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_wha
         .await
         .unwrap();
     let again = bench.claim(5).await;
-    assert_eq!((again.len(), &again[0].event_id), (1, &one[0].event_id));
-    bench.end(&again[0], Outcome::Again(bench.at(100)), 6).await;
+    assert_eq!((again.len(), &again[0].event_id), (1, &first[0].event_id));
+    bench
+        .end(&again[0], AttemptOutcome::RetryAt(bench.at(100)), 6)
+        .await;
     bench
         .store
         .release_deliveries_of("node-1", bench.at(6))

@@ -1,10 +1,10 @@
-//! Recordings on their way from a node's disk, and links to them.
+//! Uploads of recordings, and links to them.
 
 use super::*;
 
 const NODE: &str = "a-node";
 
-/// A call that was recorded, on a store whose recordings are uploaded.
+/// Creates a recorded call on a store with uploads.
 async fn recorded(bench: &Bench) -> (Store, CallSid) {
     let options = StoreOptions {
         upload_recordings: true,
@@ -40,7 +40,7 @@ async fn recorded(bench: &Bench) -> (Store, CallSid) {
 }
 
 #[tokio::test]
-async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
+async fn a_recording_is_ready_after_its_upload_and_reported_once() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
@@ -56,7 +56,7 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
         panic!("{due:?}")
     };
     assert_eq!(
-        (&upload.call_sid, upload.file.as_str(), upload.tries),
+        (&upload.call_sid, upload.file.as_str(), upload.attempts),
         (&call_sid, "a.wav", 0)
     );
     store.upload_failed(upload, bench.at(20)).await.unwrap();
@@ -67,9 +67,9 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 1);
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 1);
     let due = store.uploads_due(NODE, bench.at(20), 10).await.unwrap();
-    assert_eq!(due[0].tries, 1);
+    assert_eq!(due[0].attempts, 1);
     for was_there in [true, false] {
         let done = store
             .upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(21))
@@ -85,19 +85,19 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
             .count(),
         1
     );
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed() {
+async fn an_unused_recording_stays_in_the_queue_until_its_file_is_removed() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
-    let kept = KeptRecording {
+    let kept = StoredRecording {
         tenant_id: bench.tenant.tenant_id().clone(),
         call_sid,
         location: "a.wav".into(),
     };
-    store.forget_recording(&kept).await.unwrap();
+    store.clear_recording(&kept).await.unwrap();
     let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
     assert_eq!((due.len(), &due[0].tenant_id), (1, &None));
     assert_eq!(
@@ -107,12 +107,12 @@ async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed
         Ok(false)
     );
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
-    store.forget_upload(&due[0]).await.unwrap();
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    store.delete_upload(&due[0]).await.unwrap();
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 0);
 }
 
 #[tokio::test]
-async fn a_link_opens_its_recording_until_its_time_is_over_and_no_other() {
+async fn a_link_opens_only_its_recording_until_it_expires() {
     let bench = Bench::new().await;
     let call_sid = CallSid::new(bench.at(0));
     let link = bench.tenant.recording_link(&call_sid, bench.at(60));
@@ -135,4 +135,22 @@ async fn a_link_opens_its_recording_until_its_time_is_over_and_no_other() {
     assert!(!bench.tenant.suspended().await.unwrap());
     let nobody = bench.store.tenant(TenantId::parse("nobody").unwrap());
     assert!(nobody.suspended().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_recovered_recording_is_kept_only_if_the_record_of_its_call_refers_to_it() {
+    let bench = Bench::new().await;
+    let (store, call_sid) = recorded(&bench).await;
+    let recover = async |location: &str| {
+        let recording = RecordingFile {
+            location: location.into(),
+            duration: Duration::from_secs(2),
+        };
+        store
+            .recover_recording(&call_sid, Some(recording), bench.at(9))
+            .await
+            .unwrap()
+    };
+    assert_eq!(recover("moved/a.wav").await, Disposition::Keep);
+    assert_eq!(recover("b.wav").await, Disposition::Discard);
 }

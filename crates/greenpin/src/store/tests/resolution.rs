@@ -1,12 +1,12 @@
-//! What a question about a call answers is what the call would meet, whatever was done before.
+//! Comparison of resolve with a real call, after any sequence of changes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What happens on a number before it is asked about.
+/// Change on a number before the comparison.
 #[derive(Debug, Clone)]
-enum Step {
+enum WorldChange {
     Create { on: usize, from: usize, to: usize },
     Delete(usize),
     Try { on: usize, caller: usize, of: usize },
@@ -17,13 +17,13 @@ enum Step {
 const NUMBERS: [&str; 3] = [EXCLUSIVE, SHARED, OPEN];
 const CALLERS: [Option<&str>; 4] = [Some(AGENT), Some(CUSTOMER), Some(STRANGER), None];
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = WorldChange> {
     prop_oneof![
-        3 => (0..3_usize, 0..3_usize, 0..3_usize).prop_map(|(on, from, to)| Step::Create { on, from, to }),
-        1 => (0..8_usize).prop_map(Step::Delete),
-        6 => (0..3_usize, 0..4_usize, 0..8_usize).prop_map(|(on, caller, of)| Step::Try { on, caller, of }),
-        1 => (1..400_u64).prop_map(Step::Wait),
-        1 => any::<bool>().prop_map(Step::Policy),
+        3 => (0..3_usize, 0..3_usize, 0..3_usize).prop_map(|(on, from, to)| WorldChange::Create { on, from, to }),
+        1 => (0..8_usize).prop_map(WorldChange::Delete),
+        6 => (0..3_usize, 0..4_usize, 0..8_usize).prop_map(|(on, caller, of)| WorldChange::Try { on, caller, of }),
+        1 => (1..400_u64).prop_map(WorldChange::Wait),
+        1 => any::<bool>().prop_map(WorldChange::Policy),
     ]
 }
 
@@ -34,10 +34,10 @@ struct World {
 }
 
 impl World {
-    async fn take(&mut self, step: Step) {
+    async fn take(&mut self, step: WorldChange) {
         let now = self.bench.at(self.seconds);
         match step {
-            Step::Create { on, from, to } => {
+            WorldChange::Create { on, from, to } => {
                 let to = if from == to {
                     Vec::new()
                 } else {
@@ -52,7 +52,7 @@ impl World {
                 self.made
                     .extend(self.bench.tenant.create_allocation(new, now).await);
             }
-            Step::Delete(which) => {
+            WorldChange::Delete(which) => {
                 if let Some(made) = self.made.get(which) {
                     let _ = self
                         .bench
@@ -61,9 +61,9 @@ impl World {
                         .await;
                 }
             }
-            Step::Try { on, caller, of } => self.ask(on, caller, of).await,
-            Step::Wait(seconds) => self.seconds += seconds,
-            Step::Policy(listed) => {
+            WorldChange::Try { on, caller, of } => self.ask(on, caller, of).await,
+            WorldChange::Wait(seconds) => self.seconds += seconds,
+            WorldChange::Policy(listed) => {
                 let policy = if listed {
                     CallerPolicy::Listed
                 } else {
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// Asks, then calls: the call meets what was told, and asking has changed nothing.
+    /// Resolves, then calls. The call gets the predicted result, and resolving has changed nothing.
     async fn ask(&self, on: usize, caller: usize, of: usize) {
         let (vn, caller, now) = (NUMBERS[on], CALLERS[caller], self.bench.at(self.seconds));
         let digits = self.made.get(of).map_or("0000", |made| made.pin.expose());
@@ -97,20 +97,30 @@ impl World {
                 let asked = matches!(bare, Resolution::CollectPin { pin_length, .. } if pin_length == collect.pin_length);
                 assert!(asked, "{bare:?}");
                 let digits: String = digits.chars().take(collect.pin_length.into()).collect();
-                let verdict = self.bench.try_pin(&sid, &digits, self.seconds).await;
-                self.compare(told, verdict).await;
+                let verdict = self.bench.attempt_pin(&sid, &digits, self.seconds).await;
+                self.compare(&sid, told, verdict).await;
             }
             Route::NotInUse => {
                 assert_eq!((bare, told), (Resolution::NotInUse, Resolution::NotInUse));
             }
-            Route::UnknownNumber => panic!("the number is in the pool"),
+            other => panic!("{other:?}"),
         }
     }
 
-    async fn compare(&self, told: Resolution, verdict: PinVerdict) {
+    async fn compare(&self, sid: &CallSid, told: Resolution, verdict: Verdict) {
         match (told, verdict) {
-            (Resolution::Connected(told), PinVerdict::Accepted(met)) => assert_eq!(told, met),
-            (Resolution::Refused(told, _), PinVerdict::Refused) => {
+            (
+                Resolution::Connected {
+                    greenpin_id,
+                    connection,
+                },
+                Verdict::Accepted(met),
+            ) => {
+                assert_eq!(connection, met);
+                let call = self.bench.tenant.call(sid).await.unwrap().unwrap();
+                assert_eq!(call.greenpin_id, Some(greenpin_id));
+            }
+            (Resolution::Refused(told, _), Verdict::Refused) => {
                 let events = self.bench.events().await;
                 let failed = events
                     .iter()
@@ -127,7 +137,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_call_meets_what_resolve_has_told(steps in proptest::collection::vec(step(), 1..40)) {
+    fn a_call_gets_the_result_that_resolve_predicts(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World { bench: Bench::new().await, made: Vec::new(), seconds: 0 };

@@ -1,8 +1,8 @@
-//! What is kept for some days, and goes then.
+//! Retention of calls, recordings, allocations and events.
 
 use super::*;
 
-/// Sets what is kept for how many days.
+/// Sets the retention of the tenant.
 async fn keep(bench: &Bench, retention: Retention) {
     let set = move |settings: &mut TenantSettings| settings.retention = retention;
     bench
@@ -28,7 +28,7 @@ async fn ended_call(bench: &Bench, recorded: bool, seconds: u64) -> CallSid {
 }
 
 #[tokio::test]
-async fn calls_go_after_their_days_and_their_recordings_before_them() {
+async fn calls_are_removed_after_their_retention_and_their_recordings_first() {
     let bench = Bench::new().await;
     bench.create(EXCLUSIVE, 0).await.unwrap();
     let (plain, recorded) = (
@@ -38,6 +38,7 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
     let (lasting, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 0).await;
     let young = ended_call(&bench, true, DAY).await;
     let due = async |at| bench.store.recordings_due(bench.at(at)).await.unwrap();
+    let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
     let there = async || {
         let mut there = Vec::new();
         for sid in [&plain, &recorded, &lasting, &young] {
@@ -49,14 +50,7 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
         due(1000 * DAY).await.is_empty(),
         "without a retention everything is kept"
     );
-    assert_eq!(
-        bench
-            .store
-            .enforce_retention(bench.at(1000 * DAY))
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(enforce(1000 * DAY).await, 0);
     keep(
         &bench,
         Retention {
@@ -66,19 +60,9 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
     )
     .await;
     assert!(due(30 * DAY + 10).await.is_empty());
-    assert_eq!(
-        bench
-            .store
-            .enforce_retention(bench.at(30 * DAY + 10))
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(enforce(30 * DAY + 10).await, 0);
     let over = 30 * DAY + 11;
-    assert_eq!(
-        bench.store.enforce_retention(bench.at(over)).await.unwrap(),
-        1
-    );
+    assert_eq!(enforce(over).await, 1);
     assert_eq!(
         there().await,
         [false, true, true, true],
@@ -86,14 +70,14 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
     );
     let first = due(over).await;
     assert_eq!(
-        first.iter().map(|one| &one.call_sid).collect::<Vec<_>>(),
+        first
+            .iter()
+            .map(|recording| &recording.call_sid)
+            .collect::<Vec<_>>(),
         [&recorded]
     );
-    bench.store.forget_recording(&first[0]).await.unwrap();
-    assert_eq!(
-        bench.store.enforce_retention(bench.at(over)).await.unwrap(),
-        1
-    );
+    bench.store.clear_recording(&first[0]).await.unwrap();
+    assert_eq!(enforce(over).await, 1);
     assert_eq!(
         there().await,
         [false, false, true, true],
@@ -102,7 +86,7 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
 }
 
 #[tokio::test]
-async fn recordings_can_go_before_their_records() {
+async fn recordings_can_have_a_shorter_retention_than_their_records() {
     let bench = Bench::new().await;
     let sid = ended_call(&bench, true, 0).await;
     keep(
@@ -119,7 +103,7 @@ async fn recordings_can_go_before_their_records() {
         .recordings_due(bench.at(DAY + 11))
         .await
         .unwrap();
-    bench.store.forget_recording(&due[0]).await.unwrap();
+    bench.store.clear_recording(&due[0]).await.unwrap();
     assert!(
         bench
             .store
@@ -143,7 +127,7 @@ async fn recordings_can_go_before_their_records() {
 }
 
 #[tokio::test]
-async fn ended_allocations_go_after_their_days_and_active_ones_never() {
+async fn ended_allocations_are_removed_after_their_retention_and_active_ones_never() {
     let bench = Bench::new().await;
     keep(
         &bench,
@@ -194,7 +178,7 @@ async fn ended_allocations_go_after_their_days_and_active_ones_never() {
 }
 
 #[tokio::test]
-async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_them() {
+async fn events_are_removed_after_calls_allocations_and_open_deliveries() {
     let bench = Bench::new().await;
     let spec = EndpointSpec {
         paused: true,
@@ -211,25 +195,18 @@ async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_the
         .delete_allocation(&made.greenpin_id, bench.at(1))
         .await
         .unwrap();
-    keep(
-        &bench,
-        Retention {
-            calls: Some(1),
-            ..Retention::default()
-        },
-    )
-    .await;
+    let calls_only = Retention {
+        calls: Some(1),
+        ..Retention::default()
+    };
+    keep(&bench, calls_only).await;
     let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
     assert_eq!(enforce(100 * DAY).await, 0);
-    keep(
-        &bench,
-        Retention {
-            calls: Some(1),
-            ended_allocations: Some(8),
-            recordings: None,
-        },
-    )
-    .await;
+    let allocations_too = Retention {
+        ended_allocations: Some(8),
+        ..calls_only
+    };
+    keep(&bench, allocations_too).await;
     assert_eq!(enforce(8 * DAY).await, 0);
     assert_eq!(
         enforce(8 * DAY + 10).await,
@@ -252,7 +229,7 @@ async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_the
         .unwrap();
     let now = bench.at(8 * DAY + 11);
     let claimed = bench.claim(Duration::from_secs(30), now).await.unwrap();
-    bench.end(&claimed[0], Outcome::Delivered, now).await;
+    bench.end(&claimed[0], AttemptOutcome::Delivered, now).await;
     assert_eq!(
         enforce(8 * DAY + 11).await,
         3,
@@ -262,7 +239,7 @@ async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_the
 }
 
 #[tokio::test]
-async fn what_is_not_kept_goes_in_batches() {
+async fn retention_removes_rows_in_batches() {
     let bench = Bench::new().await;
     keep(
         &bench,

@@ -1,19 +1,43 @@
-//! The writer with the caches of the store: batches, failures, rollbacks.
+//! Writer thread with the caches of the store: batches, failures, rollbacks.
 
 use std::sync::Arc;
 
 use super::postgres as test_database;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{Place, postgres, sqlite};
+use crate::store::core::database::{DatabaseTarget, postgres, sqlite};
 use crate::store::core::reader::IdleReaders;
+use crate::store::core::statement::{Rows, Statement};
 use crate::store::{StoreError, Tx, Writer};
 use crate::store::{TenantId, tenants::settings};
 
-const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
-const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
+const ADD: &Statement = &Statement::new(
+    "ADD",
+    "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)",
+    Rows::ExactlyOne,
+);
+const INSERT: &Statement = &Statement::new(
+    "INSERT",
+    "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)",
+    Rows::ExactlyOne,
+);
+const NAMES: &Statement = &Statement::new(
+    "NAMES",
+    "SELECT tenant_id FROM tenants ORDER BY 1",
+    Rows::Any,
+);
+const CHANGE: &Statement = &Statement::new(
+    "CHANGE",
+    "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'",
+    Rows::Any,
+);
+const CHANGE_ONE: &Statement = &Statement::new(
+    "CHANGE_ONE",
+    "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}' WHERE tenant_id = $1",
+    Rows::ExactlyOne,
+);
 
-fn file(folder: &tempfile::TempDir) -> Place {
-    Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
+fn file(folder: &tempfile::TempDir) -> DatabaseTarget {
+    DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")))
 }
 
 fn writer() -> (tempfile::TempDir, Writer) {
@@ -42,20 +66,16 @@ async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, 
 }
 
 async fn names(writer: &Writer) -> Vec<String> {
-    let read = |tx: &Tx<'_>| {
-        tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| {
-            row.get(0)
-        })
-    };
+    let read = |tx: &Tx<'_>| tx.rows(NAMES, (), |row| row.get("tenant_id"));
     writer.write::<_, StoreError, _>(read).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
+async fn a_job_that_fails_halfway_does_not_affect_its_batch() {
     let (_folder, writer) = writer();
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let held = writer.write::<(), StoreError, _>(move |_| {
-        // Open once, it stays open: the job may be run again.
+        // Once open, the gate stays open: the job may run again.
         let _ = gate.recv();
         Ok(())
     });
@@ -75,32 +95,32 @@ async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
-    const INSERT: &str =
-        "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
+async fn of_concurrent_inserts_only_the_duplicates_fail() {
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for place in [
-        Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+    for target in [
+        DatabaseTarget::Postgres(Box::new(
+            postgres::PostgresTarget::new(server, None).unwrap(),
+        )),
         file(&folder),
     ] {
         let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
         let writer = Writer::start(
-            place,
+            target,
             Arc::new(keys),
             Arc::default(),
             IdleReaders::default(),
         )
         .unwrap();
         let mut crowd = tokio::task::JoinSet::new();
-        for one in 0..64 {
+        for client in 0..64 {
             let writer = writer.clone();
             crowd.spawn(async move {
                 let mut refused = 0;
                 for turn in 0..20 {
-                    // Each name comes twice, from two who ask at about the same time.
-                    let name = format!("t{}-{turn}", one / 2);
-                    let insert = move |tx: &Tx<'_>| tx.append(INSERT, (&name, "{}", 0_i64));
+                    // Two clients insert each name at about the same time.
+                    let name = format!("t{}-{turn}", client / 2);
+                    let insert = move |tx: &Tx<'_>| tx.insert_batched(INSERT, (&name, "{}", 0_i64));
                     refused += usize::from(
                         writer
                             .write_speculatively::<_, StoreError, _>(insert)
@@ -117,6 +137,42 @@ async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
 }
 
 #[tokio::test]
+async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
+    let server = test_database::new_database().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+    let writer = Writer::start(
+        DatabaseTarget::Postgres(Box::new(
+            postgres::PostgresTarget::new(server, None).unwrap(),
+        )),
+        Arc::new(keys),
+        Arc::default(),
+        IdleReaders::default(),
+    )
+    .unwrap();
+    let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {
+        tx.insert_batched(INSERT, ("a", "{}", 0_i64))?;
+        tx.rows(NAMES, (), |row| row.get("tenant_id"))
+    });
+    assert_eq!(seen.await, Ok(vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_job_whose_statement_misses_its_row_fails_and_leaves_nothing_behind() {
+    let (_folder, writer) = writer();
+    let missed = writer.write::<(), StoreError, _>(|tx| {
+        tx.execute(ADD, ["a"])?;
+        tx.execute(CHANGE_ONE, ["b"]).map(|_| ())
+    });
+    let error = StoreError::RowCount {
+        statement: "CHANGE_ONE",
+        rows: 0,
+    };
+    assert_eq!(missed.await, Err(error));
+    assert!(names(&writer).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_job_that_panics_halfway_leaves_nothing_behind() {
     let (_folder, writer) = writer();
     let broken = writer.write::<(), StoreError, _>(|tx| {
@@ -129,7 +185,7 @@ async fn a_job_that_panics_halfway_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
+async fn settings_that_were_rolled_back_or_changed_by_another_process_are_not_cached() {
     let (folder, writer) = writer();
     add(&writer, "acme", false).await.unwrap();
     let tenant = TenantId::parse("acme").unwrap();
@@ -141,7 +197,7 @@ async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
                     tx.execute(CHANGE, ())?;
                     tx.cache().tenants.change();
                 }
-                let found = settings::of(tx, &tenant)?.pin_cooloff;
+                let found = settings::cached(tx, &tenant)?.pin_cooloff;
                 if fails {
                     Err(StoreError::Unreadable("what a test made up"))
                 } else {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use call::PhoneNumber;
-use greenpin::store::{NewAllocation, Store, Taken, TenantId, Timestamp};
+use greenpin::store::{KeyClaim, NewAllocation, Store, TenantId, Timestamp};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -82,7 +82,7 @@ async fn make_and_end(store: Store, key: &str, body: &str) {
         tenant.idempotent_request(key, "POST", "/greenpin", body.as_bytes()),
         Timestamp::now(),
     );
-    let Taken::Ours(claim) = tenant.take_key(&asked, now).await.unwrap() else {
+    let KeyClaim::Claimed(claim) = tenant.claim_key(&asked, now).await.unwrap() else {
         panic!("the key is free")
     };
     let number = |text: &str| PhoneNumber::parse(text).unwrap();

@@ -17,7 +17,7 @@ use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{AllocationId, E164, ResolvedOutcome, ResolvedReason};
 use crate::http::{Api, Success, success};
-use crate::store::{Connection, GreenpinId, Resolution};
+use crate::store::{GreenpinId, Resolution};
 
 /// What a call would meet.
 #[derive(Serialize, Default, ToSchema)]
@@ -100,20 +100,24 @@ fn answer(resolution: Resolution) -> Answer {
             greenpin_id: greenpin_id.map(id),
             ..told("refuse", refusal.as_str())
         },
-        Resolution::Connected(Connection {
-            greenpin_id, dial, ..
-        }) if dial.is_empty() => Answer {
+        Resolution::Connected {
+            greenpin_id,
+            connection,
+        } if connection.dial.is_empty() => Answer {
             greenpin_id: Some(id(greenpin_id)),
             ..told("refuse", "no_one_to_connect")
         },
-        Resolution::Connected(Connection {
+        Resolution::Connected {
             greenpin_id,
-            dial,
-            record,
-        }) => Answer {
+            connection,
+        } => Answer {
             greenpin_id: Some(id(greenpin_id)),
-            dial: dial.into_iter().map(PhoneNumber::expose).collect(),
-            record,
+            dial: connection
+                .dial
+                .into_iter()
+                .map(PhoneNumber::expose)
+                .collect(),
+            record: connection.record,
             ..told("connect", "right_pin")
         },
     }

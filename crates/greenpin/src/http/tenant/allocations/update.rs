@@ -15,7 +15,7 @@ use crate::http::middleware::problem::{Code, FieldError, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
-use crate::store::{ChangeError, Party};
+use crate::store::{ChangeError, PartyList};
 
 problems! {
     ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired]
@@ -79,10 +79,10 @@ impl From<ChangeError> for Problem {
     }
 }
 
-fn on_both_sides(party: Party, places: &[usize]) -> Vec<FieldError> {
+fn on_both_sides(party: PartyList, places: &[usize]) -> Vec<FieldError> {
     let (list, other) = match party {
-        Party::From => ("from", "to"),
-        Party::To => ("to", "from"),
+        PartyList::From => ("from", "to"),
+        PartyList::To => ("to", "from"),
     };
     let fault = |place: &usize| FieldError {
         field: format!("{list}[{place}]"),

@@ -4,7 +4,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
-use call::PhoneNumber;
+use call::{CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,7 +55,9 @@ pub(crate) async fn of_allocation(
     let page = query.page(CallSid::parse)?;
     store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
+    let records = store
+        .calls_of_allocation(&id, page.cursor, page.limit + 1)
+        .await?;
     let (records, more) = crate::http::middleware::paging::cut(&records, page.limit);
     let next_cursor = records
         .last()
@@ -180,12 +182,12 @@ impl<'a> Record<'a> {
             dial_time: time(record.dialled_at),
             bridge_time: time(record.bridged_at),
             end_time: time(record.ended_at),
-            call_type: record.call_type.as_deref(),
-            dial_call_status: record.dial_call_status.as_deref(),
+            call_type: record.call_type.map(CallType::as_str),
+            dial_call_status: record.dial_call_status.map(DialStatus::as_str),
             dial_call_duration: record.dial_call_duration(),
             on_call_duration: record.on_call_duration(),
             sip_cause: record.sip_cause,
-            hangup_by: record.hangup_by.as_deref(),
+            hangup_by: record.hangup_by.map(HangupBy::as_str),
             pin_attempts: record.pin_attempts,
             recording_url: record.recording_path(),
             recording_duration: record

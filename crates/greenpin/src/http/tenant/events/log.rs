@@ -153,7 +153,7 @@ impl Asked {
             Self::All => store.events_after(after, limit).await,
             Self::Dead(endpoint) => {
                 store
-                    .dead_events_after(after, endpoint.clone(), limit)
+                    .failed_events_after(after, endpoint.clone(), limit)
                     .await
             }
             Self::Of(endpoint) => {
@@ -333,12 +333,12 @@ pub(crate) async fn replay(
     let (Some(after), Some(before)) = (after, before) else {
         return Err(Problem::plain(Code::Internal));
     };
-    let wanted = store::Replay {
+    let wanted = store::ReplayRequest {
         after,
         before,
         types,
         endpoint_id,
-        dead,
+        failed: dead,
         cursor,
     };
     let (done, next) = store.replay(wanted, api.now()).await?;

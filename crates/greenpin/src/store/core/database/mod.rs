@@ -1,97 +1,112 @@
-//! One way to two databases: SQLite in a file, or PostgreSQL for many nodes. The statements are the same texts.
+//! Common interface of both databases: SQLite in a file, or PostgreSQL for many nodes. Both run the same statements.
 
-mod appended;
+mod batch_insert;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 mod value;
 
-pub(crate) use value::{Params, Row, Value};
+pub(crate) use value::{Column, Params, Row, Value, word_columns};
 
+use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError};
 
-/// A connection. It belongs to one thread, which blocks while the database works.
-pub(crate) enum Connection {
-    Sqlite(sqlite::Connection),
-    Postgres(Box<postgres::Connection>),
+/// Connection of one thread, which blocks while the database works.
+pub(crate) enum DatabaseConnection {
+    Sqlite(sqlite::SqliteConnection),
+    Postgres(Box<postgres::PostgresConnection>),
 }
 
-/// Where the database is.
+/// Location of the database.
 #[derive(Clone)]
-pub(crate) enum Place {
-    Sqlite(sqlite::Place),
-    Postgres(Box<postgres::Place>),
+pub(crate) enum DatabaseTarget {
+    Sqlite(sqlite::SqliteTarget),
+    Postgres(Box<postgres::PostgresTarget>),
 }
 
-/// What a writer learns as it begins a transaction.
-pub(crate) struct Turn {
-    /// Changes whenever somebody else may have changed settings or endpoints.
-    pub(crate) version: i64,
-    /// The id of the last event that another node wrote, without its prefix; 0: there is none, or no other node.
+/// Lease of the writers: the state of the database at the start of a transaction.
+pub(crate) struct WriterLease {
+    /// Version of cached rows; changes after another process has changed settings or endpoints.
+    pub(crate) cache_version: i64,
+    /// Id of the last event of another node, without its prefix; 0 if there is none.
     pub(crate) last_event: u128,
-    /// What the turn before this one left behind; another writer's leaves something else.
-    pub(crate) mark: i64,
-    /// What this turn leaves behind once it is committed.
-    pub(crate) next_mark: i64,
+    /// Version that the previous transaction of any writer has left behind.
+    pub(crate) version: i64,
+    /// Version that this transaction leaves behind.
+    pub(crate) next_version: i64,
 }
 
-impl Place {
-    /// Makes the database ready: its file and its schema. To be called once, at the start.
+impl DatabaseTarget {
+    /// Creates the database file and migrates the schema. Called once, at the start.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
         match self {
-            Self::Sqlite(place) => place.prepare(),
-            Self::Postgres(place) => place.prepare(),
+            Self::Sqlite(target) => target.prepare(),
+            Self::Postgres(target) => target.prepare(),
         }
     }
 
-    /// A connection that writes.
-    pub(crate) fn writer(&self) -> Result<Connection, OpenError> {
+    /// Opens a connection for the writer.
+    pub(crate) fn writer(&self) -> Result<DatabaseConnection, OpenError> {
         Ok(match self {
-            Self::Sqlite(place) => Connection::Sqlite(place.writer()?),
-            Self::Postgres(place) => Connection::Postgres(Box::new(place.connect()?)),
+            Self::Sqlite(target) => DatabaseConnection::Sqlite(target.writer()?),
+            Self::Postgres(target) => DatabaseConnection::Postgres(Box::new(target.connect()?)),
         })
     }
 
-    /// A connection that only reads.
-    pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
+    /// Opens a read-only connection.
+    pub(crate) fn reader(&self) -> Result<DatabaseConnection, OpenError> {
         Ok(match self {
-            Self::Sqlite(place) => Connection::Sqlite(place.reader()?),
-            Self::Postgres(place) => Connection::Postgres(Box::new(place.connect()?)),
+            Self::Sqlite(target) => DatabaseConnection::Sqlite(target.reader()?),
+            Self::Postgres(target) => DatabaseConnection::Postgres(Box::new(target.connect()?)),
         })
     }
 }
 
-impl Connection {
-    /// Runs a statement; how many rows it changed.
+impl DatabaseConnection {
+    /// Runs a statement. Returns the number of changed rows.
     pub(crate) fn execute(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
     ) -> Result<usize, StoreError> {
+        let rows = match self {
+            Self::Sqlite(connection) => connection.execute(statement.sql, params),
+            Self::Postgres(connection) => connection.execute(statement, params),
+        };
+        statement.check(rows?)
+    }
+
+    /// Runs a statement whose result is not needed. It may still be in flight on return; if it fails, the transaction
+    /// fails.
+    pub(crate) fn execute_deferred(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.execute(sql, params),
-            Self::Postgres(connection) => connection.execute(sql, params),
+            Self::Sqlite(connection) => {
+                statement.log_unexpected(connection.execute(statement.sql, params)?);
+                Ok(())
+            }
+            Self::Postgres(connection) => connection.execute_deferred(statement, params),
         }
     }
 
-    /// Runs a statement whose effect is not asked for: it may still be under way when this returns, and fails the
-    /// transaction if it fails.
-    pub(crate) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
+    /// Inserts a row with a statement of the form `INSERT … VALUES ($1, $2, …)`. PostgreSQL collects rows until a
+    /// statement reads or writes their table. If an insert fails, the transaction fails.
+    pub(crate) fn insert_batched(
+        &self,
+        statement: &'static Statement,
+        row: &[Value<'_>],
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.execute(sql, params).map(|_| ()),
-            Self::Postgres(connection) => connection.send(sql, params),
+            Self::Sqlite(connection) => statement
+                .check(connection.execute(statement.sql, row)?)
+                .map(|_| ()),
+            Self::Postgres(connection) => connection.insert_batched(statement, row),
         }
     }
 
-    /// Inserts a row, by a statement of the shape `INSERT … VALUES ($1, $2, …)`. Rows may be gathered until something
-    /// asks for them; if one cannot be inserted, the transaction fails.
-    pub(crate) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(connection) => connection.execute(sql, row).map(|_| ()),
-            Self::Postgres(connection) => connection.append(sql, row),
-        }
-    }
-
-    /// Has rows that were gathered inserted before anything else is done.
+    /// Sends the collected rows.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -99,38 +114,39 @@ impl Connection {
         }
     }
 
-    /// Whether each question that waits for its answer costs a round trip to another process.
-    pub(crate) fn is_far(&self) -> bool {
+    /// Returns whether each answer costs a round trip to another process.
+    pub(crate) fn is_remote(&self) -> bool {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Hands each row of an answer to `each`, until it wants no more.
+    /// Passes each row of a result to `each` until it returns `false`.
     pub(crate) fn query(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.query(sql, params, each),
-            Self::Postgres(connection) => connection.query(sql, params, each),
+            Self::Sqlite(connection) => connection.query(statement.sql, params, each),
+            Self::Postgres(connection) => connection.query(statement, params, each),
         }
     }
 
-    /// Begins a transaction that nobody else's runs beside.
-    pub(crate) fn begin(&self) -> Result<Turn, StoreError> {
+    /// Begins an exclusive write transaction.
+    pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
         match self {
             Self::Sqlite(connection) => connection.begin(),
             Self::Postgres(connection) => connection.begin(),
         }
     }
 
-    /// Begins a transaction that only reads: what it sees from its first read on is one moment.
+    /// Begins a read-only transaction on one snapshot.
     pub(crate) fn begin_read(&self) -> Result<(), StoreError> {
-        self.plain("BEGIN")
+        self.control("BEGIN")
     }
 
-    /// Makes the transaction durable. `last_event` is for the next writer to go on from.
+    /// Commits the transaction. The ids of the next writer continue after `last_event`. `cleared`: other processes
+    /// must drop their cached rows.
     pub(crate) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => connection.commit(),
@@ -138,42 +154,41 @@ impl Connection {
         }
     }
 
-    /// Sends the end of the transaction and the beginning of the next one, and waits for neither. What is done next is
-    /// in that one, if there comes to be one; before anybody is told of it [`Connection::ended`] and [`Connection::begun`]
-    /// are waited for. Only
-    /// where the connection is far.
-    pub(crate) fn hand_over(&self, last_event: u128) -> Result<(), StoreError> {
+    /// Sends the commit together with the begin of the next transaction and waits for neither. The following
+    /// statements belong to the next transaction. [`DatabaseConnection::await_commit`] and
+    /// [`DatabaseConnection::await_lease`] return the results. Only for remote connections.
+    pub(crate) fn commit_and_begin(&self, last_event: u128) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => connection.commit(),
-            Self::Postgres(connection) => connection.hand_over(last_event),
+            Self::Postgres(connection) => connection.commit_and_begin(last_event),
         }
     }
 
-    /// Whether the end of the transaction that was handed over is known. Does not wait.
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Returns whether the answer to the pipelined commit has arrived. Does not block.
+    pub(crate) fn has_committed(&self) -> bool {
         match self {
             Self::Sqlite(_) => true,
-            Self::Postgres(connection) => connection.has_ended(),
+            Self::Postgres(connection) => connection.has_committed(),
         }
     }
 
-    /// Waits for the end of the transaction that was handed over.
-    pub(crate) fn ended(&self) -> Result<(), StoreError> {
+    /// Waits for the result of the pipelined commit.
+    pub(crate) fn await_commit(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(connection) => connection.ended(),
+            Self::Postgres(connection) => connection.await_commit(),
         }
     }
 
-    /// Waits for the beginning of the transaction after it; `None`: it was not begun, or nothing was handed over.
-    pub(crate) fn begun(&self) -> Option<Turn> {
+    /// Waits for the lease of the pipelined begin; `None` if it failed or nothing was pipelined.
+    pub(crate) fn await_lease(&self) -> Option<WriterLease> {
         match self {
             Self::Sqlite(_) => None,
-            Self::Postgres(connection) => connection.begun(),
+            Self::Postgres(connection) => connection.await_lease(),
         }
     }
 
-    /// Undoes the transaction, if there is one.
+    /// Rolls the transaction back, if one is open.
     pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => connection.roll_back(),
@@ -181,35 +196,35 @@ impl Connection {
         }
     }
 
-    /// Marks the place that [`Connection::release`] goes back to.
+    /// Sets a savepoint.
     pub(crate) fn save(&self) -> Result<(), StoreError> {
-        self.plain("SAVEPOINT job")
+        self.control("SAVEPOINT job")
     }
 
-    /// Waits for everything that was sent.
-    pub(crate) fn settle(&self) -> Result<(), StoreError> {
+    /// Waits for the answers to all deferred statements.
+    pub(crate) fn await_deferred(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
-            Self::Postgres(connection) => connection.settle(),
+            Self::Postgres(connection) => connection.await_deferred(),
         }
     }
 
-    /// Forgets the place; what was done since is undone if it is not kept.
-    pub(crate) fn release(&self, kept: bool) -> Result<(), StoreError> {
-        if !kept {
-            self.plain("ROLLBACK TO SAVEPOINT job")?;
+    /// Releases the savepoint, after a rollback to it unless `keep_changes`.
+    pub(crate) fn release(&self, keep_changes: bool) -> Result<(), StoreError> {
+        if !keep_changes {
+            self.control("ROLLBACK TO SAVEPOINT job")?;
         }
-        self.plain("RELEASE SAVEPOINT job")
+        self.control("RELEASE SAVEPOINT job")
     }
 
-    fn plain(&self, sql: &'static str) -> Result<(), StoreError> {
+    fn control(&self, sql: &'static str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => connection.execute(sql, &[]).map(|_| ()),
-            Self::Postgres(connection) => connection.plain(sql),
+            Self::Postgres(connection) => connection.control(sql),
         }
     }
 
-    /// Counts up with each change that statements of this connection made.
+    /// Returns a counter that grows with every change of a row.
     pub(crate) fn changes(&self) -> u64 {
         match self {
             Self::Sqlite(connection) => connection.changes(),
@@ -217,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// Whether the transaction can go on: some failures end it.
+    /// Returns whether the transaction can continue. Some failures end it.
     pub(crate) fn is_sound(&self) -> bool {
         match self {
             Self::Sqlite(connection) => connection.is_sound(),
@@ -225,7 +240,7 @@ impl Connection {
         }
     }
 
-    /// Whether the connection is of no use any more.
+    /// Returns whether the connection is lost.
     pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Sqlite(_) => false,
@@ -233,10 +248,10 @@ impl Connection {
         }
     }
 
-    /// Gives back memory that a burst has filled.
-    pub(crate) fn rest(&self) {
+    /// Releases memory that a burst has filled.
+    pub(crate) fn release_memory(&self) {
         match self {
-            Self::Sqlite(connection) => connection.rest(),
+            Self::Sqlite(connection) => connection.release_memory(),
             Self::Postgres(_) => {}
         }
     }

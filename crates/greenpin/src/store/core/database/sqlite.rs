@@ -1,4 +1,4 @@
-//! SQLite: where the file lies, how it is written, which schema it has.
+//! SQLite: file, pragmas and migrations.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -9,31 +9,32 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
-use super::{Row, Turn, Value};
+use super::{Row, Value, WriterLease};
 use crate::store::core::crypto;
-use crate::store::{OpenError, StoreError, Timestamp, sql};
+use crate::store::core::schema;
+use crate::store::{OpenError, StoreError, Timestamp};
 
-/// Versions before this one can corrupt a write-ahead log when a checkpoint meets a writer.
-const OLDEST: i32 = 3_051_003;
-/// How long to wait for another process (the command line, a backup) that is writing.
-const BUSY: Duration = Duration::from_secs(10);
-const STATEMENTS: usize = 256;
-/// The writer's page cache: negative means KiB.
+/// Older versions can corrupt a write-ahead log if a checkpoint meets a writer.
+const MIN_SQLITE_VERSION: i32 = 3_051_003;
+/// Maximum wait for another process that writes, such as a command or a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_CACHED_STATEMENTS: usize = 256;
+/// Page cache of the writer. A negative value is in KiB.
 const CACHE_KIB: i64 = -32 * 1024;
-/// Pages in the log before they go to the database file: a page that changes often is copied once for many changes.
+/// Pages in the log before a checkpoint. A page that changes often is then copied once for many changes.
 const CHECKPOINT_PAGES: i64 = 8000;
 
-/// A database file.
+/// Path of a database file.
 #[derive(Clone)]
-pub(crate) struct Place(pub(crate) PathBuf);
+pub(crate) struct SqliteTarget(pub(crate) PathBuf);
 
-/// An open database file.
-pub(crate) struct Connection(rusqlite::Connection);
+/// Open database file.
+pub(crate) struct SqliteConnection(rusqlite::Connection);
 
-impl Place {
-    /// Makes the file, and its schema, where there is none.
+impl SqliteTarget {
+    /// Creates the file if it does not exist, and migrates its schema.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
-        if rusqlite::version_number() < OLDEST {
+        if rusqlite::version_number() < MIN_SQLITE_VERSION {
             return Err(OpenError::OldSqlite(rusqlite::version()));
         }
         create_file(&self.0).map_err(|source| OpenError::Io {
@@ -45,39 +46,41 @@ impl Place {
         migrate(&mut connection)
     }
 
-    /// A connection that writes.
-    pub(crate) fn writer(&self) -> Result<Connection, OpenError> {
+    /// Opens a connection for the writer.
+    pub(crate) fn writer(&self) -> Result<SqliteConnection, OpenError> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // NORMAL loses acknowledged rows in a power cut.
+        // NORMAL can lose acknowledged rows in a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        // What is deleted is overwritten: an erased tenant's key must not lie on in a free corner of a page.
+        // Deleted content is overwritten: the key of an erased tenant must not remain in free space of a page.
         connection.pragma_update(None, "secure_delete", true)?;
-        // Each job's savepoint keeps the pages that it changes: in memory, not in a file.
+        // Savepoints copy changed pages: in memory, not in a file.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        Ok(Connection(connection))
+        Ok(SqliteConnection(connection))
     }
 
-    /// A connection that only reads.
-    pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
-        Ok(Connection(self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?))
+    /// Opens a read-only connection.
+    pub(crate) fn reader(&self) -> Result<SqliteConnection, OpenError> {
+        Ok(SqliteConnection(
+            self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        ))
     }
 
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = rusqlite::Connection::open_with_flags(&self.0, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // Without it a statement that a partial index might serve is planned anew for each value bound to it.
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(MAX_CACHED_STATEMENTS);
+        // Without this setting SQLite prepares a statement again for each value if a partial index could serve it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 }
 
-impl Connection {
+impl SqliteConnection {
     pub(crate) fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(sql)?;
         bind(&mut statement, params)?;
@@ -93,7 +96,7 @@ impl Connection {
         let mut statement = self.0.prepare_cached(sql)?;
         bind(&mut statement, params)?;
         let mut rows = statement.raw_query();
-        // An INSERT, UPDATE or DELETE with RETURNING is done with its first step.
+        // The first step completes an INSERT, UPDATE or DELETE with RETURNING.
         while let Some(row) = rows.next()? {
             if !each(&Row::Sqlite(row))? {
                 break;
@@ -102,19 +105,19 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn begin(&self) -> Result<Turn, StoreError> {
+    pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
         self.execute("BEGIN IMMEDIATE", &[])?;
-        // SQLite itself counts the commits of other processes.
+        // SQLite counts the commits of other processes.
         let mut version = 0;
         self.query("PRAGMA data_version", &[], &mut |row| {
-            version = row.get(0)?;
+            version = row.get("data_version")?;
             Ok(false)
         })?;
-        Ok(Turn {
-            version,
+        Ok(WriterLease {
+            cache_version: version,
             last_event: 0,
-            mark: version,
-            next_mark: version,
+            version,
+            next_version: version,
         })
     }
 
@@ -123,7 +126,7 @@ impl Connection {
     }
 
     pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
-        // Some failures end the transaction by themselves.
+        // Some failures end the transaction.
         if self.is_sound() {
             self.execute("ROLLBACK", &[]).map(|_| ())
         } else {
@@ -139,7 +142,7 @@ impl Connection {
         !self.0.is_autocommit()
     }
 
-    pub(crate) fn rest(&self) {
+    pub(crate) fn release_memory(&self) {
         let _ = self.0.execute_batch("PRAGMA shrink_memory");
     }
 }
@@ -151,7 +154,7 @@ fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result
         .try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))
 }
 
-/// SQLite gives its log files the mode of the database file: personal data is for the owner alone.
+/// Creates the database file with mode 0600. SQLite gives its log files the same mode.
 fn create_file(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path
         .parent()
@@ -173,17 +176,21 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 
 fn migrate(connection: &mut rusqlite::Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(sql::SCHEMA_VERSION)?;
-    let found: i64 = transaction.query_row(sql::SCHEMA_FOUND, [], |row| row.get(0))?;
-    for (version, step) in sql::missing_steps(found)? {
+    transaction.execute_batch(schema::SCHEMA_VERSION.sql)?;
+    let found: i64 =
+        transaction.query_row(schema::SCHEMA_FOUND.sql, [], |row| row.get("version"))?;
+    for (version, step) in schema::missing_steps(found)? {
         transaction.execute_batch(&for_sqlite(step))?;
-        transaction.execute(sql::SCHEMA_APPLIED, (version, Timestamp::now().micros()))?;
+        transaction.execute(
+            schema::SCHEMA_APPLIED.sql,
+            (version, Timestamp::now().micros()),
+        )?;
     }
     transaction.commit()?;
     Ok(())
 }
 
-/// A table that is kept in the order of its key needs one tree instead of two. Only SQLite is told of it.
+/// Adapts a migration step. A table in the order of its key needs one tree instead of two on SQLite.
 pub(crate) fn for_sqlite(step: &str) -> String {
     step.replace("/* SQLite: WITHOUT ROWID */", "WITHOUT ROWID")
 }
@@ -194,16 +201,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_new_file_is_its_owners_alone_and_opens_again() {
+    fn a_new_file_is_private_to_its_owner_and_opens_again() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place(folder.path().join("deep/greenpin.db"));
-        place.prepare().unwrap();
+        let target = SqliteTarget(folder.path().join("deep/greenpin.db"));
+        target.prepare().unwrap();
         assert_eq!(
-            fs::metadata(&place.0).unwrap().permissions().mode() & 0o777,
+            fs::metadata(&target.0).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        place.prepare().unwrap();
-        let again = place.writer().unwrap().0;
+        target.prepare().unwrap();
+        let again = target.writer().unwrap().0;
         let mode: String = again
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
             .unwrap();
@@ -214,34 +221,34 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_a_newer_or_a_first_greenpin_is_refused() {
+    fn a_database_of_a_newer_or_too_old_version_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place(folder.path().join("greenpin.db"));
-        place.prepare().unwrap();
-        place
+        let target = SqliteTarget(folder.path().join("greenpin.db"));
+        target.prepare().unwrap();
+        target
             .writer()
             .unwrap()
             .0
             .execute("INSERT INTO schema_version VALUES (999, 0)", [])
             .unwrap();
         assert!(matches!(
-            place.prepare(),
+            target.prepare(),
             Err(OpenError::NewerSchema { found: 999, .. })
         ));
-        place
+        target
             .writer()
             .unwrap()
             .0
             .execute_batch("DELETE FROM schema_version")
             .unwrap();
-        place
+        target
             .writer()
             .unwrap()
             .0
             .execute("INSERT INTO schema_version VALUES (1, 0)", [])
             .unwrap();
         assert!(matches!(
-            place.prepare(),
+            target.prepare(),
             Err(OpenError::OlderSchema { found: 1 })
         ));
     }

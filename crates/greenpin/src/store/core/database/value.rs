@@ -1,4 +1,4 @@
-//! What goes into a statement and comes out of a row: texts and 64-bit integers, the same in both databases.
+//! Parameters and columns: texts and 64-bit integers, the same in both databases.
 
 use std::error::Error;
 use std::fmt;
@@ -7,9 +7,11 @@ use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use crate::store::StoreError;
+use crate::store::{
+    AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, StoreError, TenantId, Timestamp,
+};
 
-/// A parameter. Its `Debug` shows no content: a database error may print it.
+/// Parameter. Its `Debug` output shows no content, because a database error may print it.
 #[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
     Null,
@@ -17,37 +19,60 @@ pub(crate) enum Value<'a> {
     Text(&'a str),
 }
 
-/// What can be a parameter.
+/// Type of a parameter.
 pub(crate) trait Param {
     fn value(&self) -> Value<'_>;
 }
 
-/// The parameters of a statement, in the order of their numbers.
+/// Parameters of a statement in the order of their numbers.
 pub(crate) trait Params {
     fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R;
 }
 
-/// A row of an answer.
+/// Row of a result.
 pub(crate) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     Postgres(&'a tokio_postgres::Row),
 }
 
-/// What a column can be read as.
+/// Type of a column.
 pub(crate) trait Column: Sized {
     fn read(value: Value<'_>) -> Option<Self>;
 }
 
 impl Row<'_> {
-    /// Reads a column by its place, from 0.
-    pub(crate) fn get<T: Column>(&self, index: usize) -> Result<T, StoreError> {
+    /// Reads a column by its name.
+    pub(crate) fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.get_near(0, column)
+    }
+
+    /// Reads a column by its name. `index` is its probable position, which saves the search for the name.
+    pub(crate) fn get_near<T: Column>(
+        &self,
+        index: usize,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
         let value = match self {
-            Self::Sqlite(row) => sqlite_value(row.get_ref(index)?),
-            Self::Postgres(row) => postgres_value(row, index),
+            Self::Sqlite(row) => {
+                let statement: &rusqlite::Statement<'_> = row.as_ref();
+                let index = match statement.column_name(index) {
+                    Ok(name) if name == column => index,
+                    _ => statement.column_index(column)?,
+                };
+                sqlite_value(row.get_ref(index)?)
+            }
+            Self::Postgres(row) => {
+                let columns = row.columns();
+                let index = match columns.get(index) {
+                    Some(found) if found.name() == column => Some(index),
+                    _ => columns.iter().position(|found| found.name() == column),
+                };
+                index.and_then(|index| postgres_value(row, index))
+            }
         };
         value
             .and_then(T::read)
-            .ok_or(StoreError::Unreadable("column"))
+            .ok_or(StoreError::Unreadable(column))
     }
 }
 
@@ -96,6 +121,59 @@ impl Column for String {
         }
     }
 }
+
+impl Column for bool {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value).map(|integer| integer != 0)
+    }
+}
+
+impl Column for u64 {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value)?.try_into().ok()
+    }
+}
+
+impl Column for Timestamp {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value).map(Self::from_micros)
+    }
+}
+
+impl Column for TenantId {
+    fn read(value: Value<'_>) -> Option<Self> {
+        Self::parse(&String::read(value)?)
+    }
+}
+
+macro_rules! ids {
+    ($($name:ty),*) => {$(
+        impl Column for $name {
+            fn read(value: Value<'_>) -> Option<Self> {
+                String::read(value).map(Self::stored)
+            }
+        }
+    )*};
+}
+
+ids!(AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId);
+
+/// Implements [`Column`] for enums that own their words.
+macro_rules! word_columns {
+    ($($name:ty),*) => {$(
+        impl $crate::store::core::database::Column for $name {
+            fn read(value: $crate::store::core::database::Value<'_>) -> Option<Self> {
+                <String as $crate::store::core::database::Column>::read(value)?
+                    .parse()
+                    .ok()
+            }
+        }
+    )*};
+}
+
+pub(crate) use word_columns;
+
+word_columns!(call::CallType, call::DialStatus, call::HangupBy);
 
 impl<T: Column> Column for Option<T> {
     fn read(value: Value<'_>) -> Option<Self> {
@@ -151,6 +229,12 @@ impl<T: Param + ?Sized> Param for &T {
 impl<T: Param> Param for Option<T> {
     fn value(&self) -> Value<'_> {
         self.as_ref().map_or(Value::Null, Param::value)
+    }
+}
+
+impl Params for Vec<Value<'_>> {
+    fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
+        run(self)
     }
 }
 
@@ -213,7 +297,7 @@ impl ToSql for Value<'_> {
     ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match *self {
             Value::Null => Ok(IsNull::Yes),
-            // The server takes a parameter that stands beside a small literal for a small integer.
+            // The server infers a 32-bit integer for a parameter beside a small literal.
             Value::Integer(integer) if *kind == Type::INT4 => {
                 i32::try_from(integer)?.to_sql(kind, out)
             }

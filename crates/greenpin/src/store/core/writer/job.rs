@@ -1,4 +1,4 @@
-//! A job of the writer: a closure over the open transaction that can be run again, and who waits for its result.
+//! Job of the writer: a closure over the open transaction that can run more than once, and the channel for its result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,34 +7,34 @@ use tokio::sync::oneshot;
 use super::Tx;
 use crate::store::StoreError;
 
-/// Conditions under which a job may run.
+/// Conditions for running a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Works with cached rows, and may run before the commit before it is known to be durable.
+pub(crate) enum JobKind {
+    /// Uses cached rows only, and may run before the previous commit is durable.
     Speculative,
-    /// May do anything, and runs once everything before it is known to be durable.
+    /// Uses any row, and runs after everything before it is durable.
     Ordinary,
 }
 
 pub(crate) trait Job<C>: Send {
-    fn kind(&self) -> Kind;
-    /// Does the work; whether what it did is to be kept.
+    fn kind(&self) -> JobKind;
+    /// Runs the work. Returns `false` if its changes must be undone.
     fn run(&mut self, tx: &Tx<'_, C>) -> bool;
-    /// Something that it sent has failed.
+    /// Replaces the result, after the failure of a deferred statement.
     fn fail(&mut self, error: StoreError);
-    /// Tells the result, or that there was no commit.
+    /// Sends the result, or the failure of the commit.
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>);
 }
 
 pub(crate) struct Task<W, T, E> {
-    kind: Kind,
+    kind: JobKind,
     work: W,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
 }
 
 impl<W, T, E> Task<W, T, E> {
-    pub(crate) fn new(kind: Kind, work: W, answer: oneshot::Sender<Result<T, E>>) -> Self {
+    pub(crate) fn new(kind: JobKind, work: W, answer: oneshot::Sender<Result<T, E>>) -> Self {
         Self {
             kind,
             work,
@@ -50,7 +50,7 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> JobKind {
         self.kind
     }
 
@@ -65,21 +65,21 @@ where
     }
 
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>) {
-        let lost = || StoreError::Database("the job was given up".into());
+        let lost = || StoreError::Database("the job has no result".into());
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
             (Ok(()), None) => Err(lost().into()),
             (Err(error), _) => Err(error.clone().into()),
         };
-        // Who asked may have gone: what is durable stays.
+        // The caller may have dropped its future; the changes remain.
         let _ = self.answer.send(result);
     }
 }
 
-/// Runs one job; whether what it did is to be kept.
+/// Runs one job. Returns `false` if its changes must be undone.
 pub(crate) fn run<C>(tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> bool {
     catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
-        tracing::error!("a store job panicked; what it did is undone");
+        tracing::error!("a store job panicked; its changes are rolled back");
         false
     })
 }

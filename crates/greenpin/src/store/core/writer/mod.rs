@@ -1,16 +1,17 @@
-//! The one writer: jobs that wait together are committed together.
+//! The writer: one thread that commits waiting jobs together.
 //!
-//! A job is a closure over the open transaction that can be run again. A batch runs plainly at first: a savepoint for
-//! each job would copy every page that it changes. If one fails after it has changed something, all is rolled back
-//! and run again, each job in a savepoint of its own, so that it takes nothing of the others with it. Nobody hears of
-//! a result before the commit that makes it durable.
+//! A job is a closure over the open transaction that can run more than once. A batch first runs without savepoints,
+//! because a savepoint for each job copies every changed page. If a job fails after a change, the writer rolls the
+//! batch back and runs it again with a savepoint for each job: the failure then affects that job only. Results are
+//! sent after the commit.
 //!
-//! Where many ask at once a commit takes about half of them: the others are read, answered and ask again meanwhile, so
-//! that neither the disk nor the network waits for the other.
+//! Under load a commit takes about half of the concurrent jobs. The other half is received and answered meanwhile, so
+//! that neither the disk nor the network is idle.
 
+mod batch;
 mod cache;
+mod idle;
 mod job;
-mod lull;
 mod thread;
 
 use std::cell::{Cell, RefCell};
@@ -22,29 +23,30 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) use self::cache::WriterCache;
-use self::job::{Job, Kind, Task};
-use self::thread::{Thread, Told};
+use self::job::{Job, JobKind, Task};
+use self::thread::{CommitListeners, Thread};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{Connection, Params, Place};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params};
 use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
+use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, Timestamp};
 
-/// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
-const QUEUE: usize = 8192;
+/// Maximum number of waiting jobs. Further jobs fail with [`StoreError::Overloaded`].
+const MAX_QUEUED_JOBS: usize = 8192;
 
-/// The way to the writer thread. It ends when the last clone is dropped.
+/// Handle of the writer thread, which ends with the last clone.
 pub(crate) struct Writer<C> {
     queue: SyncSender<Box<dyn Job<C>>>,
-    /// Jobs that nobody was told the result of yet.
+    /// Number of jobs without a result.
     open: Arc<AtomicUsize>,
 }
 
-/// The open transaction, as a job sees it. It reads as any [`Snapshot`] does.
+/// Open transaction, as a job uses it. It reads like any [`Snapshot`].
 pub(crate) struct Tx<'a, C> {
     snapshot: Snapshot<'a>,
-    connection: &'a Connection,
+    connection: &'a DatabaseConnection,
     event_ids: &'a RefCell<EventIds>,
     cache: &'a C,
     delivery_written: &'a Cell<bool>,
@@ -60,24 +62,23 @@ impl<C> Clone for Writer<C> {
 }
 
 impl<C: WriterCache + 'static> Writer<C> {
-    /// Brings the database up to date and starts the thread. `deliveries` is told after each commit that wrote a
-    /// delivery.
+    /// Migrates the database and starts the thread, which notifies `deliveries` after each commit with a delivery.
     pub(crate) fn start(
-        place: Place,
+        target: DatabaseTarget,
         keys: Arc<Keyring>,
         deliveries: Arc<Notify>,
         readers: IdleReaders,
     ) -> Result<Self, OpenError> {
-        let (queue, jobs) = sync_channel(QUEUE);
+        let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
         let (ready, opened) = sync_channel(1);
         let open = Arc::<AtomicUsize>::default();
-        let told = Told {
+        let listeners = CommitListeners {
             deliveries,
             readers,
             open: open.clone(),
         };
-        // The connection belongs to the thread from the first moment on.
-        let work = move || match Thread::<C>::open(place, keys, told) {
+        // The connection is created on the thread and stays there.
+        let work = move || match Thread::<C>::open(target, keys, listeners) {
             Ok(thread) => {
                 let _ = ready.send(Ok(()));
                 thread.run(&jobs);
@@ -93,7 +94,7 @@ impl<C: WriterCache + 'static> Writer<C> {
             path: "the writer's thread".into(),
             source,
         })?;
-        let gone = || std::io::Error::other("it ended before it was ready");
+        let gone = || std::io::Error::other("the thread ended before it was ready");
         opened
             .recv()
             .map_err(|_| OpenError::Io {
@@ -104,29 +105,29 @@ impl<C: WriterCache + 'static> Writer<C> {
         Ok(Self { queue, open })
     }
 
-    /// Runs a job that works with the cache alone, and may run before the commit of the jobs before it is known to be
-    /// durable. Otherwise as [`Writer::write`].
+    /// Runs a job that uses the cache only. It may run before the previous commit is durable. Otherwise like
+    /// [`Writer::write`].
     pub(crate) async fn write_speculatively<T, E, W>(&self, work: W) -> Result<T, E>
     where
         W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(Kind::Speculative, work).await
+        self.submit(JobKind::Speculative, work).await
     }
 
-    /// Runs a job; returns once it is durable. An `Err` of the job undoes what the job did. It may be run more than
-    /// once, and what it did before is undone then.
+    /// Runs a job and returns its result after the commit. If the job returns `Err`, its changes are undone. It may
+    /// run more than once; the changes of earlier runs are undone.
     pub(crate) async fn write<T, E, W>(&self, work: W) -> Result<T, E>
     where
         W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(Kind::Ordinary, work).await
+        self.submit(JobKind::Ordinary, work).await
     }
 
-    async fn submit<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>
+    async fn submit<T, E, W>(&self, kind: JobKind, work: W) -> Result<T, E>
     where
         W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -159,41 +160,49 @@ impl<'a, C> Deref for Tx<'a, C> {
 }
 
 impl<C> Tx<'_, C> {
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement. Returns the number of changed rows.
     pub(crate) fn execute(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
     ) -> Result<usize, StoreError> {
-        params.with(|params| self.connection.execute(sql, params))
+        params.with(|params| self.connection.execute(statement, params))
     }
 
-    /// Runs a statement whose effect need not be known: if it fails, nothing of the job is kept.
-    pub(crate) fn send(&self, sql: &'static str, params: impl Params) -> Result<(), StoreError> {
-        params.with(|params| self.connection.send(sql, params))
+    /// Runs a statement whose result is not needed. If it fails, the changes of the job are undone.
+    pub(crate) fn execute_deferred(
+        &self,
+        statement: &'static Statement,
+        params: impl Params,
+    ) -> Result<(), StoreError> {
+        params.with(|params| self.connection.execute_deferred(statement, params))
     }
 
-    /// Inserts a row whose place need not be known: if that fails, nothing of the job is kept.
-    pub(crate) fn append(&self, sql: &'static str, row: impl Params) -> Result<(), StoreError> {
-        row.with(|row| self.connection.append(sql, row))
+    /// Inserts a row, possibly together with others. If that fails, the changes of the job are undone.
+    pub(crate) fn insert_batched(
+        &self,
+        statement: &'static Statement,
+        row: impl Params,
+    ) -> Result<(), StoreError> {
+        row.with(|row| self.connection.insert_batched(statement, row))
     }
 
-    /// An id for an event, after all those given before.
+    /// Returns the next event id, after all previous ones.
     pub(crate) fn event_id(&self, now: Timestamp) -> EventId {
         self.event_ids.borrow_mut().next(now)
     }
 
-    /// Whether each question that waits for its answer costs a round trip to another process.
-    pub(crate) fn is_far(&self) -> bool {
-        self.connection.is_far()
+    /// Returns whether each answer costs a round trip to another process.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.connection.is_remote()
     }
 
-    /// Returns the rows that the writer keeps between transactions.
+    /// Returns the cached rows.
     pub(crate) fn cache(&self) -> &C {
         self.cache
     }
 
-    /// Has the deliverer woken after the commit.
+    /// Wakes the webhook deliverer after the commit.
     pub(crate) fn wake_deliverer(&self) {
         self.delivery_written.set(true);
     }

@@ -1,8 +1,8 @@
-//! The thread that runs jobs and commits them.
+//! Thread that runs jobs and commits them in batches.
 //!
-//! On a server the end of a transaction and the beginning of the next one go out together where many ask at once, and
-//! jobs are run on while the server is busy with both: it has something to do all the time. What they do is sent, too,
-//! but not committed before it is known that the transaction before was, and that no other node has written between.
+//! On a PostgreSQL server under load the thread sends the commit of a batch together with the begin of the next
+//! transaction, and runs the next jobs while the server works on both. It commits these jobs after two answers: the
+//! previous commit has succeeded, and no other node has written in between. Otherwise it runs them again.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -12,195 +12,190 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::job::{Job, Kind, run};
-use super::lull::{LOOK, Lull};
+use super::batch::{Batch, BatchEnd, Confirmation, MAX_LINGER, Open, WriterState};
+use super::idle::IdleDetector;
+use super::job::{Job, JobKind, run};
 use super::{Tx, WriterCache};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{Connection, Place, Turn, Value};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Value, WriterLease};
 use crate::store::core::ids::EventIds;
 use crate::store::core::reader::{IdleReaders, Snapshot};
-use crate::store::{OpenError, StoreError, sql};
+use crate::store::core::sql;
+use crate::store::{OpenError, StoreError};
 
-/// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
-const BATCH: usize = 256;
-/// Where so many ask at once, a commit waits a moment for its last jobs: what it costs is shared by more.
-const CROWD: usize = 16;
-/// How long it waits for one more job, and how long for all of them.
-const LAST_CALL: Duration = Duration::from_micros(200);
-const LAST_CALLS: Duration = Duration::from_millis(2);
-/// How long it waits for one more job until it looks at the commit that is under way.
-const GLANCE: Duration = Duration::from_micros(50);
-/// Turns that a node takes one right after the other; then another one finds room.
-const TURNS_IN_A_ROW: u32 = 16;
+/// Maximum number of jobs in one commit. With more, the first job would wait longer than a disk flush takes.
+const MAX_BATCH_JOBS: usize = 256;
+/// Number of concurrent jobs from which a commit waits a moment for further jobs, which then share its cost.
+const GROUP_COMMIT_MIN_WAITERS: usize = 16;
+/// Maximum wait for one further job.
+const LINGER: Duration = Duration::from_micros(200);
+/// Interval between two polls of the pending commit while no job arrives.
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
+/// Maximum number of leases that a node takes in a row, so that other nodes get theirs.
+const MAX_LEASES_IN_A_ROW: u32 = 16;
 
-/// Who hears of commits, and who waits for them.
-pub(crate) struct Told {
+/// Parts of the store that are notified of commits.
+pub(crate) struct CommitListeners {
+    /// Notified after a commit with a delivery.
     pub(crate) deliveries: Arc<Notify>,
+    /// Readers, whose shared snapshots end with each commit.
     pub(crate) readers: IdleReaders,
+    /// Number of jobs without a result.
     pub(crate) open: Arc<AtomicUsize>,
 }
 
-/// The jobs of one transaction.
-struct Batch<C> {
-    begun: Instant,
-    done: Vec<Box<dyn Job<C>>>,
-    /// Whether each job has a savepoint of its own.
-    is_guarded: bool,
-    /// Whether all jobs are speculative.
-    is_speculative: bool,
-    delivery_written: Cell<bool>,
-}
-
-/// How far a transaction has come at its end.
-enum Ended {
-    /// It is durable.
-    Committed,
-    /// Its end is sent, and the beginning of the next one.
-    HandedOver,
-}
-
 pub(crate) struct Thread<C> {
-    place: Place,
-    connection: Connection,
+    target: DatabaseTarget,
+    connection: DatabaseConnection,
     keys: Arc<Keyring>,
-    told: Told,
+    listeners: CommitListeners,
     event_ids: RefCell<EventIds>,
     cache: C,
-    /// What the last transaction has left behind, if nobody else has written since.
-    mark: Cell<Option<i64>>,
-    /// Whether nobody else has written between the last two transactions.
+    /// Version that the last transaction of this node leaves behind; `None` if the outcome of that transaction is
+    /// unknown.
+    last_version: Cell<Option<i64>>,
+    /// No other node has written between the last two transactions.
     is_alone: Cell<bool>,
-    turns_in_a_row: Cell<u32>,
-    /// The batch whose commit is under way. The transaction after it is begun.
-    ending: Option<Batch<C>>,
-    /// How many ask at once, as the last commits saw it.
-    crowd: Cell<usize>,
+    leases_in_a_row: Cell<u32>,
+    /// Number of concurrent jobs at the last commits.
+    waiters: Cell<usize>,
 }
 
 impl<C: WriterCache> Thread<C> {
-    pub(crate) fn open(place: Place, keys: Arc<Keyring>, told: Told) -> Result<Self, OpenError> {
-        place.prepare()?;
-        let connection = place.writer()?;
+    /// Prepares the database and connects to it.
+    pub(crate) fn open(
+        target: DatabaseTarget,
+        keys: Arc<Keyring>,
+        listeners: CommitListeners,
+    ) -> Result<Self, OpenError> {
+        target.prepare()?;
+        let connection = target.writer()?;
         let thread = Self {
-            place,
+            target,
             connection,
             keys,
-            told,
+            listeners,
             event_ids: RefCell::default(),
             cache: C::default(),
-            mark: Cell::default(),
+            last_version: Cell::default(),
             is_alone: Cell::default(),
-            turns_in_a_row: Cell::default(),
-            ending: None,
-            crowd: Cell::default(),
+            leases_in_a_row: Cell::default(),
+            waiters: Cell::default(),
         };
-        if thread.knows_the_key().map_err(OpenError::Store)? {
+        if thread.has_same_master_key().map_err(OpenError::Store)? {
             Ok(thread)
         } else {
             Err(OpenError::OtherKey)
         }
     }
 
-    /// Whether the database is written with our master key. A new one is from now on.
-    fn knows_the_key(&self) -> Result<bool, StoreError> {
+    /// Returns whether the database was written with this master key. Binds a new database to it.
+    fn has_same_master_key(&self) -> Result<bool, StoreError> {
         let digest = self.keys.master_digest();
         let snapshot = Snapshot::new(&self.connection, &self.keys);
         self.begin()?;
         self.connection
             .execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
-        let known = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| row.get::<String>(0))?;
-        self.finish()?;
-        Ok(known.as_ref() == Some(&digest))
+        let stored = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| {
+            row.get::<String>("digest")
+        })?;
+        self.commit()?;
+        Ok(stored.as_ref() == Some(&digest))
     }
 
+    /// Runs jobs until the last sender is dropped.
     pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>) {
-        let mut lull = Lull::new(self.connection.changes(), Instant::now());
+        let mut detector = IdleDetector::new(self.connection.changes(), Instant::now());
+        let mut state = WriterState::Idle;
         loop {
-            match jobs.recv_timeout(if self.ending.is_some() {
-                LAST_CALLS
-            } else {
-                LOOK
-            }) {
-                Ok(first) => self.work(first, jobs),
-                Err(RecvTimeoutError::Timeout) => self.withdraw(),
-                Err(RecvTimeoutError::Disconnected) => return self.withdraw(),
-            }
-            if lull.has_begun(self.connection.changes(), Instant::now()) {
-                // What a burst has filled is of no use to the quiet after it.
-                self.connection.rest();
+            state = match jobs.recv_timeout(state.timeout()) {
+                Ok(first) => self.run_batch(state.open(), first, jobs),
+                Err(RecvTimeoutError::Timeout) => self.release_lease(state),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.release_lease(state);
+                    return;
+                }
+            };
+            if detector.became_idle(self.connection.changes(), Instant::now()) {
+                self.connection.release_memory();
             }
         }
     }
 
-    /// Commits what waits, and tells everybody; or sends the commit, for the next batch to begin meanwhile.
-    fn work(&mut self, first: Box<dyn Job<C>>, jobs: &Receiver<Box<dyn Job<C>>>) {
-        let mut batch = Batch::new();
-        let ended = match self.begin_afresh() {
+    /// Runs a batch from its first job on. Ends with its commit, or with the commit sent.
+    fn run_batch(
+        &mut self,
+        mut open: Open<C>,
+        first: Box<dyn Job<C>>,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+    ) -> WriterState<C> {
+        let ended = match self.ensure_begun(&open) {
             Ok(()) => self
-                .fill(first, jobs, &mut batch)
-                .and_then(|()| self.end(&mut batch)),
+                .fill(first, jobs, &mut open)
+                .and_then(|()| self.end_batch(&mut open)),
             Err(error) => {
-                // Nobody is to wait for a server that is away longer than the first one did.
-                batch
-                    .done
-                    .extend(std::iter::once(first).chain(jobs.try_iter()));
+                // The jobs behind the first one would only wait for the same server.
+                let waiting = std::iter::once(first).chain(jobs.try_iter());
+                open.batch.jobs.extend(waiting);
                 Err(error)
             }
         };
         match ended {
-            Ok(Ended::HandedOver) => self.ending = Some(batch),
-            Ok(Ended::Committed) => self.tell(batch, &Ok(())),
+            Ok(BatchEnd::Pipelined) => return WriterState::Committing(open.batch),
+            Ok(BatchEnd::Committed) => self.finish_jobs(open.batch, &Ok(())),
             Err(error) => {
-                tracing::error!(%error, jobs = batch.done.len(), "a transaction was not committed");
-                self.conclude_ending();
+                tracing::error!(%error, jobs = open.batch.jobs.len(), "transaction not committed");
+                self.confirm_previous(open.previous);
                 let _ = self.roll_back();
-                self.tell(batch, &Err(error));
+                self.finish_jobs(open.batch, &Err(error));
             }
         }
+        WriterState::Idle
     }
 
-    fn tell(&self, batch: Batch<C>, committed: &Result<(), StoreError>) {
-        count(batch.done.len(), batch.begun.elapsed());
-        self.told.readers.committed();
-        self.look_at_the_crowd();
-        self.told
+    /// Sends the results of a batch and notifies the listeners.
+    fn finish_jobs(&self, batch: Batch<C>, committed: &Result<(), StoreError>) {
+        count(batch.jobs.len(), batch.started_at.elapsed());
+        self.listeners.readers.on_commit();
+        self.update_waiters();
+        self.listeners
             .open
-            .fetch_sub(batch.done.len(), Ordering::Relaxed);
-        batch.done.into_iter().for_each(|job| job.finish(committed));
+            .fetch_sub(batch.jobs.len(), Ordering::Relaxed);
+        batch.jobs.into_iter().for_each(|job| job.finish(committed));
         if batch.delivery_written.get() {
-            self.told.deliveries.notify_one();
+            self.listeners.deliveries.notify_one();
         }
     }
 
-    /// Begins a transaction unless one is begun; on a new connection, if the server has closed this one while it was
-    /// idle.
-    fn begin_afresh(&mut self) -> Result<(), StoreError> {
-        if self.ending.is_some() {
+    /// Begins a transaction unless the pending commit has begun one. Reconnects if the server has closed the idle
+    /// connection.
+    fn ensure_begun(&mut self, open: &Open<C>) -> Result<(), StoreError> {
+        if open.previous.is_some() {
             return Ok(());
         }
         let begun = self.begin();
         if !self.connection.is_closed() {
             return begun;
         }
-        self.connection = self.place.writer()?;
+        self.connection = self.target.writer()?;
         self.begin()
     }
 
-    /// Runs jobs until the batch has its share.
+    /// Runs jobs until the batch is full or no further job arrives.
     fn fill(
         &mut self,
         first: Box<dyn Job<C>>,
         jobs: &Receiver<Box<dyn Job<C>>>,
-        batch: &mut Batch<C>,
+        open: &mut Open<C>,
     ) -> Result<(), StoreError> {
-        let (mut next, share) = (Some(first), self.share());
+        let (mut next, max_jobs) = (Some(first), self.max_jobs());
         while let Some(job) = next {
-            batch.is_speculative &= job.kind() == Kind::Speculative;
-            batch.done.push(job);
-            self.run_last(batch)?;
-            next = if batch.done.len() < share {
-                self.next(jobs, batch)?
+            open.batch.is_speculative &= job.kind() == JobKind::Speculative;
+            open.batch.jobs.push(job);
+            self.run_last(open)?;
+            next = if open.batch.jobs.len() < max_jobs {
+                self.next_job(jobs, open)?
             } else {
                 None
             };
@@ -208,191 +203,199 @@ impl<C: WriterCache> Thread<C> {
         Ok(())
     }
 
-    /// Runs the last job of a batch. An error here is the whole transaction's.
-    fn run_last(&mut self, batch: &mut Batch<C>) -> Result<(), StoreError> {
-        // What is not made to be run on what is only believed waits for it to be known.
-        if !batch.is_speculative && !self.conclude(batch)? {
+    /// Runs the last job of a batch. An error concerns the whole transaction.
+    fn run_last(&mut self, open: &mut Open<C>) -> Result<(), StoreError> {
+        // Jobs that cannot run speculatively wait for the pending commit.
+        if !open.batch.is_speculative && !self.confirm(open)? {
             return Ok(());
         }
-        let tx = self.tx(&batch.delivery_written);
-        let Some(job) = batch.done.last_mut() else {
+        let tx = self.tx(&open.batch.delivery_written);
+        let Some(job) = open.batch.jobs.last_mut() else {
             return Ok(());
         };
-        if batch.is_guarded {
-            return self.step(&tx, job.as_mut());
+        if open.batch.is_guarded {
+            return self.run_guarded(&tx, job.as_mut());
         }
-        if !self.attempt(&tx, job.as_mut())? && self.conclude(batch)? {
-            self.again(batch)?;
+        if !self.run_unguarded(&tx, job.as_mut())? && self.confirm(open)? {
+            self.rerun(&mut open.batch)?;
         }
         Ok(())
     }
 
-    /// Ends the transaction of a batch.
-    fn end(&mut self, batch: &mut Batch<C>) -> Result<Ended, StoreError> {
+    /// Commits the transaction of a batch, or sends its commit.
+    fn end_batch(&mut self, open: &mut Open<C>) -> Result<BatchEnd, StoreError> {
         let sent = self
             .cache
-            .flush(&self.tx(&batch.delivery_written))
+            .flush(&self.tx(&open.batch.delivery_written))
             .and_then(|()| self.connection.flush());
-        let sent = if self.conclude(batch)? { sent } else { Ok(()) };
+        let sent = if self.confirm(open)? { sent } else { Ok(()) };
+        let batch = &mut open.batch;
         let ended = sent.and_then(|()| {
-            if !self.may_hand_over(batch) {
-                return self.finish().map(|()| Ended::Committed);
+            if !self.may_pipeline(batch) {
+                return self.commit().map(|()| BatchEnd::Committed);
             }
-            self.turns_in_a_row
-                .set(self.turns_in_a_row.get().saturating_add(1));
+            self.leases_in_a_row
+                .set(self.leases_in_a_row.get().saturating_add(1));
             self.connection
-                .hand_over(self.event_ids.borrow().last())
-                .map(|()| Ended::HandedOver)
+                .commit_and_begin(self.event_ids.borrow().last())
+                .map(|()| BatchEnd::Pipelined)
         });
         match ended {
-            // Something that was sent and not waited for has failed: which job's it was is to be found out.
+            // A deferred statement has failed. Running each job in its own savepoint shows which job sent it.
             Err(StoreError::Database(_)) if !batch.is_guarded && !self.connection.is_closed() => {
-                self.again(batch)?;
-                self.finish().map(|()| Ended::Committed)
+                self.rerun(batch)?;
+                self.commit().map(|()| BatchEnd::Committed)
             }
             ended => ended,
         }
     }
 
-    /// Whether the next transaction is to be begun before the end of this one is known: where that saves time, and
-    /// nobody else is seen to write.
-    fn may_hand_over(&self, batch: &Batch<C>) -> bool {
-        self.connection.is_far()
+    /// Returns whether the next transaction may begin before the answer to this commit: only where that saves a round
+    /// trip, and while no other node writes.
+    fn may_pipeline(&self, batch: &Batch<C>) -> bool {
+        self.connection.is_remote()
             && batch.is_speculative
             && !batch.is_guarded
-            && self.crowd.get() >= CROWD
+            && self.waiters.get() >= GROUP_COMMIT_MIN_WAITERS
             && self.is_alone.get()
-            && self.turns_in_a_row.get() < TURNS_IN_A_ROW
+            && self.leases_in_a_row.get() < MAX_LEASES_IN_A_ROW
     }
 
-    /// Learns how the transaction before this one has ended, if it is under way, and tells those who wait for it.
-    /// Whether what this batch did holds; otherwise all its jobs were run again.
-    fn conclude(&mut self, batch: &mut Batch<C>) -> Result<bool, StoreError> {
-        match self.conclude_ending() {
-            None => Ok(true),
-            Some(Some(turn)) => {
-                self.take_turn(&turn);
+    /// Waits for the answer to the pending commit, if there is one. Returns `true` if the work of the open batch is
+    /// valid, and `false` after it has run again.
+    fn confirm(&mut self, open: &mut Open<C>) -> Result<bool, StoreError> {
+        match self.confirm_previous(open.previous.take()) {
+            Confirmation::NotPending => Ok(true),
+            Confirmation::Continued(lease) => {
+                self.start_lease(&lease);
                 Ok(true)
             }
-            Some(None) => self.again(batch).map(|()| false),
+            Confirmation::Interrupted => self.rerun(&mut open.batch).map(|()| false),
         }
     }
 
-    /// Learns how the transaction that is under way has ended, if there is one, and tells those who wait for it. The
-    /// turn that was begun after it, if nobody else had one between.
-    fn conclude_ending(&mut self) -> Option<Option<Turn>> {
-        let mut ending = self.ending.take()?;
-        let committed = match self.connection.ended() {
+    /// Waits for the answer to the commit of the previous batch and sends its results.
+    fn confirm_previous(&self, previous: Option<Batch<C>>) -> Confirmation {
+        let Some(mut previous) = previous else {
+            return Confirmation::NotPending;
+        };
+        let committed = match self.connection.await_commit() {
             Err(StoreError::Database(_)) if !self.connection.is_closed() => {
-                // Nothing could begin after it.
-                self.connection.begun();
-                self.again(&mut ending).and_then(|()| self.finish())
+                // The next transaction cannot have begun after a failed commit.
+                self.connection.await_lease();
+                self.rerun(&mut previous).and_then(|()| self.commit())
             }
             committed => committed,
         };
         if let Err(error) = &committed {
-            tracing::error!(%error, jobs = ending.done.len(), "a transaction was not committed");
-            // What it knew may never have been; another node's turn may leave behind the same mark.
-            self.mark.set(None);
-            self.forget();
+            tracing::error!(%error, jobs = previous.jobs.len(), "transaction not committed");
+            // The cached rows may not exist, and the lease of another node may leave the same version behind.
+            self.last_version.set(None);
+            self.evict_caches();
         }
-        // Whoever waits for it need not wait for the next turn, which may be another node's first.
-        self.tell(ending, &committed);
-        Some(
-            self.connection
-                .begun()
-                .filter(|turn| self.mark.get() == Some(turn.mark)),
-        )
+        // The results do not wait for the next lease, which another node may take first.
+        self.finish_jobs(previous, &committed);
+        match self.connection.await_lease() {
+            Some(lease) if self.last_version.get() == Some(lease.version) => {
+                Confirmation::Continued(lease)
+            }
+            _ => Confirmation::Interrupted,
+        }
     }
 
-    /// Gives back a turn that was begun for jobs that have not come.
-    fn withdraw(&mut self) {
-        if self.conclude_ending().is_some()
+    /// Rolls back the transaction that was begun for jobs that have not arrived.
+    fn release_lease(&self, state: WriterState<C>) -> WriterState<C> {
+        let confirmation = self.confirm_previous(state.into_pending());
+        if !matches!(confirmation, Confirmation::NotPending)
             && let Err(error) = self.connection.roll_back()
         {
-            tracing::warn!(%error, "an empty transaction was not rolled back");
+            tracing::warn!(%error, "empty transaction not rolled back");
         }
+        WriterState::Idle
     }
 
-    /// Jobs that a commit takes at the most: half of those who ask at once, if they are many.
-    fn share(&self) -> usize {
-        (self.crowd.get() / 2).clamp(CROWD, BATCH)
+    /// Returns the maximum number of jobs in the next commit: half of the concurrent jobs, within limits. The clients
+    /// of the other half send their next requests during the commit.
+    fn max_jobs(&self) -> usize {
+        (self.waiters.get() / 2).clamp(GROUP_COMMIT_MIN_WAITERS, MAX_BATCH_JOBS)
     }
 
-    /// Sees how many ask at once: those whose result is known now, and those who came meanwhile.
-    fn look_at_the_crowd(&self) {
-        let open = self.told.open.load(Ordering::Relaxed);
-        self.crowd
-            .set(open.max(self.crowd.get() - self.crowd.get() / 4));
+    /// Updates the number of concurrent jobs, which falls by a quarter per commit.
+    fn update_waiters(&self) {
+        let open = self.listeners.open.load(Ordering::Relaxed);
+        self.waiters
+            .set(open.max(self.waiters.get() - self.waiters.get() / 4));
     }
 
-    /// The next job of this batch.
-    fn next(
+    /// Returns the next job of the batch; `None` if the batch is to be committed.
+    fn next_job(
         &mut self,
         jobs: &Receiver<Box<dyn Job<C>>>,
-        batch: &mut Batch<C>,
+        open: &mut Open<C>,
     ) -> Result<Option<Box<dyn Job<C>>>, StoreError> {
         if let Ok(job) = jobs.try_recv() {
             return Ok(Some(job));
         }
-        // While the server is busy nothing is lost by waiting.
-        while self.ending.is_some() {
-            if self.connection.has_ended() {
-                self.conclude(batch)?;
+        // Waiting costs nothing while the server works on the pending commit.
+        while open.previous.is_some() {
+            if self.connection.has_committed() {
+                self.confirm(open)?;
                 return Ok(None);
             }
-            if let Ok(job) = jobs.recv_timeout(GLANCE) {
+            if let Ok(job) = jobs.recv_timeout(POLL_INTERVAL) {
                 return Ok(Some(job));
             }
         }
-        let waits = self.crowd.get() >= CROWD && batch.begun.elapsed() < LAST_CALLS;
-        Ok(if waits {
-            jobs.recv_timeout(LAST_CALL).ok()
+        let lingers = self.waiters.get() >= GROUP_COMMIT_MIN_WAITERS
+            && open.batch.started_at.elapsed() < MAX_LINGER;
+        Ok(if lingers {
+            jobs.recv_timeout(LINGER).ok()
         } else {
             None
         })
     }
 
-    /// Undoes the batch and runs it again, each job so that it takes nothing of the others with it.
-    fn again(&self, batch: &mut Batch<C>) -> Result<(), StoreError> {
+    /// Rolls the batch back and runs it again, each job in its own savepoint.
+    fn rerun(&self, batch: &mut Batch<C>) -> Result<(), StoreError> {
         batch.is_guarded = true;
         self.roll_back()?;
         self.begin()?;
         let tx = self.tx(&batch.delivery_written);
         batch
-            .done
+            .jobs
             .iter_mut()
-            .try_for_each(|job| self.step(&tx, job.as_mut()))
+            .try_for_each(|job| self.run_guarded(&tx, job.as_mut()))
     }
 
     fn begin(&self) -> Result<(), StoreError> {
-        let turn = self.connection.begin()?;
-        self.turns_in_a_row.set(0);
-        self.take_turn(&turn);
+        let lease = self.connection.begin()?;
+        self.leases_in_a_row.set(0);
+        self.start_lease(&lease);
         Ok(())
     }
 
-    fn take_turn(&self, turn: &Turn) {
-        self.is_alone
-            .set(self.mark.replace(Some(turn.next_mark)) == Some(turn.mark));
-        self.cache.begin(turn.version, self.is_alone.get());
-        self.event_ids.borrow_mut().after(turn.last_event);
+    /// Prepares caches and event ids for a transaction.
+    fn start_lease(&self, lease: &WriterLease) {
+        let last = self.last_version.replace(Some(lease.next_version));
+        self.is_alone.set(last == Some(lease.version));
+        self.cache.begin(lease.cache_version, self.is_alone.get());
+        self.event_ids.borrow_mut().after(lease.last_event);
     }
 
-    fn finish(&self) -> Result<(), StoreError> {
+    fn commit(&self) -> Result<(), StoreError> {
         self.connection
             .commit(self.event_ids.borrow().last(), self.cache.was_changed())
     }
 
     fn roll_back(&self) -> Result<(), StoreError> {
-        self.forget();
+        self.evict_caches();
         self.connection.roll_back()
     }
 
-    /// What was read in a transaction that is undone may never have been.
-    fn forget(&self) {
+    /// Evicts every cached row: it may have been read in a transaction that is undone.
+    fn evict_caches(&self) {
         self.cache.clear();
-        self.keys.forget_all();
+        self.keys.evict_tenants();
     }
 
     fn tx<'a>(&'a self, delivery_written: &'a Cell<bool>) -> Tx<'a, C> {
@@ -413,9 +416,10 @@ impl<C: WriterCache> Thread<C> {
         }
     }
 
-    /// Runs one job; whether it is kept, or has left nothing behind. An error here is the whole transaction's.
-    fn attempt(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<bool, StoreError> {
-        if job.kind() == Kind::Ordinary {
+    /// Runs one job. Returns `false` if it failed and has left changes behind. An error concerns the whole
+    /// transaction.
+    fn run_unguarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<bool, StoreError> {
+        if job.kind() == JobKind::Ordinary {
             self.cache.flush_and_evict(tx)?;
             self.connection.flush()?;
         }
@@ -423,40 +427,28 @@ impl<C: WriterCache> Thread<C> {
         Ok(run(tx, job) || (self.connection.changes() == before && self.connection.is_sound()))
     }
 
-    /// Runs one job in a savepoint. An error here is the whole transaction's.
-    fn step(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<(), StoreError> {
+    /// Runs one job in a savepoint. An error concerns the whole transaction.
+    fn run_guarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<(), StoreError> {
         self.connection.save()?;
-        let mut kept = run(tx, job);
-        if kept
+        let mut succeeded = run(tx, job);
+        if succeeded
             && let Err(error) = self
                 .cache
                 .flush_and_evict(tx)
-                .and_then(|()| self.connection.settle())
+                .and_then(|()| self.connection.await_deferred())
         {
             job.fail(error);
-            kept = false;
+            succeeded = false;
         }
-        if !kept {
-            self.forget();
+        if !succeeded {
+            self.evict_caches();
         }
-        self.connection.release(kept)
+        self.connection.release(succeeded)
     }
 }
 
-impl<C> Batch<C> {
-    fn new() -> Self {
-        Self {
-            begun: Instant::now(),
-            done: Vec::new(),
-            is_guarded: false,
-            is_speculative: true,
-            delivery_written: Cell::new(false),
-        }
-    }
-}
-
-fn count(jobs: usize, took: Duration) {
-    METRICS.store_commit.observe(took.as_secs_f64());
+fn count(jobs: usize, duration: Duration) {
+    METRICS.store_commit.observe(duration.as_secs_f64());
     let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
     METRICS.store_batch.observe(jobs.into());
     METRICS.store_jobs.inc_by(jobs.into());

@@ -1,0 +1,162 @@
+//! End of a call: its record is closed, with the terminal event.
+
+use call::{CallType, DialStatus, HangupBy, PhoneNumber};
+
+use crate::store::Tx;
+use crate::store::calls::call_event;
+use crate::store::calls::record;
+use crate::store::calls::record::{CallRecord, RecordingFile};
+use crate::store::calls::recording;
+use crate::store::calls::recording::RecordingRules;
+use crate::store::calls::report::LegReport;
+use crate::store::calls::sql;
+use crate::store::tenants::settings;
+use crate::store::{CallSid, EventType, Store, StoreError, Timestamp};
+
+/// End of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEnding {
+    /// Time of the end.
+    pub ended_at: Timestamp,
+    /// Time of the answer to the caller.
+    pub answered_at: Option<Timestamp>,
+    /// Connected number, or else the last dialled one.
+    pub dialled: Option<PhoneNumber>,
+    /// Time of its dialling.
+    pub dialled_at: Option<Timestamp>,
+    /// Time of the connection of both parties.
+    pub bridged_at: Option<Timestamp>,
+    /// Result of the call.
+    pub call_type: CallType,
+    /// Result of the dialled leg; `None` if no number was dialled.
+    pub dial_call_status: Option<DialStatus>,
+    /// Side that ended the call.
+    pub hangup_by: HangupBy,
+    /// SIP status of the last rejected leg.
+    pub sip_cause: Option<u16>,
+    /// Number of complete blocks of digits.
+    pub pin_attempts: u32,
+    /// Finished recording.
+    pub recording: Option<RecordingFile>,
+    /// Media of the caller.
+    pub caller_media: Option<LegReport>,
+    /// Media of the callee.
+    pub callee_media: Option<LegReport>,
+}
+
+impl Store {
+    /// Closes the call record with `call.completed`, and `recording.ready` for a finished recording. A closed record
+    /// does not change: repeating the call has no effect.
+    pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
+        let (sid, rules) = (sid.clone(), self.recording_rules.clone());
+        self.writer
+            .write(move |tx| end(tx, &sid, &ending, &rules))
+            .await
+    }
+}
+
+/// Closes a batch of calls of a node that has ended, each with record and terminal event. Returns the size of the
+/// batch.
+pub(crate) fn close_interrupted(
+    tx: &Tx<'_>,
+    (node, limit): (&str, u32),
+    last_seen: Timestamp,
+    rules: &RecordingRules,
+) -> Result<usize, StoreError> {
+    let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, limit), |row| row.get("call_sid"))?;
+    for sid in &open {
+        if let Some(call) = record::find(tx, sid)? {
+            end(tx, sid, &interrupted_ending(call, last_seen), rules)?;
+        }
+    }
+    Ok(open.len())
+}
+
+fn end(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    ending: &CallEnding,
+    rules: &RecordingRules,
+) -> Result<(), StoreError> {
+    let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
+    let (dialled_key, sealed_dialled) = record::encrypt_dialled(tx, sid, ending.dialled)?;
+    let row = (
+        ending.ended_at.micros(),
+        micros(ending.answered_at),
+        dialled_key,
+        sealed_dialled,
+        micros(ending.dialled_at),
+        micros(ending.bridged_at),
+        ending.call_type.as_str(),
+        ending.dial_call_status.map(DialStatus::as_str),
+        ending.sip_cause,
+        ending.hangup_by.as_str(),
+        ending.pin_attempts,
+        ending
+            .recording
+            .as_ref()
+            .map(|recording| &recording.location),
+        ending.recording.as_ref().map(RecordingFile::millis),
+        report_text(ending.caller_media.as_ref())?,
+        report_text(ending.callee_media.as_ref())?,
+        sid.as_str(),
+    );
+    if tx.execute(sql::CALL_END, row)? == 0 {
+        return Ok(());
+    }
+    let Some(call) = record::find(tx, sid)? else {
+        return Ok(());
+    };
+    let settings = settings::cached(tx, &call.tenant_id)?;
+    let url = rules.url(&call);
+    let data = record::event_data(&call, &settings.zone(), ending.ended_at, url);
+    call_event::write(
+        tx,
+        &call,
+        &settings,
+        EventType::CallCompleted,
+        ending.ended_at,
+        data,
+    )?;
+    if call.recording.is_some() {
+        recording::on_complete(tx, sid, ending.ended_at, rules)?;
+    }
+    Ok(())
+}
+
+/// Returns the end of a call whose process has ended: the time of the last heartbeat, or of the last recorded event of
+/// the call if that is later.
+fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
+    let times = [
+        Some(call.started_at),
+        call.answered_at,
+        call.dialled_at,
+        call.bridged_at,
+    ];
+    let ended_at = times.into_iter().flatten().fold(last_seen, Timestamp::max);
+    let (call_type, dial_call_status) = match (call.bridged_at, call.dialled_at) {
+        (Some(_), _) => (CallType::Completed, Some(DialStatus::Completed)),
+        (None, Some(_)) => (CallType::Incomplete, Some(DialStatus::Failed)),
+        (None, None) => (CallType::CallAttempt, None),
+    };
+    CallEnding {
+        ended_at,
+        answered_at: call.answered_at,
+        dialled: call.dialled,
+        dialled_at: call.dialled_at,
+        bridged_at: call.bridged_at,
+        call_type,
+        dial_call_status,
+        hangup_by: HangupBy::System,
+        sip_cause: None,
+        pin_attempts: call.pin_attempts,
+        recording: None,
+        caller_media: None,
+        callee_media: None,
+    }
+}
+
+fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError> {
+    let text = report.map(serde_json::to_string).transpose();
+    text.map_err(|_| StoreError::Unreadable("media report"))
+}

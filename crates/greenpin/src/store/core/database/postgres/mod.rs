@@ -1,0 +1,232 @@
+//! PostgreSQL: one database for many nodes.
+//!
+//! A transaction that writes begins with a lock on the one row of `writer_turn`. All nodes together therefore write one
+//! transaction at a time, as SQLite does. The row also stores the id of the last event: the event log is in the order of
+//! its ids, whichever node writes.
+
+mod lease;
+mod statements;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::MaybeDone;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Statement as Prepared;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::WriterLease;
+use super::batch_insert::BatchedRows;
+use crate::crypto::tls_roots;
+use crate::crypto::tls_roots::TrustError;
+use crate::store::core::schema;
+use crate::store::core::statement::Tables;
+use crate::store::{OpenError, StoreError, Timestamp};
+
+/// Settings of each connection. An acknowledged commit is durable, regardless of the server's default. A node that stops
+/// within its lease delays the others by at most 10 seconds. Sequential scans are off: a plan made for a new, empty table
+/// would scan the whole table for as long as the server caches the plan.
+const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '10s'; \
+                       SET lock_timeout = '20s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
+                       SET client_min_messages = 'warning'; SET enable_seqscan = off; SET jit = off";
+/// Timeout of a connection attempt without `connect_timeout` in the URL.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Advisory lock of the migration. The key is a random number.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7305804402566260993)";
+
+/// Database on a PostgreSQL server.
+#[derive(Clone)]
+pub(crate) struct PostgresTarget {
+    server: tokio_postgres::Config,
+    /// TLS settings; `None` for a connection in clear text.
+    tls: Option<MakeRustlsConnect>,
+}
+
+/// Connection with its own runtime, which runs on the thread that waits for an answer.
+pub(crate) struct PostgresConnection {
+    client: Arc<Client>,
+    /// Prepared statements by their names.
+    prepared: RefCell<HashMap<&'static str, Prepared>>,
+    /// Prepared inserts of many rows, by the names of the statements that they combine.
+    prepared_batches: RefCell<HashMap<Vec<&'static str>, Prepared>>,
+    /// Rows that were not sent yet.
+    batched: RefCell<BatchedRows>,
+    /// Tables of these rows.
+    batched_tables: Cell<Tables>,
+    /// Statements that were sent and whose answers are pending.
+    deferred: RefCell<Vec<Deferred>>,
+    changes: Cell<u64>,
+    in_transaction: Cell<bool>,
+    has_failed: Cell<bool>,
+    cache_version: Cell<i64>,
+    /// Version that the open transaction leaves behind.
+    next_version: Cell<i64>,
+    /// Pipelined commit of the previous transaction, until its answer is read.
+    pending_commit: RefCell<Option<PendingCommit>>,
+    /// Pipelined begin of this transaction, until its answer is read.
+    pending_lease: RefCell<Option<PendingAnswer<Vec<SimpleQueryMessage>>>>,
+    /// Result of the pipelined commit, until the writer takes it.
+    commit_result: RefCell<Option<Result<(), StoreError>>>,
+    /// Lease of the pipelined begin, until the writer takes it.
+    next_lease: RefCell<Option<WriterLease>>,
+    // The last field: the futures above are dropped before their runtime.
+    runtime: Runtime,
+}
+
+type PendingAnswer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// Pending answer to a deferred statement: the number of rows.
+type Deferred = PendingAnswer<u64>;
+
+/// Pipelined end of a transaction.
+struct PendingCommit {
+    statements: Vec<Deferred>,
+    commit: MaybeDone<PendingAnswer<()>>,
+}
+
+impl PostgresTarget {
+    /// Creates a target from an address such as `postgres://user:password@host/database`.
+    ///
+    /// With `sslmode=require` the certificate of the server must match its host and be issued by a CA in the file `ca`.
+    /// Other modes use clear text: without verification, encryption would not identify the server.
+    pub(crate) fn new(
+        mut server: tokio_postgres::Config,
+        ca: Option<&Path>,
+    ) -> Result<Self, TrustError> {
+        server.application_name("greenpin");
+        if server.get_connect_timeout().is_none() {
+            server.connect_timeout(CONNECT_TIMEOUT);
+        }
+        let tls = match server.get_ssl_mode() {
+            SslMode::Require => Some(MakeRustlsConnect::new(
+                tls_roots::client(ca)?.with_no_client_auth(),
+            )),
+            _ => None,
+        };
+        if tls.is_none() {
+            server.ssl_mode(SslMode::Disable);
+        }
+        Ok(Self { server, tls })
+    }
+
+    /// Migrates the schema. If several nodes start at once, one migrates and the others wait for it.
+    pub(crate) fn prepare(&self) -> Result<(), OpenError> {
+        let connection = self.connect()?;
+        connection.runtime.block_on(migrate(&connection.client))
+    }
+
+    /// Connects to the server.
+    pub(crate) fn connect(&self) -> Result<PostgresConnection, OpenError> {
+        let io = |source| OpenError::Io {
+            path: "a thread's runtime".into(),
+            source,
+        };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(io)?;
+        let client = runtime.block_on(async {
+            let client = match &self.tls {
+                Some(tls) => spawn_connection(self.server.connect(tls.clone())).await?,
+                None => spawn_connection(self.server.connect(NoTls)).await?,
+            };
+            client.batch_execute(SESSION).await?;
+            Ok::<_, Error>(client)
+        })?;
+        Ok(PostgresConnection::new(client, runtime))
+    }
+}
+
+impl PostgresConnection {
+    fn new(client: Client, runtime: Runtime) -> Self {
+        Self {
+            client: Arc::new(client),
+            prepared: RefCell::default(),
+            prepared_batches: RefCell::default(),
+            batched: RefCell::default(),
+            batched_tables: Cell::default(),
+            deferred: RefCell::default(),
+            changes: Cell::new(0),
+            in_transaction: Cell::new(false),
+            has_failed: Cell::new(false),
+            cache_version: Cell::new(0),
+            next_version: Cell::new(0),
+            pending_commit: RefCell::default(),
+            pending_lease: RefCell::default(),
+            commit_result: RefCell::default(),
+            next_lease: RefCell::default(),
+            runtime,
+        }
+    }
+}
+
+/// Connects and spawns the connection on the runtime of the thread.
+async fn spawn_connection<S, T>(
+    connecting: impl Future<Output = Result<(Client, tokio_postgres::Connection<S, T>), Error>>,
+) -> Result<Client, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, connection) = connecting.await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn migrate(client: &Client) -> Result<(), OpenError> {
+    client.batch_execute("BEGIN").await?;
+    client.batch_execute(MIGRATION_LOCK).await?;
+    client.batch_execute(schema::SCHEMA_VERSION.sql).await?;
+    let found: i64 = client
+        .query_one(schema::SCHEMA_FOUND.sql, &[])
+        .await?
+        .try_get("version")?;
+    for (version, step) in schema::missing_steps(found)? {
+        client.batch_execute(&for_postgres(step)).await?;
+        client
+            .execute(
+                schema::SCHEMA_APPLIED.sql,
+                &[&version, &Timestamp::now().micros()],
+            )
+            .await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// Adapts a migration step. Texts are compared by their bytes, regardless of the server's locale: ids sort by time.
+pub(crate) fn for_postgres(step: &str) -> String {
+    step.replace(" TEXT", " TEXT COLLATE \"C\"")
+        .replace("/* PostgreSQL:", "")
+        .replace(":PostgreSQL */", "")
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        match error.as_db_error() {
+            // Class 08: connection failure; 57P: the server starts or stops; 53: no resources for a connection.
+            Some(reply)
+                if ["08", "57P", "53"]
+                    .iter()
+                    .any(|class| reply.code().code().starts_with(class)) =>
+            {
+                Self::Unreachable
+            }
+            Some(reply) => Self::Database(format!("{}: {}", reply.code().code(), reply.message())),
+            None if error.is_closed() || is_io(&error) => Self::Unreachable,
+            None => Self::Database(error.to_string()),
+        }
+    }
+}
+
+fn is_io(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}

@@ -1,0 +1,225 @@
+//! Statements on a PostgreSQL connection: awaited, deferred, or batched.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use futures_util::TryStreamExt;
+use tokio_postgres::Statement as Prepared;
+use tokio_postgres::{Error, RowStream};
+
+use super::{Deferred, PostgresConnection};
+use crate::store::StoreError;
+use crate::store::core::database::batch_insert::{ColumnValues, RowGroup, multi_row_insert};
+use crate::store::core::database::{Row, Value};
+use crate::store::core::statement::{Statement, Tables};
+
+impl PostgresConnection {
+    /// Runs a statement and waits for its answer. Returns the number of changed rows.
+    pub(crate) fn execute(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+    ) -> Result<usize, StoreError> {
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
+        let changed = self.wait(self.client.execute_raw(&prepared, params.iter().copied()))?;
+        self.changes.set(self.changes.get().wrapping_add(changed));
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Sends a statement. Its answer is read at the end of the transaction.
+    pub(crate) fn execute_deferred(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+    ) -> Result<(), StoreError> {
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
+        self.changes.set(self.changes.get().wrapping_add(1));
+        let (client, owned) = (
+            self.client.clone(),
+            params.iter().map(Owned::from).collect::<Vec<_>>(),
+        );
+        self.defer(Box::pin(async move {
+            let rows = client
+                .execute_raw(&prepared, owned.iter().map(Owned::value))
+                .await?;
+            statement.log_unexpected(usize::try_from(rows).unwrap_or(usize::MAX));
+            Ok(rows)
+        }))
+    }
+
+    /// Adds a row to the batch. It is sent before a statement that reads or writes its table, or with the commit.
+    pub(crate) fn insert_batched(
+        &self,
+        statement: &'static Statement,
+        row: &[Value<'_>],
+    ) -> Result<(), StoreError> {
+        let prepared = self.prepared(statement)?;
+        self.changes.set(self.changes.get().wrapping_add(1));
+        self.batched
+            .borrow_mut()
+            .push(statement, prepared.params(), row);
+        self.batched_tables
+            .set(self.batched_tables.get().with(statement.tables()));
+        Ok(())
+    }
+
+    /// Sends the batched rows if the statement reads or writes one of their tables.
+    fn flush_before(&self, statement: &Statement) -> Result<(), StoreError> {
+        if self.batched_tables.get().overlap(statement.tables()) {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends the batched rows in one statement. Each statement costs the server a message, a plan and an answer.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        let groups = self.batched.borrow_mut().take();
+        self.batched_tables.set(Tables::NONE);
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let prepared = self.prepared_batch(&groups)?;
+        let client = self.client.clone();
+        let columns: Vec<ColumnValues> =
+            groups.into_iter().flat_map(|group| group.columns).collect();
+        self.defer(Box::pin(async move {
+            client.execute_raw(&prepared, columns).await
+        }))
+    }
+
+    fn prepared_batch(&self, groups: &[RowGroup]) -> Result<Prepared, StoreError> {
+        let names: Vec<&'static str> = groups.iter().map(|group| group.statement.name).collect();
+        if let Some(prepared) = self.prepared_batches.borrow().get(&names) {
+            return Ok(prepared.clone());
+        }
+        let inserts = groups
+            .iter()
+            .map(|group| self.prepared(group.statement))
+            .collect::<Result<Vec<_>, _>>()?;
+        let kinds = groups
+            .iter()
+            .zip(&inserts)
+            .map(|(group, prepared)| (group.statement.sql, prepared.params()));
+        let text = multi_row_insert(kinds)
+            .ok_or(StoreError::Unreadable("statement for a batch of rows"))?;
+        let prepared = self.wait(self.client.prepare(&text))?;
+        self.prepared_batches
+            .borrow_mut()
+            .insert(names, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Runs a query and passes each row to `each` until it returns `false`.
+    pub(crate) fn query(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
+        if statement.changes_rows() {
+            self.changes.set(self.changes.get().wrapping_add(1));
+        }
+        let rows = self.wait(async {
+            let rows: RowStream = self
+                .client
+                .query_raw(&prepared, params.iter().copied())
+                .await?;
+            rows.try_collect::<Vec<_>>().await
+        })?;
+        for row in &rows {
+            if !each(&Row::Postgres(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepared(&self, statement: &'static Statement) -> Result<Prepared, StoreError> {
+        if let Some(prepared) = self.prepared.borrow().get(statement.name) {
+            return Ok(prepared.clone());
+        }
+        let prepared = self.wait(self.client.prepare(statement.sql))?;
+        self.prepared
+            .borrow_mut()
+            .insert(statement.name, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Sends a statement and stores its pending answer.
+    fn defer(&self, mut work: Deferred) -> Result<(), StoreError> {
+        match self.poll_once(&mut work) {
+            Poll::Ready(result) => self.track(result).map(|_| ()),
+            Poll::Pending => {
+                self.deferred.borrow_mut().push(work);
+                Ok(())
+            }
+        }
+    }
+
+    /// Polls a future once. The first poll of a request queues it for [`PostgresConnection::drive`].
+    pub(super) fn poll_once<F: Future + Unpin>(&self, mut work: F) -> Poll<F::Output> {
+        self.runtime.block_on(poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut work).poll(context))
+        }))
+    }
+
+    /// Writes queued requests to the socket and reads the answers that have arrived.
+    pub(super) fn drive(&self) {
+        self.runtime.block_on(tokio::task::yield_now());
+    }
+
+    /// Waits for a future, after the answers to a pipelined commit and begin.
+    pub(super) fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        if !self.receive_lease() {
+            return Err(StoreError::Database(
+                "the transaction does not follow the previous one".into(),
+            ));
+        }
+        let result = self.runtime.block_on(work);
+        self.track(result)
+    }
+
+    /// Records a failure: the transaction cannot continue.
+    pub(super) fn track<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
+        if result.is_err() {
+            self.has_failed.set(true);
+        }
+        Ok(result?)
+    }
+}
+
+/// Parameter of a deferred statement.
+enum Owned {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<&Value<'_>> for Owned {
+    fn from(value: &Value<'_>) -> Self {
+        match *value {
+            Value::Null => Self::Null,
+            Value::Integer(integer) => Self::Integer(integer),
+            Value::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl Owned {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(integer) => Value::Integer(*integer),
+            Self::Text(text) => Value::Text(text),
+        }
+    }
+}

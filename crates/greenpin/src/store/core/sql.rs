@@ -1,0 +1,14 @@
+//! SQL of the engine.
+
+use crate::store::core::statement::statements;
+
+statements! {
+    READY = "SELECT COUNT(*) FROM schema_version";
+    MASTER_KEY_INSERT: AtMostOne = "INSERT INTO master_key (digest) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM master_key)";
+    MASTER_KEY_SELECT = "SELECT digest FROM master_key";
+    TENANT_KEY = "SELECT sealed_key FROM tenants WHERE tenant_id = $1";
+}
+
+/// Begins a transaction and takes the lease of the writers, on PostgreSQL only.
+pub(crate) const LEASE_BEGIN: &str =
+    "BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE";

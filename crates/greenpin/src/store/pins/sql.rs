@@ -1,0 +1,44 @@
+//! SQL of PIN attempts.
+
+use crate::store::Timestamp;
+use crate::store::core::row::row;
+use crate::store::core::statement::statements;
+
+row! {
+    /// History of a caller that no allocation of a number lists.
+    pub(crate) struct HistoryRow from history_columns {
+        wrong_attempts: i64 = "wrong_tries",
+        refusals: i64,
+        refused_until: Timestamp,
+        updated_at: Timestamp,
+    }
+}
+
+statements! {
+    CALL_COUNT_ATTEMPT: AtMostOne =
+        "UPDATE calls SET pin_attempts = pin_attempts + 1 WHERE call_sid = $1 AND ended_at IS NULL";
+    ALLOCATION_CHARGE: AtMostOne =
+        "UPDATE allocations SET failed_pin_attempts = failed_pin_attempts + 1
+         WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts < max_pin_attempts
+           AND deleted_at IS NULL AND expires_at > $3
+         RETURNING failed_pin_attempts, max_pin_attempts";
+    ALLOCATION_REFUND: ExactlyOne =
+        "UPDATE allocations SET failed_pin_attempts = failed_pin_attempts - 1
+         WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts > 0";
+    PIN_OWNER = "SELECT greenpin_id FROM pins WHERE number_key = $1 AND pin_key = $2 AND active_until > $3";
+    CALL_ACCEPT: ExactlyOne = "UPDATE calls SET greenpin_id = $1 WHERE call_sid = $2";
+    UNLISTED_CALLER_SELECT = concat!(
+        "SELECT ", history_columns!(), " FROM strangers
+         WHERE number_key = $1 AND caller_key = $2"
+    );
+    UNLISTED_CALLER_UPSERT: ExactlyOne =
+        "INSERT INTO strangers (number_key, caller_key, wrong_tries, refusals, refused_until, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (number_key, caller_key) DO UPDATE
+         SET wrong_tries = excluded.wrong_tries, refusals = excluded.refusals,
+             refused_until = excluded.refused_until, updated_at = excluded.updated_at";
+    UNLISTED_CALLER_DELETE: AtMostOne = "DELETE FROM strangers WHERE number_key = $1 AND caller_key = $2";
+    UNLISTED_CALLERS_DELETE_OLD = "DELETE FROM strangers WHERE updated_at < $1 AND refused_until < $1";
+    NUMBER_SET_UNLISTED_BUDGET: ExactlyOne =
+        "UPDATE numbers SET strangers_left = $1, strangers_at = $2 WHERE number_key = $3";
+}

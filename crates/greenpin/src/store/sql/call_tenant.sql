@@ -1,1 +1,0 @@
-SELECT tenant_id FROM calls WHERE call_sid = $1

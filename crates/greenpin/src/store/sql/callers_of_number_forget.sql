@@ -1,1 +1,0 @@
-DELETE FROM listed_callers WHERE number_key = $1

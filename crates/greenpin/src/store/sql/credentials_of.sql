@@ -1,2 +1,0 @@
-SELECT account_sid, label, created_at, last_used_at, revoked_at
-FROM credentials WHERE tenant_id = $1 ORDER BY created_at, account_sid

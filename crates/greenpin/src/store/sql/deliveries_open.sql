@@ -1,1 +1,0 @@
-SELECT CAST(COUNT(*) AS BIGINT) FROM deliveries WHERE state IN ('waiting', 'due')

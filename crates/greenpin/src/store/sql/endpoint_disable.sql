@@ -1,1 +1,0 @@
-UPDATE endpoints SET disabled_at = $1 WHERE endpoint_id = $2

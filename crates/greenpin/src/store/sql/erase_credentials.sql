@@ -1,1 +1,0 @@
-DELETE FROM credentials WHERE tenant_id = $1

@@ -1,1 +1,0 @@
-DELETE FROM endpoints WHERE tenant_id = $1

@@ -1,1 +1,0 @@
-UPDATE erasures SET erased = $1 WHERE tenant_id = $2

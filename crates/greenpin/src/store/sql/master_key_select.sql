@@ -1,1 +1,0 @@
-SELECT digest FROM master_key

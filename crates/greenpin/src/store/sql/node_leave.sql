@@ -1,1 +1,0 @@
-DELETE FROM nodes WHERE node = $1 AND life = $2

@@ -1,1 +1,0 @@
-SELECT life, beat, seen_at FROM nodes WHERE node = $1

@@ -1,1 +1,0 @@
-SELECT node, life, beat, seen_at FROM nodes ORDER BY node

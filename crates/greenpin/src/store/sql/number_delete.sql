@@ -1,1 +1,0 @@
-DELETE FROM numbers WHERE number_key = $1

@@ -1,1 +1,0 @@
-UPDATE numbers SET max_active = $1 WHERE number_key = $2

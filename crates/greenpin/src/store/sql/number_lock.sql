@@ -1,1 +1,0 @@
-UPDATE numbers SET strangers_at = strangers_at WHERE number_key = $1

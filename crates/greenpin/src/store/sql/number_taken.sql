@@ -1,1 +1,0 @@
-SELECT 1 FROM numbers WHERE number_key = $1

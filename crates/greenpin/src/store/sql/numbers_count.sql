@@ -1,1 +1,0 @@
-SELECT COUNT(*) FROM numbers WHERE tenant_id = $1

@@ -1,1 +1,0 @@
-SELECT number_key FROM numbers WHERE tenant_id = $1 LIMIT $2

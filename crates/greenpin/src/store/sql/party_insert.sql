@@ -1,1 +1,0 @@
-INSERT INTO parties (tenant_id, party_key, greenpin_id) VALUES ($1, $2, $3)

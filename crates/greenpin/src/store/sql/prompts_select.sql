@@ -1,1 +1,0 @@
-SELECT name, audio, updated_at FROM prompts WHERE tenant_id = $1 ORDER BY name

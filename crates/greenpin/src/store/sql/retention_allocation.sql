@@ -1,1 +1,0 @@
-DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2

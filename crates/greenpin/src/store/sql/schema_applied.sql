@@ -1,1 +1,0 @@
-INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)

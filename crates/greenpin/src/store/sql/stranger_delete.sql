@@ -1,1 +1,0 @@
-DELETE FROM strangers WHERE number_key = $1 AND caller_key = $2

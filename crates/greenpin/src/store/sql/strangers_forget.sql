@@ -1,1 +1,0 @@
-DELETE FROM strangers WHERE updated_at < $1 AND refused_until < $1

@@ -1,1 +1,0 @@
-SELECT sealed_key FROM tenants WHERE tenant_id = $1

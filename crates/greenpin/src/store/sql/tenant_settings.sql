@@ -1,1 +1,0 @@
-SELECT settings FROM tenants WHERE tenant_id = $1

@@ -1,1 +1,0 @@
-BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE

@@ -1,1 +1,0 @@
-DELETE FROM uploads WHERE call_sid = $1

@@ -1,1 +1,0 @@
-SELECT COUNT(*) FROM uploads WHERE node = $1
