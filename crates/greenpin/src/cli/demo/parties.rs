@@ -123,18 +123,24 @@ impl Customer {
     }
 }
 
+/// Carries out commands until one side hangs up, then drives the phone until the BYE is answered.
 async fn run_phone(
     mut phone: Softphone,
     leg: LegId,
     mut commands: mpsc::UnboundedReceiver<PhoneCommand>,
 ) {
+    let mut has_hung_up = false;
     loop {
         tokio::select! {
             event = phone.event() => if matches!(event, SoftphoneEvent::HungUp) { return },
-            command = commands.recv() => match command {
+            // A closed channel is always ready: it is not polled again.
+            command = commands.recv(), if !has_hung_up => match command {
                 Some(PhoneCommand::Press(keys)) => phone.press(leg, &keys),
                 Some(PhoneCommand::Play(clip)) => phone.play(leg, clip),
-                Some(PhoneCommand::HangUp) | None => phone.hang_up(leg),
+                Some(PhoneCommand::HangUp) | None => {
+                    phone.hang_up(leg);
+                    has_hung_up = true;
+                }
             },
         }
     }

@@ -4,6 +4,7 @@ mod access;
 mod command_line;
 mod commands;
 mod credentials;
+mod demo;
 mod erasure;
 mod import;
 mod node;
