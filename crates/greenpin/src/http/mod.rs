@@ -33,30 +33,30 @@ use crate::store::{CallLimit, RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Parts>);
+pub(crate) struct Api(Arc<ApiState>);
 
 /// Each layer and handler of a request has an [`Api`] of its own, so that it is one count.
-pub(crate) struct Parts {
+pub(crate) struct ApiState {
     store: Store,
     readiness: Arc<Readiness>,
     recordings: Recordings,
-    seen: auth::Seen,
-    uses: auth::Uses,
-    node: Node,
-    limits: rate_limit::Limits,
+    credential_cache: auth::CredentialCache,
+    last_use_tracker: auth::LastUseTracker,
+    node: NodeInfo,
+    rate_limiter: rate_limit::RateLimiter,
 }
 
 impl Deref for Api {
-    type Target = Parts;
+    type Target = ApiState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ApiState {
         &self.0
     }
 }
 
 /// What the operator API tells of this process.
 #[derive(Clone)]
-pub struct Node {
+pub struct NodeInfo {
     /// Its name in call records.
     pub name: String,
     /// Since when it runs.
@@ -89,41 +89,46 @@ pub fn router(
     readiness: Arc<Readiness>,
     recordings: Recordings,
     rate_limit: RateLimit,
-    node: Node,
+    node: NodeInfo,
 ) -> Router {
-    let api = Api(Arc::new(Parts {
+    let api = Api(Arc::new(ApiState {
         store,
         readiness,
         recordings,
-        seen: auth::Seen::default(),
-        uses: auth::Uses::default(),
+        credential_cache: auth::CredentialCache::default(),
+        last_use_tracker: auth::LastUseTracker::default(),
         node,
-        limits: rate_limit::Limits::new(rate_limit),
+        rate_limiter: rate_limit::RateLimiter::new(rate_limit),
     }));
-    let tenant = tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
-    let admin = operator::routes().layer(from_fn_with_state(api.clone(), operator::require_token));
-    let router = Router::from(routes(tenant, admin))
+    let tenant_routes =
+        tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::authenticate_tenant));
+    let operator_routes =
+        operator::routes().layer(from_fn_with_state(api.clone(), operator::require_token));
+    let router = Router::from(routes(tenant_routes, operator_routes))
         .fallback(|| async { Problem::plain(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
-    observed(router).with_state(api)
+    with_request_layer(router).with_state(api)
 }
 
 /// What every request meets first. One layer, not one for each part of it: a layer costs as much as its work.
-fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router.layer(from_fn(identify))
+fn with_request_layer<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(from_fn(assign_request_id))
 }
 
 /// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
-fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
+fn routes(
+    tenant_routes: OpenApiRouter<Api>,
+    operator_routes: OpenApiRouter<Api>,
+) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .nest("/v1/tenants/{tenant_id}", tenant)
-        .nest("/v1/admin", admin)
+        .nest("/v1/tenants/{tenant_id}", tenant_routes)
+        .nest("/v1/admin", operator_routes)
         .routes(routes!(tenant::calls::recording_link::follow))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(request_metrics::metrics))
         .routes(routes!(openapi::serve::openapi))
-        .routes(routes!(openapi::page::docs))
+        .routes(routes!(openapi::docs_page::docs))
 }
 
 /// The OpenAPI document of this version, as it is served and committed.
@@ -143,14 +148,14 @@ pub fn openapi() -> &'static str {
 struct RequestId(String);
 
 /// Gives each request an id, which its answer carries and each of its log lines.
-async fn identify(mut request: Request, next: Next) -> Response {
+async fn assign_request_id(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
     request
         .extensions_mut()
         .insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
     let mut response =
-        tracing::Instrument::instrument(request_metrics::measured(request, next), span).await;
+        tracing::Instrument::instrument(request_metrics::record_metrics(request, next), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }

@@ -41,8 +41,8 @@ pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
 }
 
 /// Reads a body that must be empty, or an object without fields.
-pub(crate) async fn nothing(body: Body) -> Result<(), Problem> {
-    let bytes = in_time(body, MAX_JSON_BYTES).await?;
+pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
+    let bytes = read_with_timeout(body, MAX_JSON_BYTES).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -58,12 +58,12 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
 
 /// Reads a body that must be `text/csv` of at most so many bytes.
 pub(crate) async fn csv(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
-    of_type(headers, body, &["text/csv"], max).await
+    bytes_of_type(headers, body, &["text/csv"], max).await
 }
 
 /// Reads a body that must be a WAV file of at most so many bytes.
 pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
-    of_type(
+    bytes_of_type(
         headers,
         body,
         &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
@@ -72,17 +72,17 @@ pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<V
     .await
 }
 
-async fn of_type(
+async fn bytes_of_type(
     headers: &HeaderMap,
     body: Body,
     types: &[&str],
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let given = headers
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let media_type = given.split(';').next().unwrap_or_default().trim();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !types
         .iter()
         .any(|expected| media_type.eq_ignore_ascii_case(expected))
@@ -97,7 +97,7 @@ async fn of_type(
 }
 
 /// Returns the maximum size of the body of a request to a path, in bytes.
-pub(crate) fn max_bytes_of(path: &str) -> usize {
+pub(crate) fn max_bytes_for_path(path: &str) -> usize {
     if path.contains("/prompts/") {
         MAX_WAV_BYTES
     } else {
@@ -113,10 +113,10 @@ pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result
     if declared.is_some_and(|length| length > max as u64) {
         return Err(too_large(max));
     }
-    in_time(body, max).await
+    read_with_timeout(body, max).await
 }
 
-async fn in_time(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+async fn read_with_timeout(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let late = |_| {
         Problem::new(
             Code::RequestTimeout,
@@ -129,7 +129,7 @@ async fn in_time(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 /// Reads a body that may be missing, else must be a JSON object.
-pub(crate) async fn json_object_or_nothing(
+pub(crate) async fn optional_json_object(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Map<String, Value>, Problem> {
@@ -147,11 +147,11 @@ fn too_large(max: usize) -> Problem {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let mut parts = given.split(';').map(str::trim);
+    let mut parts = content_type.split(';').map(str::trim);
     let json = parts
         .next()
         .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
@@ -181,7 +181,7 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
+    let read = serde_json::from_slice(bytes).map(|StrictValue(value)| value);
     // The parser's words hold nothing of the body.
     read.map_err(|error| {
         Problem::new(
@@ -202,11 +202,11 @@ fn object(value: Value) -> Result<Map<String, Value>, Problem> {
 }
 
 /// A JSON value without a key that is there twice: which of the two would count is not defined.
-struct Strict(Value);
+struct StrictValue(Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+        deserializer.deserialize_any(StrictVisitor).map(StrictValue)
     }
 }
 
@@ -245,7 +245,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(StrictValue(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -254,7 +254,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let Strict(value) = entries.next_value()?;
+            let StrictValue(value) = entries.next_value()?;
             if object.insert(key, value).is_some() {
                 return Err(serde::de::Error::custom("a key is there twice"));
             }
@@ -306,6 +306,6 @@ mod tests {
             "The body must arrive within 20 seconds.",
         );
         assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
-        assert_eq!(nothing(body()).await, Err(late));
+        assert_eq!(empty(body()).await, Err(late));
     }
 }

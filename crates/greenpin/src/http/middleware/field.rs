@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use call::PhoneNumber;
 use serde_json::{Map, Value, json};
 
-use super::validation::{Fields, Given};
+use super::validation::{FieldValue, Fields};
 
 /// One field of a request.
 #[derive(Clone, Copy)]
@@ -25,12 +25,12 @@ pub(crate) struct Field<K> {
 }
 
 /// A kind of value.
-pub(crate) trait Kind {
+pub(crate) trait FieldKind {
     /// The type that a valid value is read into.
     type Value;
 
     /// Reads the field, which is present. Notes a fault and returns `None` if the value is not valid.
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value>;
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Self::Value>;
 
     /// Returns the schema of a present value.
     fn schema(&self) -> Value;
@@ -139,9 +139,9 @@ impl<K: Copy> Field<K> {
     }
 }
 
-impl<K: Kind> Field<K> {
+impl<K: FieldKind> Field<K> {
     /// Reads the field from a request. `None`: it is absent or not valid; the fault is noted.
-    pub(crate) fn read(&self, fields: &mut Fields) -> Given<K::Value> {
+    pub(crate) fn read(&self, fields: &mut Fields) -> FieldValue<K::Value> {
         if self.is_required {
             fields.required(self.name, |fields, name| self.kind.read(fields, name))
         } else {
@@ -150,7 +150,7 @@ impl<K: Kind> Field<K> {
     }
 }
 
-impl<K: Kind> FieldSpec for Field<K> {
+impl<K: FieldKind> FieldSpec for Field<K> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -228,12 +228,12 @@ fn make_nullable(schema: &mut Value) {
 #[derive(Clone, Copy)]
 pub(crate) struct Clearable<K>(K);
 
-impl<K: Kind> Kind for Clearable<K> {
+impl<K: FieldKind> FieldKind for Clearable<K> {
     type Value = Option<K::Value>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Self::Value> {
         if fields.is_null(name) {
-            fields.take(name);
+            fields.remove(name);
             return Some(None);
         }
         self.0.read(fields, name).map(Some)
@@ -252,10 +252,10 @@ impl<K: Kind> Kind for Clearable<K> {
 #[derive(Clone, Copy)]
 pub(crate) struct Number;
 
-impl Kind for Number {
+impl FieldKind for Number {
     type Value = PhoneNumber;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<PhoneNumber> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<PhoneNumber> {
         fields.number(name)
     }
 
@@ -273,10 +273,10 @@ pub(crate) struct Numbers {
     pub(crate) max: usize,
 }
 
-impl Kind for Numbers {
+impl FieldKind for Numbers {
     type Value = Vec<PhoneNumber>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<PhoneNumber>> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<PhoneNumber>> {
         fields.numbers(name, self.min, self.max)
     }
 
@@ -309,10 +309,10 @@ pub(crate) struct Integer {
     pub(crate) max: u32,
 }
 
-impl Kind for Integer {
+impl FieldKind for Integer {
     type Value = u32;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u32> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<u32> {
         fields.integer(name, self.min, self.max)
     }
 
@@ -340,10 +340,10 @@ pub(crate) struct SmallInteger {
     pub(crate) max: u8,
 }
 
-impl Kind for SmallInteger {
+impl FieldKind for SmallInteger {
     type Value = u8;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u8> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<u8> {
         fields
             .integer(name, self.min.into(), self.max.into())
             .and_then(|value| u8::try_from(value).ok())
@@ -362,10 +362,10 @@ impl Kind for SmallInteger {
 #[derive(Clone, Copy)]
 pub(crate) struct Boolean;
 
-impl Kind for Boolean {
+impl FieldKind for Boolean {
     type Value = bool;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<bool> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<bool> {
         fields.boolean(name)
     }
 
@@ -385,10 +385,10 @@ pub(crate) struct ShortText {
     pub(crate) max: usize,
 }
 
-impl Kind for ShortText {
+impl FieldKind for ShortText {
     type Value = String;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<String> {
         fields.short_text(name, self.max)
     }
 
@@ -415,10 +415,10 @@ impl<T> Clone for Parsed<T> {
 
 impl<T> Copy for Parsed<T> {}
 
-impl<T> Kind for Parsed<T> {
+impl<T> FieldKind for Parsed<T> {
     type Value = T;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<T> {
         fields.parsed(name, self.parse, self.rule)
     }
 
@@ -428,25 +428,25 @@ impl<T> Kind for Parsed<T> {
 }
 
 /// One of a few words, each with its value.
-pub(crate) struct Word<T: 'static> {
+pub(crate) struct Keyword<T: 'static> {
     /// The words.
     pub(crate) words: &'static [(&'static str, T)],
     /// The name of the schema that lists them.
     pub(crate) schema: &'static str,
 }
 
-impl<T: Copy> Clone for Word<T> {
+impl<T: Copy> Clone for Keyword<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy> Copy for Word<T> {}
+impl<T: Copy> Copy for Keyword<T> {}
 
-impl<T: Copy> Kind for Word<T> {
+impl<T: Copy> FieldKind for Keyword<T> {
     type Value = T;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<T> {
         fields.word(name, self.words)
     }
 
@@ -473,10 +473,10 @@ impl<R> Clone for Object<R> {
 
 impl<R> Copy for Object<R> {}
 
-impl<R: RequestBody> Kind for Object<R> {
+impl<R: RequestBody> FieldKind for Object<R> {
     type Value = R;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<R> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<R> {
         fields.nested(name, R::read)
     }
 
@@ -551,7 +551,7 @@ macro_rules! request_body {
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a request may take a field and ignore it")]
         pub(crate) struct $name {
-            $(pub(crate) $field: Option<<$kind as $crate::http::middleware::field::Kind>::Value>,)*
+            $(pub(crate) $field: Option<<$kind as $crate::http::middleware::field::FieldKind>::Value>,)*
             $(pub(crate) $part: $part_type,)?
         }
 

@@ -199,7 +199,7 @@ pub struct RefusedLine {
 }
 
 #[derive(Serialize)]
-struct Body9457<'a> {
+struct ProblemBody<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -236,7 +236,7 @@ impl Problem {
 
     /// Everything that is wrong with the fields of a request. What is malformed (400) goes before what is only
     /// against a rule (422).
-    pub fn of_fields(errors: Vec<FieldError>) -> Self {
+    pub fn from_fields(errors: Vec<FieldError>) -> Self {
         let malformed = errors.iter().any(|error| error.code.status() == 400);
         let code = if malformed {
             Code::InvalidRequest
@@ -257,7 +257,7 @@ impl Problem {
     }
 
     /// An import that failed on some of its lines.
-    pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
+    pub fn from_lines(refused: Vec<RefusedLine>) -> Self {
         let detail = format!("{} lines are at fault: see refused.", refused.len());
         Self {
             refused,
@@ -274,7 +274,7 @@ impl Problem {
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
-        let body = Body9457 {
+        let body = ProblemBody {
             r#type: format!("urn:greenpin:error:{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status(),
@@ -288,7 +288,7 @@ impl Problem {
     }
 
     /// The error of one item among many: all of the above but the id of the request, which is everybody's.
-    pub(crate) fn item(&self) -> Value {
+    pub(crate) fn to_item_json(&self) -> Value {
         let mut item = serde_json::from_slice(&self.body("")).unwrap_or(Value::Null);
         if let Some(item) = item.as_object_mut() {
             item.remove("request_id");

@@ -8,20 +8,20 @@ use std::time::Instant;
 
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 
-use crate::http::serving::Peer;
+use crate::http::serving::ClientAddress;
 use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
 /// Wrong credentials of one address: twenty in a row, then one a second.
-const FAILURES: RateLimit = RateLimit {
+const FAILURE_LIMIT: RateLimit = RateLimit {
     requests_per_second: 1,
     burst: 20,
 };
 /// Addresses that are kept apart; beyond it those with nothing against them are forgotten, then all.
-const MOST_SOURCES: usize = 10_000;
+const MAX_SOURCES: usize = 10_000;
 
 /// The buckets of this process.
-pub(crate) struct Limits {
+pub(crate) struct RateLimiter {
     default: RateLimit,
     tenants: Mutex<HashMap<TenantId, TokenBucket>>,
     sources: Mutex<HashMap<IpAddr, TokenBucket>>,
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
 
 /// Whether a request may pass, and what a client is told of its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct RateLimitResult {
     pub(crate) allowed: bool,
     /// Requests at once.
     limit: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Verdict {
     pub(crate) retry_after: u64,
 }
 
-impl Limits {
+impl RateLimiter {
     /// `default` holds for tenants whose settings say nothing.
     pub(crate) fn new(default: RateLimit) -> Self {
         Self {
@@ -57,13 +57,13 @@ impl Limits {
     }
 
     /// One request of a tenant, whose settings may name a limit.
-    pub(crate) fn request(
+    pub(crate) fn check_request(
         &self,
         tenant: &TenantId,
         limit: Option<RateLimit>,
         now: Instant,
-    ) -> Verdict {
-        take(
+    ) -> RateLimitResult {
+        consume_token(
             &self.tenants,
             tenant.clone(),
             limit.unwrap_or(self.default),
@@ -72,15 +72,15 @@ impl Limits {
     }
 
     /// Wrong credentials from an address.
-    pub(crate) fn failure(&self, extensions: &Extensions, now: Instant) -> Verdict {
-        let source = source(extensions.get::<Peer>().map(|peer| peer.0));
-        forget(&self.sources, now);
-        take(&self.sources, source, FAILURES, now)
+    pub(crate) fn count_failure(&self, extensions: &Extensions, now: Instant) -> RateLimitResult {
+        let source = source_network(extensions.get::<ClientAddress>().map(|peer| peer.0));
+        evict_idle_sources(&self.sources, now);
+        consume_token(&self.sources, source, FAILURE_LIMIT, now)
     }
 }
 
 /// An IPv6 client has a network of its own, not an address.
-fn source(address: Option<IpAddr>) -> IpAddr {
+fn source_network(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V6(address)) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         Some(address) => address,
@@ -88,34 +88,35 @@ fn source(address: Option<IpAddr>) -> IpAddr {
     }
 }
 
-fn take<K: Eq + Hash>(
+fn consume_token<K: Eq + Hash>(
     buckets: &Mutex<HashMap<K, TokenBucket>>,
     key: K,
     limit: RateLimit,
     now: Instant,
-) -> Verdict {
+) -> RateLimitResult {
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     let bucket = buckets
         .entry(key)
         .or_insert_with(|| TokenBucket::full(limit.burst, now));
-    Verdict::of(bucket, limit, now)
+    RateLimitResult::consume(bucket, limit, now)
 }
 
-fn forget(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instant) {
+fn evict_idle_sources(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instant) {
     let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
-    if sources.len() >= MOST_SOURCES {
+    if sources.len() >= MAX_SOURCES {
         sources.retain(|_, bucket| {
-            bucket.refill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
+            bucket.refill(FAILURE_LIMIT.requests_per_second, FAILURE_LIMIT.burst, now)
+                < FAILURE_LIMIT.burst.into()
         });
-        if sources.len() >= MOST_SOURCES {
+        if sources.len() >= MAX_SOURCES {
             sources.clear();
         }
     }
 }
 
-impl Verdict {
+impl RateLimitResult {
     /// Takes a token for a request, if there is one.
-    fn of(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
+    fn consume(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
         let filled = bucket.refill(limit.requests_per_second, limit.burst, now);
         let allowed = filled >= 1.0;
         let tokens = if allowed { bucket.consume() } else { filled };
@@ -131,7 +132,7 @@ impl Verdict {
     }
 
     /// Tells the client.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    pub(crate) fn insert_headers(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-limit", HeaderValue::from(self.limit));
         headers.insert("ratelimit-remaining", HeaderValue::from(self.remaining));
         headers.insert("ratelimit-reset", HeaderValue::from(self.reset));
@@ -155,59 +156,68 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_what_the_rate_grants() {
-        let limits = Limits::new(LIMIT);
+        let limiter = RateLimiter::new(LIMIT);
         let start = Instant::now();
-        let ask =
-            |millis| limits.request(&tenant("acme"), None, start + Duration::from_millis(millis));
-        let shown = |verdict: Verdict| {
+        let check = |millis| {
+            limiter.check_request(&tenant("acme"), None, start + Duration::from_millis(millis))
+        };
+        let fields = |result: RateLimitResult| {
             (
-                verdict.allowed,
-                verdict.remaining,
-                verdict.reset,
-                verdict.retry_after,
+                result.allowed,
+                result.remaining,
+                result.reset,
+                result.retry_after,
             )
         };
-        assert_eq!(shown(ask(0)), (true, 2, 1, 1));
-        assert_eq!(shown(ask(0)), (true, 1, 1, 1));
-        assert_eq!(shown(ask(0)), (true, 0, 2, 1));
-        assert_eq!(shown(ask(0)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(499)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(500)), (true, 0, 2, 1));
-        assert_eq!(shown(ask(500)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(60_000)), (true, 2, 1, 1));
+        assert_eq!(fields(check(0)), (true, 2, 1, 1));
+        assert_eq!(fields(check(0)), (true, 1, 1, 1));
+        assert_eq!(fields(check(0)), (true, 0, 2, 1));
+        assert_eq!(fields(check(0)), (false, 0, 2, 1));
+        assert_eq!(fields(check(499)), (false, 0, 2, 1));
+        assert_eq!(fields(check(500)), (true, 0, 2, 1));
+        assert_eq!(fields(check(500)), (false, 0, 2, 1));
+        assert_eq!(fields(check(60_000)), (true, 2, 1, 1));
     }
 
     #[test]
     fn each_tenant_has_a_bucket_and_a_limit_of_its_own() {
-        let limits = Limits::new(LIMIT);
+        let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
-        let one = RateLimit {
+        let single = RateLimit {
             requests_per_second: 1,
             burst: 1,
         };
-        assert!(limits.request(&tenant("a"), Some(one), now).allowed);
-        assert!(!limits.request(&tenant("a"), Some(one), now).allowed);
-        assert!(limits.request(&tenant("b"), None, now).allowed);
+        assert!(
+            limiter
+                .check_request(&tenant("a"), Some(single), now)
+                .allowed
+        );
+        assert!(
+            !limiter
+                .check_request(&tenant("a"), Some(single), now)
+                .allowed
+        );
+        assert!(limiter.check_request(&tenant("b"), None, now).allowed);
         let raised = RateLimit {
             requests_per_second: 1000,
             burst: 1000,
         };
         assert!(
-            limits
-                .request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
+            limiter
+                .check_request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
                 .allowed
         );
     }
 
     #[test]
     fn wrong_credentials_are_counted_by_where_they_come_from() {
-        let limits = Limits::new(LIMIT);
+        let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
         let failures = |address: &str, count: usize| {
             let mut extensions = Extensions::new();
-            extensions.insert(Peer(address.parse().unwrap()));
+            extensions.insert(ClientAddress(address.parse().unwrap()));
             (0..count)
-                .filter(|_| limits.failure(&extensions, now).allowed)
+                .filter(|_| limiter.count_failure(&extensions, now).allowed)
                 .count()
         };
         assert_eq!(
@@ -222,6 +232,6 @@ mod tests {
         let addresses =
             (0..20_000_u32).map(|index| Ipv4Addr::from(0x0a00_0000 + index).to_string());
         assert!(addresses.clone().all(|address| failures(&address, 1) == 1));
-        assert!(limits.sources.lock().unwrap().len() <= MOST_SOURCES);
+        assert!(limiter.sources.lock().unwrap().len() <= MAX_SOURCES);
     }
 }

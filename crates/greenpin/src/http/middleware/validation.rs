@@ -15,7 +15,7 @@ pub(crate) struct Fields {
 }
 
 /// What stands in for a value that is missing or wrong: a fault was noted, so nobody will see it.
-pub(crate) type Given<T> = Option<T>;
+pub(crate) type FieldValue<T> = Option<T>;
 
 impl Fields {
     pub(crate) fn new(object: Map<String, Value>) -> Self {
@@ -40,7 +40,7 @@ impl Fields {
     }
 
     /// Takes a field. `null` means "not given".
-    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+    pub(crate) fn remove(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.object.remove(name).filter(|value| !value.is_null())
     }
@@ -56,14 +56,14 @@ impl Fields {
     }
 
     /// Refuses a field that exists elsewhere, but cannot be given here.
-    pub(crate) fn unchangeable(&mut self, name: &'static str) {
+    pub(crate) fn reject_unchangeable(&mut self, name: &'static str) {
         if self.object.remove(name).is_some() {
-            self.fault(name, Code::UnknownField, "cannot be changed");
+            self.add_fault(name, Code::UnknownField, "cannot be changed");
         }
     }
 
     /// Notes a fault.
-    pub(crate) fn fault(
+    pub(crate) fn add_fault(
         &mut self,
         field: impl Into<String>,
         code: Code,
@@ -76,24 +76,24 @@ impl Fields {
         });
     }
 
-    pub(crate) fn boolean(&mut self, name: &'static str) -> Given<bool> {
-        let value = self.take(name)?;
+    pub(crate) fn boolean(&mut self, name: &'static str) -> FieldValue<bool> {
+        let value = self.remove(name)?;
         let read = value.as_bool();
         self.or_wrong_type(name, read, "must be true or false")
     }
 
-    pub(crate) fn text(&mut self, name: &'static str) -> Given<String> {
-        match self.take(name)? {
+    pub(crate) fn text(&mut self, name: &'static str) -> FieldValue<String> {
+        match self.remove(name)? {
             Value::String(text) => Some(text),
             _ => self.or_wrong_type(name, None, "must be a text"),
         }
     }
 
     /// A text of at most `longest` Unicode characters.
-    pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> Given<String> {
+    pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> FieldValue<String> {
         let text = self.text(name)?;
         if text.chars().count() > longest {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooLong,
                 format!("must have at most {longest} characters"),
@@ -101,7 +101,7 @@ impl Fields {
             return None;
         }
         if text.contains('\0') {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::InvalidValue,
                 "must not hold the character U+0000",
@@ -112,8 +112,8 @@ impl Fields {
     }
 
     /// A whole number within a range.
-    pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> Given<u32> {
-        let value = self.take(name)?;
+    pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> FieldValue<u32> {
+        let value = self.remove(name)?;
         let narrowed = self.narrowed.iter().find(|(path, ..)| path == name);
         let (min, max) =
             narrowed.map_or((min, max), |(_, low, high)| (min.max(*low), max.min(*high)));
@@ -126,13 +126,17 @@ impl Fields {
         let read = (whole >= 0.0).then_some(whole as u32);
         let read = read.filter(|value| (min..=max).contains(value));
         if read.is_none() {
-            self.fault(name, Code::OutOfRange, format!("must be {min} to {max}"));
+            self.add_fault(name, Code::OutOfRange, format!("must be {min} to {max}"));
         }
         read
     }
 
     /// One of a few words.
-    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Given<T> {
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        words: &[(&str, T)],
+    ) -> FieldValue<T> {
         let text = self.text(name)?;
         let found = words
             .iter()
@@ -140,7 +144,7 @@ impl Fields {
             .map(|(_, meaning)| *meaning);
         if found.is_none() {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            self.fault(
+            self.add_fault(
                 name,
                 Code::InvalidValue,
                 format!("must be one of: {}", words.join(", ")),
@@ -154,8 +158,8 @@ impl Fields {
         &mut self,
         name: &'static str,
         read: impl FnOnce(&mut Self) -> T,
-    ) -> Given<T> {
-        let object = match self.take(name)? {
+    ) -> FieldValue<T> {
+        let object = match self.remove(name)? {
             Value::Object(object) => object,
             _ => return self.or_wrong_type(name, None, "must be an object"),
         };
@@ -185,7 +189,7 @@ impl Fields {
             message,
         } in faults
         {
-            self.fault(format!("{name}.{field}"), code, message);
+            self.add_fault(format!("{name}.{field}"), code, message);
         }
         None
     }
@@ -194,28 +198,28 @@ impl Fields {
     pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
-        read: impl FnOnce(&mut Self, &'static str) -> Given<T>,
-    ) -> Given<T> {
+        read: impl FnOnce(&mut Self, &'static str) -> FieldValue<T>,
+    ) -> FieldValue<T> {
         if !self.has(name) {
-            self.take(name);
-            self.fault(name, Code::MissingField, "is required");
+            self.remove(name);
+            self.add_fault(name, Code::MissingField, "is required");
             return None;
         }
         read(self, name)
     }
 
-    pub(crate) fn number(&mut self, name: &'static str) -> Given<PhoneNumber> {
+    pub(crate) fn number(&mut self, name: &'static str) -> FieldValue<PhoneNumber> {
         let text = self.text(name)?;
         self.e164(name, &text)
     }
 
     /// Reads one of the words that [`Fields::set_choices`] has set for a field.
-    pub(crate) fn choice(&mut self, name: &'static str) -> Given<String> {
+    pub(crate) fn choice(&mut self, name: &'static str) -> FieldValue<String> {
         let text = self.text(name)?;
         let words = self.choices.iter().find(|(path, _)| path == name);
         let words = words.map(|(_, words)| words.clone()).unwrap_or_default();
         if !words.contains(&text) {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::InvalidValue,
                 format!("must be one of: {}", words.join(", ")),
@@ -231,11 +235,11 @@ impl Fields {
         name: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
         rule: &str,
-    ) -> Given<T> {
+    ) -> FieldValue<T> {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.fault(name, Code::InvalidValue, rule);
+            self.add_fault(name, Code::InvalidValue, rule);
         }
         value
     }
@@ -246,21 +250,21 @@ impl Fields {
         name: &'static str,
         min: usize,
         max: usize,
-    ) -> Given<Vec<PhoneNumber>> {
-        let items = match self.take(name)? {
+    ) -> FieldValue<Vec<PhoneNumber>> {
+        let items = match self.remove(name)? {
             Value::String(text) => return self.e164(name, &text).map(|number| vec![number]),
             Value::Array(items) => items,
             _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
         };
         if items.len() > max {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooMany,
                 format!("must hold at most {max} numbers"),
             );
         }
         if items.len() < min {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooFew,
                 format!("must hold {min} to {max} numbers"),
@@ -274,29 +278,29 @@ impl Fields {
                 None => self.or_wrong_type(&field, None, "must be a text"),
             };
             if number.is_some_and(|number| numbers.contains(&Some(number))) {
-                self.fault(field, Code::Repeated, "is in the list already");
+                self.add_fault(field, Code::Repeated, "is in the list already");
             }
             numbers.push(number);
         }
         numbers.into_iter().collect()
     }
 
-    fn e164(&mut self, field: &str, text: &str) -> Given<PhoneNumber> {
+    fn e164(&mut self, field: &str, text: &str) -> FieldValue<PhoneNumber> {
         let read = PhoneNumber::parse(text);
-        read.map_err(|rule| self.fault(field, Code::NotE164, format!("E.164: {rule}")))
+        read.map_err(|rule| self.add_fault(field, Code::NotE164, format!("E.164: {rule}")))
             .ok()
     }
 
-    fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> Given<T> {
+    fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> FieldValue<T> {
         if read.is_none() {
-            self.fault(field, Code::WrongType, rule);
+            self.add_fault(field, Code::WrongType, rule);
         }
         read
     }
 
     /// Whether nothing was wrong, and nothing else was given.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        self.into_faults().map_err(Problem::of_fields)
+        self.into_faults().map_err(Problem::from_fields)
     }
 
     /// Every fault, also of fields that nobody has taken.
@@ -307,7 +311,7 @@ impl Fields {
                 Some(near) => format!("is not known, did you mean {near}?"),
                 None => "is not known".to_owned(),
             };
-            self.fault(name, Code::UnknownField, message);
+            self.add_fault(name, Code::UnknownField, message);
         }
         if self.faults.is_empty() {
             Ok(())

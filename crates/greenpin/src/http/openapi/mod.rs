@@ -1,6 +1,6 @@
 //! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
 
-pub(crate) mod page;
+pub(crate) mod docs_page;
 pub(crate) mod problems;
 pub(crate) mod schemas;
 pub(crate) mod serve;
@@ -11,32 +11,32 @@ use utoipa::openapi::OpenApi;
 use super::Code;
 
 /// Any authenticated call can meet these.
-const ANYWHERE: &[Code] = &[
+const COMMON_CODES: &[Code] = &[
     Code::Internal,
     Code::Overloaded,
     Code::StoreUnreachable,
     Code::Draining,
 ];
-const OF_TENANTS: &[Code] = &[
+const TENANT_CODES: &[Code] = &[
     Code::Unauthorized,
     Code::ForeignTenant,
     Code::TenantSuspended,
     Code::RateLimited,
 ];
-const OF_OPERATORS: &[Code] = &[
+const OPERATOR_CODES: &[Code] = &[
     Code::OperatorUnauthorized,
     Code::OperatorApiOff,
     Code::RateLimited,
 ];
 /// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
-const WITH_KEY: &[Code] = &[
+const IDEMPOTENCY_CODES: &[Code] = &[
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::IdempotencyKeyReused,
     Code::IdempotencyKeyInUse,
     Code::BodyTooLarge,
 ];
-const WITH_BODY: &[Code] = &[
+const BODY_CODES: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
@@ -45,20 +45,20 @@ const WITH_BODY: &[Code] = &[
 ];
 
 /// A body that can be left out is read whatever it says it is.
-const WITH_EMPTY_BODY: &[Code] = &[
+const EMPTY_BODY_CODES: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
 ];
-const WITH_FILE: &[Code] = &[
+const FILE_CODES: &[Code] = &[
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
 ];
 /// Bodies that can be left out.
-const OPTIONAL: &[&str] = &[
+const OPTIONAL_BODIES: &[&str] = &[
     "/Nothing",
     "/CreateCredential",
     "/RotateCredential",
@@ -66,7 +66,7 @@ const OPTIONAL: &[&str] = &[
     "/LinkRecording",
 ];
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
-const NOTHING: &str = "#/components/schemas/Nothing";
+const EMPTY_BODY: &str = "#/components/schemas/Nothing";
 
 /// The parameters of paths, by name. A route whose path holds another one fails a test.
 const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
@@ -208,10 +208,10 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     } else {
         operation.insert("security".into(), json!([]));
     }
-    describe_path(path, operation);
+    add_path_parameters(path, operation);
     let writes = tenant && method != "get";
     if writes {
-        accept_key(operation);
+        add_idempotency_key(operation);
     }
     let body = operation
         .get_mut("requestBody")
@@ -220,12 +220,15 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         let named = body
             .get("content")
             .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
-        let needed =
-            !named.is_some_and(|named| OPTIONAL.iter().any(|optional| named.ends_with(optional)));
+        let needed = !named.is_some_and(|named| {
+            OPTIONAL_BODIES
+                .iter()
+                .any(|optional| named.ends_with(optional))
+        });
         let codes = match named {
-            Some(NOTHING) => WITH_EMPTY_BODY,
-            Some(_) => WITH_BODY,
-            None => WITH_FILE,
+            Some(EMPTY_BODY) => EMPTY_BODY_CODES,
+            Some(_) => BODY_CODES,
+            None => FILE_CODES,
         };
         body.insert("required".into(), needed.into());
         codes
@@ -237,14 +240,14 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         return;
     };
     if admin || tenant {
-        problems::add(responses, ANYWHERE);
-        problems::add(responses, if admin { OF_OPERATORS } else { OF_TENANTS });
+        problems::add_codes(responses, COMMON_CODES);
+        problems::add_codes(responses, if admin { OPERATOR_CODES } else { TENANT_CODES });
     }
     if writes {
-        problems::add(responses, WITH_KEY);
+        problems::add_codes(responses, IDEMPOTENCY_CODES);
     }
     if let Some(codes) = body {
-        problems::add(responses, codes);
+        problems::add_codes(responses, codes);
     }
     if path.contains("/recording") {
         add_ogg(responses);
@@ -294,7 +297,7 @@ fn add_ogg(responses: &mut Map<String, Value>) {
     }
 }
 
-fn accept_key(operation: &mut Map<String, Value>) {
+fn add_idempotency_key(operation: &mut Map<String, Value>) {
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
@@ -311,7 +314,7 @@ fn accept_key(operation: &mut Map<String, Value>) {
 }
 
 /// Puts the parameters of the path before those of the query.
-fn describe_path(path: &str, operation: &mut Map<String, Value>) {
+fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
     let names = path
         .split('{')
         .skip(1)
@@ -357,7 +360,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
         requests
             .iter()
             .cloned()
-            .chain(schemas::of_parameters())
+            .chain(schemas::parameter_schemas())
             .map(|(name, schema)| (name.to_owned(), schema)),
     );
     schemas.insert("Problem".into(), problem());
@@ -412,10 +415,10 @@ fn wrapper(name: &str) -> Option<Value> {
 
 /// What is said of a field that can be `null` is said of the field, not of one of its forms.
 fn describe_nullable(field: &mut Value) {
-    let said = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
-    let said = said.and_then(|named| named.shift_remove("description"));
-    if let (Some(said), Some(field)) = (said, field.as_object_mut()) {
-        field.insert("description".into(), said);
+    let description = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
+    let description = description.and_then(|named| named.shift_remove("description"));
+    if let (Some(description), Some(field)) = (description, field.as_object_mut()) {
+        field.insert("description".into(), description);
     }
 }
 

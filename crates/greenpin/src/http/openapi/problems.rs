@@ -35,7 +35,7 @@ pub(in crate::http) use problems;
 
 problems! {
     QueryProblems: [InvalidRequest] fields [InvalidValue];
-    QueryOfOneProblems: [InvalidRequest, NotFound] fields [InvalidValue];
+    ResourceQueryProblems: [InvalidRequest, NotFound] fields [InvalidValue];
 }
 
 /// One answer for each status of the codes, to be completed by [`complete`].
@@ -54,7 +54,7 @@ pub(in crate::http) fn responses(
         };
         let extensions = ExtensionsBuilder::new()
             .add(CODES, of_status(codes))
-            .add(FIELD_CODES, of_fields(code.status(), fields));
+            .add(FIELD_CODES, field_codes(code.status(), fields));
         let response = ResponseBuilder::new()
             .extensions(Some(extensions.build()))
             .build();
@@ -64,7 +64,7 @@ pub(in crate::http) fn responses(
 }
 
 /// A body with malformed fields (400) can hold faults against a rule (422) beside them, but not the other way round.
-fn of_fields(status: u16, fields: &[Code]) -> Value {
+fn field_codes(status: u16, fields: &[Code]) -> Value {
     let shown = fields.iter().filter(|field| match status {
         400 => true,
         status => field.status() == status,
@@ -73,7 +73,7 @@ fn of_fields(status: u16, fields: &[Code]) -> Value {
 }
 
 /// Adds codes that go without saying to the answers of an operation.
-pub(crate) fn add(responses: &mut Map<String, Value>, codes: &[Code]) {
+pub(crate) fn add_codes(responses: &mut Map<String, Value>, codes: &[Code]) {
     for code in codes {
         let response = responses
             .entry(code.status().to_string())
@@ -154,7 +154,10 @@ fn example(code: Code, fields: &[Code]) -> (String, Value) {
         .iter()
         .find(|field| field.status() == code.status())
         .filter(|_| detailed);
-    let errors: Vec<Value> = field.map(|field| fault(*field)).into_iter().collect();
+    let errors: Vec<Value> = field
+        .map(|field| example_fault(*field))
+        .into_iter()
+        .collect();
     let detail = match errors
         .first()
         .and_then(|error| error.get("field")?.as_str())
@@ -177,7 +180,7 @@ fn example(code: Code, fields: &[Code]) -> (String, Value) {
     )
 }
 
-fn fault(code: Code) -> Value {
+fn example_fault(code: Code) -> Value {
     let (field, message) = match code {
         Code::MissingField => ("from", "is required"),
         Code::OutOfRange => ("duration", "must be 300 to 14688000"),

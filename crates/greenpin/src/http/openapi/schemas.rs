@@ -186,17 +186,17 @@ impl PartialSchema for Moment {
 impl ToSchema for Moment {}
 
 /// Schemas that only parameters name. The library collects none for those.
-pub(crate) fn of_parameters() -> Vec<(&'static str, Value)> {
+pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
     let value = |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap_or_default();
     vec![
         ("DeadOnly", value(DeadOnly::schema())),
         ("CallProgress", value(CallProgress::schema())),
-        ("Nothing", nothing()),
+        ("Nothing", empty_body()),
     ]
 }
 
 /// Returns the schema of the body of a call that needs none.
-fn nothing() -> Value {
+fn empty_body() -> Value {
     json!({
         "type": "object",
         "description": "No fields: the body can be left out.",

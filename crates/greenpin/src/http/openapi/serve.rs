@@ -11,7 +11,7 @@ use crate::http::OPENAPI;
 
 static JSON: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "application/json",
-    tag: tag(&OPENAPI),
+    tag: entity_tag(&OPENAPI),
     body: &OPENAPI,
 });
 
@@ -23,7 +23,7 @@ pub(crate) struct Asset {
 }
 
 /// A strong entity tag (RFC 9110, section 8.8.3).
-pub(crate) fn tag(body: &str) -> String {
+pub(crate) fn entity_tag(body: &str) -> String {
     let digest = digest(&SHA256, body.as_bytes());
     let mut tag = String::from("\"");
     for byte in digest.as_ref().iter().take(16) {
@@ -34,7 +34,7 @@ pub(crate) fn tag(body: &str) -> String {
 
 impl Asset {
     /// All of it, or 304 to a client that has it already.
-    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
+    pub(crate) fn response(&self, headers: &HeaderMap) -> Response {
         let mut response = match self.is_known(headers) {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => self.body.into_response(),
@@ -77,5 +77,5 @@ impl Asset {
     )
 )]
 pub(in crate::http) async fn openapi(headers: HeaderMap) -> Response {
-    JSON.answer(&headers)
+    JSON.response(&headers)
 }

@@ -6,8 +6,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Operator, query, utc};
-use crate::http::middleware::paging::{Page, asked, cut};
+use super::{Operator, parse_query, utc};
+use crate::http::middleware::paging::{Page, page_request, split_page};
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{ActorKind, Moment};
@@ -46,22 +46,23 @@ problems! {
 )]
 pub(crate) async fn list(
     Operator(store): Operator,
-    given: Result<Query<AuditQuery>, QueryRejection>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let given = query(given, "after, limit")?;
-    let limit = asked(given.limit.as_deref(), None, |_| Some(()))?.limit;
-    let after = given.after.as_deref().map(|text| {
-        AuditId::parse(text)
-            .ok_or_else(|| crate::http::middleware::paging::invalid("after", "must be an audit_id"))
+    let query = parse_query(query, "after, limit")?;
+    let limit = page_request(query.limit.as_deref(), None, |_| Some(()))?.limit;
+    let after = query.after.as_deref().map(|text| {
+        AuditId::parse(text).ok_or_else(|| {
+            crate::http::middleware::paging::invalid_parameter("after", "must be an audit_id")
+        })
     });
     let found = store.audit_after(after.transpose()?, limit + 1).await?;
-    let (found, more) = cut(&found, limit);
+    let (found, more) = split_page(&found, limit);
     let next = found
         .last()
         .filter(|_| more)
         .map(|last| last.audit_id.to_string());
-    Ok(Page::answer(
-        found.iter().map(AuditLine::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(AuditLine::from_entry).collect(),
         next,
     ))
 }
@@ -97,7 +98,7 @@ struct AuditLine {
 }
 
 impl AuditLine {
-    fn of(entry: &AuditEntry) -> Self {
+    fn from_entry(entry: &AuditEntry) -> Self {
         Self {
             audit_id: entry.audit_id.to_string(),
             occurred_at: utc(entry.occurred_at),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fields::{CreateCredential, RotateCredential};
-use super::{Operator, tenant_id, utc};
+use super::{Operator, parse_tenant_id, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::problem::{Code, Problem};
@@ -45,14 +45,14 @@ pub(crate) async fn list(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = store.credentials(&tenant_id(&tenant)?).await?;
+    let found = store.credentials(&parse_tenant_id(&tenant)?).await?;
     let found = found.ok_or_else(|| Problem::plain(Code::NotFound))?;
     let now = api.now();
     Ok(success(
         StatusCode::OK,
         found
             .iter()
-            .map(|record| CredentialDetails::of(record, now))
+            .map(|record| CredentialDetails::from_record(record, now))
             .collect::<Vec<_>>(),
     ))
 }
@@ -78,8 +78,8 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let tenant = parse_tenant_id(&tenant)?;
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let request = CreateCredential::read(&mut fields);
     fields.finish()?;
     let new = NewCredential {
@@ -87,11 +87,11 @@ pub(crate) async fn create(
         label: request.label,
     };
     let created = store.create_credential(&tenant, new, api.now()).await?;
-    let answer = CreatedCredential {
+    let credential = CreatedCredential {
         account_sid: created.account_sid,
         token: created.token,
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, credential))
 }
 
 /// Replace a credential
@@ -115,8 +115,8 @@ pub(crate) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let tenant = parse_tenant_id(&tenant)?;
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let request = RotateCredential::read(&mut fields);
     fields.finish()?;
     let new = NewCredential {
@@ -127,17 +127,17 @@ pub(crate) async fn rotate(
         .overlap
         .map(|seconds| Duration::from_secs(seconds.into()));
     let now = api.now();
-    let made = store
+    let created = store
         .rotate_credential(&tenant, &old, new, overlap, now)
         .await?;
-    api.seen.clear();
-    let answer = RotatedCredential {
-        account_sid: made.account_sid,
-        token: made.token,
+    api.credential_cache.clear();
+    let credential = RotatedCredential {
+        account_sid: created.account_sid,
+        token: created.token,
         replaces: old,
         replaced_until: overlap.map(|overlap| utc(now + overlap)),
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, credential))
 }
 
 /// Revoke a credential
@@ -160,9 +160,9 @@ pub(crate) async fn revoke(
 ) -> Result<Response, Problem> {
     let now = api.now();
     store
-        .revoke_credential(&tenant_id(&tenant)?, &account_sid, now)
+        .revoke_credential(&parse_tenant_id(&tenant)?, &account_sid, now)
         .await?;
-    api.seen.clear();
+    api.credential_cache.clear();
     Ok(success(
         StatusCode::OK,
         RevokedCredential {
@@ -240,7 +240,7 @@ struct RevokedCredential {
 }
 
 impl CredentialDetails {
-    fn of(record: &CredentialRecord, now: Timestamp) -> Self {
+    fn from_record(record: &CredentialRecord, now: Timestamp) -> Self {
         Self {
             account_sid: record.account_sid.clone(),
             label: record.label.clone(),

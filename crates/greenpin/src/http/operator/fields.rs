@@ -1,7 +1,7 @@
 //! Fields of the operator's requests.
 
 use crate::http::middleware::field::{
-    Field, Integer, Number, Parsed, ShortText, SmallInteger, Word, request_body,
+    Field, Integer, Keyword, Number, Parsed, ShortText, SmallInteger, request_body,
 };
 use crate::http::tenant::settings::fields::TIMEZONE;
 use crate::store::{NumberMode, TenantId, is_account_sid};
@@ -48,9 +48,9 @@ const LABEL: Field<ShortText> = Field::new(
 )
 .with_example(r#""dispatch service""#);
 
-const MODE: Field<Word<NumberMode>> = Field::new(
+const MODE: Field<Keyword<NumberMode>> = Field::new(
     "mode",
-    Word {
+    Keyword {
         words: &[
             ("exclusive", NumberMode::Exclusive),
             ("shared", NumberMode::Shared),
@@ -126,7 +126,7 @@ request_body! {
 request_body! {
     /// What to change; a field that is left out stays.
     ChangeNumber {
-        mode: Word<NumberMode> = MODE,
+        mode: Keyword<NumberMode> = MODE,
         pin_length: SmallInteger = PIN_LENGTH,
         max_active: Integer = MAX_ACTIVE,
     }

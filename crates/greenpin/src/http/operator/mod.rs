@@ -82,9 +82,9 @@ pub(super) async fn require_token(
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return Err(Problem::plain(Code::OperatorUnauthorized));
     }
-    let given = bearer(request.headers()).unwrap_or_default();
-    if !same(given, expected.expose()) {
-        return Err(auth::wrong(
+    let token = parse_bearer(request.headers()).unwrap_or_default();
+    if !tokens_match(token, expected.expose()) {
+        return Err(auth::reject_credentials(
             request.extensions(),
             Code::OperatorUnauthorized,
             &api,
@@ -94,7 +94,7 @@ pub(super) async fn require_token(
 }
 
 /// Reads `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+fn parse_bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .to_str()
@@ -104,12 +104,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Compares digests, in a time that depends neither on where the two differ nor on their lengths.
-fn same(given: &str, expected: &str) -> bool {
-    let (given, expected) = (
-        digest(&SHA256, given.as_bytes()),
+fn tokens_match(token: &str, expected: &str) -> bool {
+    let (token, expected) = (
+        digest(&SHA256, token.as_bytes()),
         digest(&SHA256, expected.as_bytes()),
     );
-    constant_time::verify_slices_are_equal(given.as_ref(), expected.as_ref()).is_ok()
+    constant_time::verify_slices_are_equal(token.as_ref(), expected.as_ref()).is_ok()
 }
 
 impl FromRequestParts<Api> for Operator {
@@ -123,12 +123,12 @@ impl FromRequestParts<Api> for Operator {
 }
 
 /// Reads a name of a path. One that cannot be is one that is not there.
-fn tenant_id(text: &str) -> Result<TenantId, Problem> {
+fn parse_tenant_id(text: &str) -> Result<TenantId, Problem> {
     TenantId::parse(text).ok_or_else(|| Problem::plain(Code::NotFound))
 }
 
 /// What was asked for after the question mark; `known` names what there is.
-fn query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
+fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,

@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::fields::{AddNumber, ChangeNumber, MoveNumber};
 use super::number_import;
-use super::number_import::{Refused, Sheet, Unreadable};
-use super::{Operator, query, utc};
+use super::number_import::{FileError, NumberFile, RejectedLine};
+use super::{Operator, parse_query, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
-use crate::http::middleware::paging::{Page, asked, cut, invalid};
+use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -90,31 +90,31 @@ problems! {
 pub(crate) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
-    given: Result<Query<NumberQuery>, QueryRejection>,
+    query: Result<Query<NumberQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let given = query(given, "tenant_id, mode, quarantined, limit, cursor")?;
-    let page = asked(given.limit.as_deref(), given.cursor.as_deref(), |cursor| {
+    let query = parse_query(query, "tenant_id, mode, quarantined, limit, cursor")?;
+    let page = page_request(query.limit.as_deref(), query.cursor.as_deref(), |cursor| {
         Some(cursor.to_owned())
     })?;
     let filter = NumberFilter {
-        tenant: given.tenant_id.as_deref().map(name).transpose()?,
-        mode: given.mode.as_deref().map(mode).transpose()?,
-        quarantined: given
+        tenant: query.tenant_id.as_deref().map(parse_tenant).transpose()?,
+        mode: query.mode.as_deref().map(parse_mode).transpose()?,
+        quarantined: query
             .quarantined
             .as_deref()
-            .map(|text| truth("quarantined", text))
+            .map(|text| parse_bool("quarantined", text))
             .transpose()?,
     };
     let found = store
         .numbers_after(filter, page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.cursor.clone());
-    Ok(Page::answer(
-        found.iter().map(NumberDetails::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(NumberDetails::from_record).collect(),
         next_cursor,
     ))
 }
@@ -147,7 +147,7 @@ pub(crate) async fn add(
     let mode = change.mode.unwrap_or(NumberMode::Exclusive);
     let new = NewNumber::of(virtual_number, mode, change.pin_length, change.max_active)?;
     store.add_number(tenant, new, api.now()).await?;
-    answer(&store, virtual_number, StatusCode::CREATED, &api).await
+    number_response(&store, virtual_number, StatusCode::CREATED, &api).await
 }
 
 /// Import numbers
@@ -169,50 +169,50 @@ pub(crate) async fn add(
 pub(crate) async fn import(
     Operator(store): Operator,
     State(api): State<Api>,
-    given: Result<Query<ImportQuery>, QueryRejection>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let given = query(given, "tenant_id, dry_run")?;
-    let tenant = given.tenant_id.as_deref().ok_or_else(|| {
+    let query = parse_query(query, "tenant_id, dry_run")?;
+    let tenant = query.tenant_id.as_deref().ok_or_else(|| {
         let (field, message) = ("tenant_id".to_owned(), "is required".to_owned());
-        Problem::of_fields(vec![FieldError {
+        Problem::from_fields(vec![FieldError {
             field,
             code: Code::MissingField,
             message,
         }])
     })?;
-    let tenant = name(tenant)?;
-    let dry_run = given
+    let tenant = parse_tenant(tenant)?;
+    let dry_run = query
         .dry_run
         .as_deref()
-        .map(|text| truth("dry_run", text))
+        .map(|text| parse_bool("dry_run", text))
         .transpose()?
         .unwrap_or(false);
-    let file = body::csv(&headers, body, number_import::MOST_BYTES).await?;
+    let file = body::csv(&headers, body, number_import::MAX_FILE_BYTES).await?;
     // A file of 8 MiB takes longer to read than other requests may be held up.
-    let sheet = tokio::task::spawn_blocking(move || Sheet::read(&file)).await;
-    let sheet = sheet.map_err(|_| Problem::plain(Code::Internal))??;
-    let report = sheet
+    let file = tokio::task::spawn_blocking(move || NumberFile::read(&file)).await;
+    let file = file.map_err(|_| Problem::plain(Code::Internal))??;
+    let report = file
         .import(&store, &tenant, dry_run, api.now(), |_| {})
         .await?;
     let refused: Vec<RefusedLine> = report.refused.into_iter().map(refused_line).collect();
     if !refused.is_empty() && !dry_run {
-        return Err(Problem::of_lines(refused));
+        return Err(Problem::from_lines(refused));
     }
     let status = if dry_run {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    let answer = ImportReport {
+    let report = ImportReport {
         tenant_id: tenant.to_string(),
         dry_run,
         lines: report.lines,
         added: report.added,
         refused,
     };
-    Ok(success(status, answer))
+    Ok(success(status, report))
 }
 
 /// Read a number
@@ -231,7 +231,7 @@ pub(crate) async fn read(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    answer(&store, number(&text)?, StatusCode::OK, &api).await
+    number_response(&store, parse_number(&text)?, StatusCode::OK, &api).await
 }
 
 /// Change a number
@@ -255,7 +255,7 @@ pub(crate) async fn change(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
     let request = ChangeNumber::read(&mut fields);
     fields.finish()?;
@@ -265,7 +265,7 @@ pub(crate) async fn change(
         max_active: request.max_active,
     };
     store.change_number(number, change, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Move a number to another tenant
@@ -287,7 +287,7 @@ pub(crate) async fn move_to(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
     let request = MoveNumber::read(&mut fields);
     fields.finish()?;
@@ -295,7 +295,7 @@ pub(crate) async fn move_to(
         .tenant_id
         .ok_or_else(|| Problem::plain(Code::Internal))?;
     store.move_number(number, tenant, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Quarantine a number
@@ -316,9 +316,9 @@ pub(crate) async fn quarantine(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.quarantine_number(number, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Release a number
@@ -339,9 +339,9 @@ pub(crate) async fn release(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.release_number(number, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Remove a number
@@ -362,7 +362,7 @@ pub(crate) async fn remove(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.remove_number(number, api.now()).await?;
     Ok(success(
         StatusCode::OK,
@@ -373,7 +373,7 @@ pub(crate) async fn remove(
     ))
 }
 
-async fn answer(
+async fn number_response(
     store: &OperatorStore,
     number: PhoneNumber,
     status: StatusCode,
@@ -383,30 +383,30 @@ async fn answer(
         .number(number, api.now())
         .await?
         .ok_or_else(|| Problem::plain(Code::NotFound))?;
-    Ok(success(status, NumberDetails::of(&found)))
+    Ok(success(status, NumberDetails::from_record(&found)))
 }
 
 /// Reads a number of a path. One that cannot be is one that is not there.
-fn number(text: &str) -> Result<PhoneNumber, Problem> {
+fn parse_number(text: &str) -> Result<PhoneNumber, Problem> {
     PhoneNumber::parse(text).map_err(|_| Problem::plain(Code::NotFound))
 }
 
-fn name(text: &str) -> Result<TenantId, Problem> {
-    TenantId::parse(text).ok_or_else(|| invalid("tenant_id", "must be a tenant's name"))
+fn parse_tenant(text: &str) -> Result<TenantId, Problem> {
+    TenantId::parse(text).ok_or_else(|| invalid_parameter("tenant_id", "must be a tenant's name"))
 }
 
-fn mode(text: &str) -> Result<NumberMode, Problem> {
+fn parse_mode(text: &str) -> Result<NumberMode, Problem> {
     text.parse()
-        .map_err(|_: StoreError| invalid("mode", "must be one of: exclusive, shared"))
+        .map_err(|_: StoreError| invalid_parameter("mode", "must be one of: exclusive, shared"))
 }
 
-fn truth(field: &str, text: &str) -> Result<bool, Problem> {
+fn parse_bool(field: &str, text: &str) -> Result<bool, Problem> {
     text.parse()
-        .map_err(|_| invalid(field, "must be true or false"))
+        .map_err(|_| invalid_parameter(field, "must be true or false"))
 }
 
-fn refused_line(refused: Refused) -> RefusedLine {
-    let Refused {
+fn refused_line(refused: RejectedLine) -> RefusedLine {
+    let RejectedLine {
         line,
         field,
         fault,
@@ -479,7 +479,7 @@ struct ImportReport {
 }
 
 impl NumberDetails {
-    fn of(record: &NumberRecord) -> Self {
+    fn from_record(record: &NumberRecord) -> Self {
         let number = &record.number;
         Self {
             virtual_number: number.virtual_number.expose(),
@@ -500,7 +500,7 @@ fn no_such_tenant() -> Problem {
         "tenant_id".to_owned(),
         "is no tenant, or one that was erased".to_owned(),
     );
-    Problem::of_fields(vec![FieldError {
+    Problem::from_fields(vec![FieldError {
         field,
         code: Code::NoSuchTenant,
         message,
@@ -510,8 +510,8 @@ fn no_such_tenant() -> Problem {
 impl From<NumberError> for Problem {
     fn from(error: NumberError) -> Self {
         let message = error.to_string();
-        let against = |field: &str, message: String| {
-            Self::of_fields(vec![FieldError {
+        let out_of_range = |field: &str, message: String| {
+            Self::from_fields(vec![FieldError {
                 field: field.into(),
                 code: Code::OutOfRange,
                 message,
@@ -520,9 +520,9 @@ impl From<NumberError> for Problem {
         match error {
             NumberError::NoSuchTenant => no_such_tenant(),
             NumberError::Exists => Self::plain(Code::NumberExists),
-            NumberError::PinLength => against("pin_length", message),
+            NumberError::PinLength => out_of_range("pin_length", message),
             NumberError::MaxActive(_) | NumberError::ExclusiveTakesOne => {
-                against("max_active", message)
+                out_of_range("max_active", message)
             }
             NumberError::Store(error) => error.into(),
         }
@@ -555,10 +555,10 @@ impl From<ImportError> for Problem {
     }
 }
 
-impl From<Unreadable> for Problem {
-    fn from(error: Unreadable) -> Self {
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
         match error {
-            Unreadable::TooLong => Self::new(Code::BodyTooLarge, format!("{error}.")),
+            FileError::TooLong => Self::new(Code::BodyTooLarge, format!("{error}.")),
             error => Self::new(Code::InvalidCsv, format!("{error}.")),
         }
     }

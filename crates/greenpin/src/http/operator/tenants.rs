@@ -11,10 +11,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fields::CreateTenant;
-use super::{Operator, query, tenant_id, utc};
+use super::{Operator, parse_query, parse_tenant_id, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
-use crate::http::middleware::paging::{Page, PageQuery, cut};
+use crate::http::middleware::paging::{Page, PageQuery, split_page};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -60,13 +60,13 @@ pub(crate) async fn create(
     let new = new_tenant(request)?;
     let (tenant_id, account_sid) = (new.tenant_id.to_string(), new.account_sid.clone());
     let created = store.create_tenant(new, api.now()).await?;
-    let answer = CreatedTenant {
+    let tenant = CreatedTenant {
         tenant_id,
         account_sid,
         token: created.token,
         status: "active",
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, tenant))
 }
 
 /// List tenants
@@ -89,19 +89,19 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
-    asked: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let page = query(asked, "limit, cursor")?.page(TenantId::parse)?;
+    let page = parse_query(query, "limit, cursor")?.page(TenantId::parse)?;
     let found = store
         .tenants_after(page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.tenant_id.to_string());
-    Ok(Page::answer(
-        found.iter().map(TenantDetails::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(TenantDetails::from_record).collect(),
         next_cursor,
     ))
 }
@@ -122,7 +122,7 @@ pub(crate) async fn read(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    answer(&store, &tenant_id(&tenant)?, &api).await
+    tenant_response(&store, &parse_tenant_id(&tenant)?, &api).await
 }
 
 /// Suspend a tenant
@@ -143,10 +143,10 @@ pub(crate) async fn suspend(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     store.suspend(&tenant, api.now()).await?;
-    api.seen.clear();
-    answer(&store, &tenant, &api).await
+    api.credential_cache.clear();
+    tenant_response(&store, &tenant, &api).await
 }
 
 /// Resume a tenant
@@ -167,9 +167,9 @@ pub(crate) async fn resume(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     store.resume(&tenant, api.now()).await?;
-    answer(&store, &tenant, &api).await
+    tenant_response(&store, &tenant, &api).await
 }
 
 /// Erase a tenant's data
@@ -190,21 +190,25 @@ pub(crate) async fn erase(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     let forget = api.clone();
     // It is finished also if nobody waits for the answer any more.
     let task = tokio::spawn(async move {
         let erased = store
             .erase_tenant(&tenant, &api.recordings, Timestamp::now)
             .await;
-        erased.map(|receipt| Erasure::of(&receipt))
+        erased.map(|receipt| Erasure::from_receipt(&receipt))
     });
     let receipt = task.await.map_err(|_| Problem::plain(Code::Internal))?;
-    forget.seen.clear();
+    forget.credential_cache.clear();
     Ok(success(StatusCode::OK, receipt?))
 }
 
-async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<Response, Problem> {
+async fn tenant_response(
+    store: &OperatorStore,
+    tenant: &TenantId,
+    api: &Api,
+) -> Result<Response, Problem> {
     let now = api.now();
     let record = store
         .tenant(tenant, now)
@@ -214,8 +218,8 @@ async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<R
     let erasure = store.erasure(tenant).await?;
     let details = TenantDetails {
         active_allocations: Some(active),
-        erasure: erasure.as_ref().map(Erasure::of),
-        ..TenantDetails::of(&record)
+        erasure: erasure.as_ref().map(Erasure::from_receipt),
+        ..TenantDetails::from_record(&record)
     };
     Ok(success(StatusCode::OK, details))
 }
@@ -315,7 +319,7 @@ struct Erasure {
 }
 
 impl TenantDetails {
-    fn of(record: &TenantRecord) -> Self {
+    fn from_record(record: &TenantRecord) -> Self {
         Self {
             tenant_id: record.tenant_id.to_string(),
             status: record.standing.as_str(),
@@ -332,7 +336,7 @@ impl TenantDetails {
 }
 
 impl Erasure {
-    fn of(receipt: &ErasureReceipt) -> Self {
+    fn from_receipt(receipt: &ErasureReceipt) -> Self {
         Self {
             erasure_id: receipt.erasure_id.to_string(),
             tenant_id: receipt.tenant_id.to_string(),

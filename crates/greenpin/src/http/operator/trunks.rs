@@ -36,7 +36,7 @@ pub(crate) async fn list(State(api): State<Api>) -> Response {
         .trunks
         .iter()
         .zip(states)
-        .map(|(trunk, state)| TrunkDetails::of(trunk, state))
+        .map(|(trunk, state)| TrunkDetails::new(trunk, state))
         .collect();
     success(StatusCode::OK, trunks)
 }
@@ -114,7 +114,7 @@ pub(crate) struct TrunkDetails {
 
 impl TrunkDetails {
     /// Describes a trunk in the words of the configuration file. `state`: `None` if it is not known.
-    pub(crate) fn of(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Self {
+    pub(crate) fn new(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Self {
         Self {
             name: trunk.name.clone(),
             peer: peer_uri(trunk),

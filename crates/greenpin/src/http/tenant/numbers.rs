@@ -14,7 +14,8 @@ use crate::store::NumberCapacity;
 
 /// A number of the pool.
 #[derive(Serialize, ToSchema)]
-struct Number {
+#[schema(as = Number)]
+struct NumberUsage {
     #[schema(value_type = E164)]
     virtual_number: String,
     #[schema(value_type = SharingMode)]
@@ -41,23 +42,23 @@ struct Number {
     path = "/numbers",
     operation_id = "list_numbers",
     tag = "Numbers",
-    responses((status = 200, description = "The pool.", body = Success<Vec<Number>>))
+    responses((status = 200, description = "The pool.", body = Success<Vec<NumberUsage>>))
 )]
 pub(crate) async fn list(
     Tenant(store): Tenant,
     State(api): State<Api>,
 ) -> Result<Response, Problem> {
-    let numbers: Vec<Number> = store
+    let numbers: Vec<NumberUsage> = store
         .capacities(api.now())
         .await?
         .iter()
-        .map(Number::of)
+        .map(NumberUsage::from_capacity)
         .collect();
     Ok(success(StatusCode::OK, numbers))
 }
 
-impl Number {
-    fn of(capacity: &NumberCapacity) -> Self {
+impl NumberUsage {
+    fn from_capacity(capacity: &NumberCapacity) -> Self {
         Self {
             virtual_number: capacity.number.virtual_number.expose(),
             mode: capacity.number.mode.as_str(),

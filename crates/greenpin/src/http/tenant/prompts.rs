@@ -26,8 +26,8 @@ problems! {
 
 /// A prompt as it is shown.
 #[derive(Serialize, ToSchema)]
-#[schema(as = PromptState, description = "A prompt.")]
-struct Shown {
+#[schema(description = "A prompt.")]
+struct PromptState {
     /// Its name.
     #[schema(examples("enter_pin"))]
     name: &'static str,
@@ -49,21 +49,21 @@ struct Shown {
     path = "/prompts",
     operation_id = "list_prompts",
     tag = "Settings",
-    responses((status = 200, description = "The prompts.", body = Success<Vec<Shown>>))
+    responses((status = 200, description = "The prompts.", body = Success<Vec<PromptState>>))
 )]
 pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
     let own = store.prompts().await?;
     let zone = store.settings().await?.zone();
-    let shown = NAMES.map(|name| {
+    let prompts = NAMES.map(|name| {
         let own = own.0.get(name);
-        Shown {
+        PromptState {
             name,
             own: own.is_some(),
             duration: own.map(seconds),
             updated_at: own.map(|own| own.updated_at.rfc3339(&zone)),
         }
     });
-    Ok(success(StatusCode::OK, shown.as_slice()))
+    Ok(success(StatusCode::OK, prompts.as_slice()))
 }
 
 /// Put a prompt
@@ -76,7 +76,7 @@ pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
     tag = "Settings",
     request_body(content = inline(Audio), content_type = "audio/wav"),
     responses(
-        (status = 200, description = "The prompt.", body = Success<Shown>),
+        (status = 200, description = "The prompt.", body = Success<PromptState>),
         PutProblems,
     )
 )]
@@ -87,9 +87,9 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let name = known(&name)?;
-    let octets = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
-    let samples = prompt_file::read(&octets).map_err(|rule| {
+    let name = parse_name(&name)?;
+    let file = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
+    let samples = prompt_file::read(&file).map_err(|rule| {
         let must = "A prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
         Problem::new(Code::InvalidPrompt, format!("{must}: this one {rule}."))
     })?;
@@ -103,7 +103,7 @@ pub(crate) async fn put(
     let updated_at = Some(now.rfc3339(&zone));
     Ok(success(
         StatusCode::OK,
-        Shown {
+        PromptState {
             name,
             own: true,
             duration: Some(seconds(&own)),
@@ -130,12 +130,12 @@ pub(crate) async fn read(
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let own = store.prompts().await?;
-    let own = own.0.get(known(&name)?).ok_or_else(not_found)?;
-    let octets = prompt_file::write(&own.samples).map_err(|error| {
+    let own = own.0.get(parse_name(&name)?).ok_or_else(not_found)?;
+    let file = prompt_file::write(&own.samples).map_err(|error| {
         tracing::error!(%error, "a prompt was not written");
         Problem::plain(Code::Internal)
     })?;
-    let mut response = octets.into_response();
+    let mut response = file.into_response();
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
@@ -151,7 +151,7 @@ pub(crate) async fn read(
     operation_id = "delete_prompt",
     tag = "Settings",
     responses(
-        (status = 200, description = "The prompt.", body = Success<Shown>),
+        (status = 200, description = "The prompt.", body = Success<PromptState>),
         ReadProblems,
     )
 )]
@@ -159,11 +159,11 @@ pub(crate) async fn delete(
     Tenant(store): Tenant,
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let name = known(&name)?;
+    let name = parse_name(&name)?;
     match store.delete_prompt(name).await? {
         true => Ok(success(
             StatusCode::OK,
-            Shown {
+            PromptState {
                 name,
                 own: false,
                 duration: None,
@@ -174,7 +174,7 @@ pub(crate) async fn delete(
     }
 }
 
-fn known(name: &str) -> Result<&'static str, Problem> {
+fn parse_name(name: &str) -> Result<&'static str, Problem> {
     NAMES
         .into_iter()
         .find(|known| *known == name)

@@ -79,7 +79,7 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let overlap = RotateSecret::read(&mut fields).overlap;
     fields.finish()?;
     let overlap = std::time::Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP).into());
@@ -89,18 +89,18 @@ pub(crate) async fn rotate(
         .await?
         .ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let answer = RotatedSecret {
+    let rotated = RotatedSecret {
         id: id.to_string(),
         secret,
         previous_secret_expires_at: until.rfc3339(&zone),
     };
-    Ok(success(StatusCode::OK, answer))
+    Ok(success(StatusCode::OK, rotated))
 }
 
 /// An endpoint that gets events again.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An endpoint that gets events again.")]
-struct Enabled {
+#[schema(as = Enabled, description = "An endpoint that gets events again.")]
+struct EnabledEndpoint {
     #[schema(value_type = WebhookId)]
     id: String,
     /// Always `false`.
@@ -118,7 +118,7 @@ struct Enabled {
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "It gets its events.", body = Success<Enabled>),
+        (status = 200, description = "It gets its events.", body = Success<EnabledEndpoint>),
         EnableProblems,
     )
 )]
@@ -128,13 +128,13 @@ pub(crate) async fn enable(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     if !store.enable_endpoint(&id).await? {
         return Err(not_found());
     }
     Ok(success(
         StatusCode::OK,
-        Enabled {
+        EnabledEndpoint {
             id: id.to_string(),
             disabled: false,
         },

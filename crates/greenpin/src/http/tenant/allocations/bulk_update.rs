@@ -40,8 +40,8 @@ pub(crate) fn schema() -> (&'static str, Value) {
 
 /// What became of one change.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ChangedItem, description = "What became of one item.")]
-struct Changed {
+#[schema(description = "What became of one item.")]
+struct ChangedItem {
     /// The item's own `greenpin_id`; `null` if it held none.
     #[schema(value_type = Option<String>, required)]
     greenpin_id: Value,
@@ -64,7 +64,7 @@ struct Changed {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What became of each item.", body = Success<Vec<Changed>>),
+        (status = 200, description = "What became of each item.", body = Success<Vec<ChangedItem>>),
         BulkProblems,
     )
 )]
@@ -88,7 +88,7 @@ pub(crate) async fn update(
         ));
     }
     let settings = store.settings().await?;
-    let (mut ids, mut read) = (Vec::new(), Vec::new());
+    let (mut ids, mut parsed) = (Vec::new(), Vec::new());
     for item in items {
         ids.push(
             item.get("greenpin_id")
@@ -96,49 +96,53 @@ pub(crate) async fn update(
                 .cloned()
                 .unwrap_or_default(),
         );
-        read.push(self::item(item, &settings));
+        parsed.push(parse_item(item, &settings));
     }
-    let changes = read
+    let changes = parsed
         .iter()
         .filter_map(|item| item.as_ref().ok().cloned())
         .collect();
-    let mut done = store
+    let mut changed = store
         .change_allocations(changes, api.now())
         .await?
         .into_iter();
-    let results = read.into_iter().map(|item| {
+    let outcomes = parsed.into_iter().map(|item| {
         item?;
-        done.next()
+        changed
+            .next()
             .ok_or_else(|| Problem::plain(Code::Internal))?
             .map_err(Problem::from)
     });
-    let answers: Vec<Changed> = ids
+    let results: Vec<ChangedItem> = ids
         .into_iter()
-        .zip(results)
+        .zip(outcomes)
         .map(|(id, result)| match result {
-            Ok(_) => Changed {
+            Ok(_) => ChangedItem {
                 greenpin_id: id,
                 status: "updated",
                 error: None,
             },
-            Err(problem) => Changed {
+            Err(problem) => ChangedItem {
                 greenpin_id: id,
                 status: "error",
-                error: Some(problem.item()),
+                error: Some(problem.to_item_json()),
             },
         })
         .collect();
-    Ok(success(StatusCode::OK, answers))
+    Ok(success(StatusCode::OK, results))
 }
 
-fn item(item: Value, settings: &TenantSettings) -> Result<(GreenpinId, AllocationChange), Problem> {
+fn parse_item(
+    item: Value,
+    settings: &TenantSettings,
+) -> Result<(GreenpinId, AllocationChange), Problem> {
     let Value::Object(object) = item else {
         let error = FieldError {
             field: String::new(),
             code: Code::WrongType,
             message: "must be an object".into(),
         };
-        return Err(Problem::of_fields(vec![error]));
+        return Err(Problem::from_fields(vec![error]));
     };
     let mut fields = Fields::new(object);
     narrow_duration(&mut fields, settings);

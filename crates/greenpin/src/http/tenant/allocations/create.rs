@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::fields::CreateAllocation;
-use super::resource::Created;
+use super::resource::CreatedAllocation;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::idempotency::CreatedEarlier;
@@ -36,7 +36,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/CreateAllocation"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The allocation, with its PIN.", body = Success<Created>),
+        (status = 201, description = "The allocation, with its PIN.", body = Success<CreatedAllocation>),
         CreateProblems,
     )
 )]
@@ -50,19 +50,19 @@ pub(crate) async fn create(
     let settings = store.settings().await?;
     if let Some(Extension(CreatedEarlier(id))) = earlier {
         let created = store.allocation(&id).await?.ok_or_else(not_found)?;
-        let answer = Created::of(&created, &settings.zone(), api.now());
-        return Ok(success(StatusCode::CREATED, answer));
+        let allocation = CreatedAllocation::from_allocation(&created, &settings.zone(), api.now());
+        return Ok(success(StatusCode::CREATED, allocation));
     }
     let object = body::json_object(&headers, body).await?;
-    let wanted = CreateAllocation::parse(object, &settings)?;
+    let new_allocation = CreateAllocation::parse(object, &settings)?;
     if api.readiness.is_draining() {
         return Err(Problem::plain(Code::Draining));
     }
     let now = api.now();
-    let created = store.create_allocation(wanted, now).await?;
+    let created = store.create_allocation(new_allocation, now).await?;
     Ok(success(
         StatusCode::CREATED,
-        Created::of(&created, &settings.zone(), now),
+        CreatedAllocation::from_allocation(&created, &settings.zone(), now),
     ))
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn to_required() -> Problem {
         code: Code::ToRequired,
         message: message.into(),
     };
-    Problem::of_fields(vec![error])
+    Problem::from_fields(vec![error])
 }
 
 impl From<CreateError> for Problem {

@@ -21,8 +21,8 @@ problems! {
 
 /// What a delete answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = DeletedAllocation, description = "An allocation that was deleted.")]
-struct Deleted<'a> {
+#[schema(description = "An allocation that was deleted.")]
+struct DeletedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
     /// Always `deleted`.
@@ -43,7 +43,7 @@ struct Deleted<'a> {
     operation_id = "delete_allocation",
     tag = "Allocations",
     responses(
-        (status = 200, description = "It is deleted.", body = Success<Deleted>),
+        (status = 200, description = "It is deleted.", body = Success<DeletedAllocation>),
         DeleteProblems,
     )
 )]
@@ -55,7 +55,7 @@ pub(crate) async fn delete(
     let id = greenpin_id(&id)?;
     let deleted_at = store.delete_allocation(&id, api.now()).await?;
     let zone = store.settings().await?.zone();
-    let deleted = Deleted {
+    let deleted = DeletedAllocation {
         greenpin_id: id.as_str(),
         status: Status::Deleted.as_str(),
         deleted_at: deleted_at.rfc3339(&zone),

@@ -201,7 +201,7 @@ impl UpdateAllocation {
             self.to.as_deref().unwrap_or_default(),
         );
         for name in ["caller_id_number", "virtual_number", "pin"] {
-            fields.unchangeable(name);
+            fields.reject_unchangeable(name);
         }
         AllocationChange {
             from: self.from,
@@ -225,7 +225,7 @@ pub(crate) fn narrow_duration(fields: &mut Fields, settings: &TenantSettings) {
 fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
-            fields.fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
+            fields.add_fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
         }
     }
 }

@@ -6,10 +6,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::resource::Resource;
+use super::resource::AllocationDetails;
 use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
-use crate::http::middleware::paging::{Page, asked, cut, invalid, number, time};
+use crate::http::middleware::paging::{
+    Page, invalid_parameter, page_request, phone_number, split_page, timestamp,
+};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationStatus, E164};
@@ -56,7 +58,7 @@ pub(crate) struct ListQuery {
     tag = "Allocations",
     params(ListQuery),
     responses(
-        (status = 200, description = "A page of allocations.", body = Page<Resource>),
+        (status = 200, description = "A page of allocations.", body = Page<AllocationDetails>),
         QueryProblems,
     )
 )]
@@ -70,7 +72,7 @@ pub(crate) async fn list(
             "status, virtual_number, party, custom_field, created_after, created_before, limit, cursor";
         Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
     })?;
-    let page = asked(
+    let page = page_request(
         query.limit.as_deref(),
         query.cursor.as_deref(),
         GreenpinId::parse,
@@ -81,15 +83,15 @@ pub(crate) async fn list(
         .allocations(filter, page.cursor, page.limit + 1, now)
         .await?;
     let zone = store.settings().await?.zone();
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.greenpin_id.to_string());
-    Ok(Page::answer(
+    Ok(Page::json_response(
         found
             .iter()
-            .map(|one| Resource::of(one, &zone, now))
+            .map(|allocation| AllocationDetails::from_allocation(allocation, &zone, now))
             .collect(),
         next_cursor,
     ))
@@ -102,15 +104,20 @@ impl ListQuery {
             Some("active") => Some(Status::Active),
             Some("expired") => Some(Status::Expired),
             Some("deleted") => Some(Status::Deleted),
-            Some(_) => return Err(invalid("status", "must be active, expired or deleted")),
+            Some(_) => {
+                return Err(invalid_parameter(
+                    "status",
+                    "must be active, expired or deleted",
+                ));
+            }
         };
         Ok(AllocationFilter {
             status,
-            virtual_number: number("virtual_number", self.virtual_number)?,
-            party: number("party", self.party)?,
+            virtual_number: phone_number("virtual_number", self.virtual_number)?,
+            party: phone_number("party", self.party)?,
             custom_field: self.custom_field,
-            created_after: time("created_after", self.created_after)?,
-            created_before: time("created_before", self.created_before)?,
+            created_after: timestamp("created_after", self.created_after)?,
+            created_before: timestamp("created_before", self.created_before)?,
         })
     }
 }

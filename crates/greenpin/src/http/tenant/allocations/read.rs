@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::resource::{Resource, greenpin_id};
+use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::Problem;
 use crate::http::middleware::problem::not_found;
@@ -24,7 +24,7 @@ problems! {
     operation_id = "read_allocation",
     tag = "Allocations",
     responses(
-        (status = 200, description = "The allocation.", body = Success<Resource>),
+        (status = 200, description = "The allocation.", body = Success<AllocationDetails>),
         ReadProblems,
     )
 )]
@@ -38,6 +38,6 @@ pub(crate) async fn read(
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        Resource::of(&allocation, &zone, api.now()),
+        AllocationDetails::from_allocation(&allocation, &zone, api.now()),
     ))
 }

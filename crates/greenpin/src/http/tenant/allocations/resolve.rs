@@ -22,7 +22,7 @@ use crate::store::{Connection, GreenpinId, Resolution};
 /// What a call would meet.
 #[derive(Serialize, Default, ToSchema)]
 #[schema(as = Resolution)]
-struct Answer {
+struct ResolvedCall {
     #[schema(value_type = ResolvedOutcome)]
     outcome: &'static str,
     #[schema(value_type = ResolvedReason)]
@@ -56,7 +56,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What it would meet.", body = Success<Answer>),
+        (status = 200, description = "What it would meet.", body = Success<ResolvedCall>),
         ResolveProblems,
     )
 )]
@@ -75,46 +75,46 @@ pub(crate) async fn resolve(
     let resolution = store
         .resolve(virtual_number, call.caller, call.digits, api.now())
         .await?;
-    Ok(success(StatusCode::OK, answer(resolution)))
+    Ok(success(StatusCode::OK, to_resolved_call(resolution)))
 }
 
-fn answer(resolution: Resolution) -> Answer {
+fn to_resolved_call(resolution: Resolution) -> ResolvedCall {
     let id = |id: GreenpinId| id.as_str().to_owned();
-    let told = |outcome, reason| Answer {
+    let resolved = |outcome, reason| ResolvedCall {
         outcome,
         reason,
-        ..Answer::default()
+        ..ResolvedCall::default()
     };
     match resolution {
-        Resolution::UnknownNumber => told("unknown_number", "number_not_in_pool"),
-        Resolution::NotInUse => told("not_in_use", "no_active_allocation"),
+        Resolution::UnknownNumber => resolved("unknown_number", "number_not_in_pool"),
+        Resolution::NotInUse => resolved("not_in_use", "no_active_allocation"),
         Resolution::CollectPin {
             pin_length,
             greenpin_id,
-        } => Answer {
+        } => ResolvedCall {
             greenpin_id: greenpin_id.map(id),
             pin_length: Some(pin_length),
-            ..told("collect_pin", "pin_required")
+            ..resolved("collect_pin", "pin_required")
         },
-        Resolution::Refused(refusal, greenpin_id) => Answer {
+        Resolution::Refused(refusal, greenpin_id) => ResolvedCall {
             greenpin_id: greenpin_id.map(id),
-            ..told("refuse", refusal.as_str())
+            ..resolved("refuse", refusal.as_str())
         },
         Resolution::Connected(Connection {
             greenpin_id, dial, ..
-        }) if dial.is_empty() => Answer {
+        }) if dial.is_empty() => ResolvedCall {
             greenpin_id: Some(id(greenpin_id)),
-            ..told("refuse", "no_one_to_connect")
+            ..resolved("refuse", "no_one_to_connect")
         },
         Resolution::Connected(Connection {
             greenpin_id,
             dial,
             record,
-        }) => Answer {
+        }) => ResolvedCall {
             greenpin_id: Some(id(greenpin_id)),
             dial: dial.into_iter().map(PhoneNumber::expose).collect(),
             record,
-            ..told("connect", "right_pin")
+            ..resolved("connect", "right_pin")
         },
     }
 }

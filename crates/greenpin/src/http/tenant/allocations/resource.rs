@@ -17,8 +17,11 @@ pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
 
 /// What a create answers.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CreatedAllocation, description = "An allocation as it was made.", examples(created_example))]
-pub(crate) struct Created<'a> {
+#[schema(
+    description = "An allocation as it was made.",
+    examples(created_example)
+)]
+pub(crate) struct CreatedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
     /// The number that parties call.
@@ -60,9 +63,9 @@ pub(crate) struct Created<'a> {
 /// What a read answers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Allocation, description = "An allocation as it is.")]
-pub(crate) struct Resource<'a> {
+pub(crate) struct AllocationDetails<'a> {
     #[serde(flatten)]
-    created: Created<'a>,
+    created: CreatedAllocation<'a>,
     /// Calls of it in which both sides talked.
     call_count: u64,
     /// All calls that met it.
@@ -97,8 +100,12 @@ fn created_example() -> Value {
     })
 }
 
-impl<'a> Created<'a> {
-    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+impl<'a> CreatedAllocation<'a> {
+    pub(crate) fn from_allocation(
+        allocation: &'a Allocation,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Self {
         let exposed =
             |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         let virtual_number = allocation.virtual_number.expose();
@@ -120,10 +127,14 @@ impl<'a> Created<'a> {
     }
 }
 
-impl<'a> Resource<'a> {
-    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+impl<'a> AllocationDetails<'a> {
+    pub(crate) fn from_allocation(
+        allocation: &'a Allocation,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            created: Created::of(allocation, zone, now),
+            created: CreatedAllocation::from_allocation(allocation, zone, now),
             call_count: allocation.call_count,
             attempt_count: allocation.attempt_count,
             failed_pin_attempts: allocation.failed_pin_attempts,

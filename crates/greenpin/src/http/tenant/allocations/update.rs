@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::create::to_required;
 use super::fields::UpdateAllocation;
-use super::resource::{Resource, greenpin_id};
+use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::problem::not_found;
@@ -36,7 +36,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocation"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        (status = 200, description = "The allocation as it is now.", body = Success<AllocationDetails>),
         ChangeProblems,
     )
 )]
@@ -57,7 +57,7 @@ pub(crate) async fn update(
     let changed = store.change_allocation(&id, change, now).await?;
     Ok(success(
         StatusCode::OK,
-        Resource::of(&changed, &settings.zone(), now),
+        AllocationDetails::from_allocation(&changed, &settings.zone(), now),
     ))
 }
 
@@ -67,7 +67,7 @@ impl From<ChangeError> for Problem {
             ChangeError::NotFound => not_found(),
             ChangeError::NotActive => Self::plain(Code::AllocationNotActive),
             ChangeError::OnBothSides(party, places) => {
-                Self::of_fields(on_both_sides(party, &places))
+                Self::from_fields(on_both_sides(party, &places))
             }
             ChangeError::ToRequired => to_required(),
             ChangeError::PinSpaceExhausted => Self::new(

@@ -6,9 +6,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::read::Record;
+use super::read::CallDetails;
 use crate::http::middleware::auth::Tenant;
-use crate::http::middleware::paging::{Page, asked, cut, invalid, number, time};
+use crate::http::middleware::paging::{
+    Page, invalid_parameter, page_request, phone_number, split_page, timestamp,
+};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationId, CallKind, CallProgress, E164};
@@ -58,7 +60,7 @@ pub(crate) struct CallsQuery {
     tag = "Calls",
     params(CallsQuery),
     responses(
-        (status = 200, description = "A page of call records.", body = Page<Record>),
+        (status = 200, description = "A page of call records.", body = Page<CallDetails>),
         QueryProblems,
     )
 )]
@@ -71,7 +73,7 @@ pub(crate) async fn list(
                      limit, cursor";
         Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
     })?;
-    let page = asked(
+    let page = page_request(
         query.limit.as_deref(),
         query.cursor.as_deref(),
         CallSid::parse,
@@ -80,15 +82,15 @@ pub(crate) async fn list(
         .calls(query.filter()?, page.cursor, page.limit + 1)
         .await?;
     let zone = store.settings().await?.zone();
-    let (records, more) = cut(&records, page.limit);
+    let (records, more) = split_page(&records, page.limit);
     let next_cursor = records
         .last()
         .filter(|_| more)
         .map(|last| last.call_sid.to_string());
-    Ok(Page::answer(
+    Ok(Page::json_response(
         records
             .iter()
-            .map(|record| Record::of(record, &zone))
+            .map(|record| CallDetails::from_record(record, &zone))
             .collect(),
         next_cursor,
     ))
@@ -100,7 +102,7 @@ impl CallsQuery {
             None => None,
             Some("active") => Some(false),
             Some("ended") => Some(true),
-            Some(_) => return Err(invalid("status", "must be active or ended")),
+            Some(_) => return Err(invalid_parameter("status", "must be active or ended")),
         };
         let call_type = match self.call_type.as_deref() {
             None => None,
@@ -110,20 +112,20 @@ impl CallsQuery {
             Some("client-hangup") => Some(CallType::ClientHangup),
             Some(_) => {
                 let rule = "must be completed, incomplete, call-attempt or client-hangup";
-                return Err(invalid("call_type", rule));
+                return Err(invalid_parameter("call_type", rule));
             }
         };
         let greenpin_id = self.greenpin_id.map(|id| GreenpinId::parse(&id).ok_or(()));
         Ok(CallFilter {
             ended,
             call_type,
-            virtual_number: number("virtual_number", self.virtual_number)?,
-            greenpin_id: greenpin_id
-                .transpose()
-                .map_err(|()| invalid("greenpin_id", "must be the id of an allocation"))?,
-            party: number("party", self.party)?,
-            started_after: time("started_after", self.started_after)?,
-            started_before: time("started_before", self.started_before)?,
+            virtual_number: phone_number("virtual_number", self.virtual_number)?,
+            greenpin_id: greenpin_id.transpose().map_err(|()| {
+                invalid_parameter("greenpin_id", "must be the id of an allocation")
+            })?,
+            party: phone_number("party", self.party)?,
+            started_after: timestamp("started_after", self.started_after)?,
+            started_before: timestamp("started_before", self.started_before)?,
         })
     }
 }

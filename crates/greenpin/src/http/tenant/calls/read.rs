@@ -13,7 +13,7 @@ use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::paging::{Page, PageQuery};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::http::openapi::problems::QueryOfOneProblems;
+use crate::http::openapi::problems::ResourceQueryProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{
     AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
@@ -36,11 +36,11 @@ problems! {
     tag = "Calls",
     params(PageQuery),
     responses(
-        (status = 200, description = "A page of call records.", body = Page<Record>),
-        QueryOfOneProblems,
+        (status = 200, description = "A page of call records.", body = Page<CallDetails>),
+        ResourceQueryProblems,
     )
 )]
-pub(crate) async fn of_allocation(
+pub(crate) async fn list_for_allocation(
     Tenant(store): Tenant,
     Path((_, id)): Path<(String, String)>,
     query: Result<Query<PageQuery>, QueryRejection>,
@@ -56,15 +56,15 @@ pub(crate) async fn of_allocation(
     store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
-    let (records, more) = crate::http::middleware::paging::cut(&records, page.limit);
+    let (records, more) = crate::http::middleware::paging::split_page(&records, page.limit);
     let next_cursor = records
         .last()
         .filter(|_| more)
         .map(|last| last.call_sid.to_string());
-    Ok(Page::answer(
+    Ok(Page::json_response(
         records
             .iter()
-            .map(|record| Record::of(record, &zone))
+            .map(|record| CallDetails::from_record(record, &zone))
             .collect(),
         next_cursor,
     ))
@@ -77,7 +77,7 @@ pub(crate) async fn of_allocation(
     operation_id = "read_call",
     tag = "Calls",
     responses(
-        (status = 200, description = "The call record.", body = Success<Record>),
+        (status = 200, description = "The call record.", body = Success<CallDetails>),
         ReadProblems,
     )
 )]
@@ -88,13 +88,16 @@ pub(crate) async fn read(
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
     let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    Ok(success(StatusCode::OK, Record::of(&record, &zone)))
+    Ok(success(
+        StatusCode::OK,
+        CallDetails::from_record(&record, &zone),
+    ))
 }
 
 /// A call record, in the names of events.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CallRecord, description = "One call, as far as it came.")]
-pub(crate) struct Record<'a> {
+pub(crate) struct CallDetails<'a> {
     #[schema(value_type = CallId)]
     call_sid: &'a str,
     /// The allocation that it belongs to, once that is known.
@@ -165,8 +168,8 @@ pub(crate) struct Record<'a> {
     node: &'a str,
 }
 
-impl<'a> Record<'a> {
-    pub(crate) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+impl<'a> CallDetails<'a> {
+    pub(crate) fn from_record(record: &'a CallRecord, zone: &TimeZone) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
         Self {
             call_sid: record.call_sid.as_str(),

@@ -12,13 +12,13 @@ use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::http::middleware::range::{Part, part};
+use crate::http::middleware::range::{RequestedRange, parse_range};
 use crate::http::openapi::problems::problems;
 use crate::recordings::{ReadError, Recording};
 use crate::store::{CallSid, TenantStore};
 
 /// Seconds after which to ask again for a recording that is being uploaded.
-const UPLOAD_PAUSE: u64 = 5;
+const UPLOAD_RETRY_SECONDS: u64 = 5;
 
 problems! {
     RecordingProblems: [NotFound, RangeNotSatisfiable, RecordingNotReady];
@@ -88,12 +88,16 @@ pub(crate) async fn serve(
     let range = headers
         .get(header::RANGE)
         .and_then(|range| range.to_str().ok());
-    match part(range, length) {
-        Part::Whole => audio(recording, 0..=length.saturating_sub(1), StatusCode::OK).await,
-        Part::Bytes(bytes) => audio(recording, bytes, StatusCode::PARTIAL_CONTENT).await,
-        Part::Unsatisfiable => {
+    match parse_range(range, length) {
+        RequestedRange::Whole => {
+            audio_response(recording, 0..=length.saturating_sub(1), StatusCode::OK).await
+        }
+        RequestedRange::Bytes(bytes) => {
+            audio_response(recording, bytes, StatusCode::PARTIAL_CONTENT).await
+        }
+        RequestedRange::Unsatisfiable => {
             let mut response = Problem::plain(Code::RangeNotSatisfiable).into_response();
-            insert(
+            insert_header(
                 &mut response,
                 header::CONTENT_RANGE,
                 &format!("bytes */{length}"),
@@ -103,7 +107,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn audio(
+async fn audio_response(
     recording: Recording,
     bytes: RangeInclusive<u64>,
     status: StatusCode,
@@ -120,11 +124,11 @@ async fn audio(
         .await
         .map_err(ReadError::from)?;
     let mut response = (status, Body::from_stream(stream)).into_response();
-    insert(&mut response, header::CONTENT_TYPE, media_type);
-    insert(&mut response, header::ACCEPT_RANGES, "bytes");
-    insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
+    insert_header(&mut response, header::CONTENT_TYPE, media_type);
+    insert_header(&mut response, header::ACCEPT_RANGES, "bytes");
+    insert_header(&mut response, header::CONTENT_LENGTH, &count.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
-        insert(
+        insert_header(
             &mut response,
             header::CONTENT_RANGE,
             &format!("bytes {first}-{last}/{length}"),
@@ -133,7 +137,7 @@ async fn audio(
     Ok(response)
 }
 
-fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+fn insert_header(response: &mut Response, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -145,7 +149,7 @@ impl From<ReadError> for Problem {
             ReadError::Gone => not_found(),
             ReadError::NotUploaded => {
                 let detail = "The node that made the recording has not uploaded it yet. Ask again in a while.";
-                Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_PAUSE)
+                Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_RETRY_SECONDS)
             }
             ReadError::Io(error) => {
                 tracing::error!(%error, "a recording cannot be read");

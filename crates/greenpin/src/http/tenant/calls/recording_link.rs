@@ -51,8 +51,7 @@ problems! {
 
 /// A link to a recording.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RecordingLink)]
-struct Link {
+struct RecordingLink {
     /// Opens the recording for whoever has it.
     #[schema(format = "uri")]
     url: String,
@@ -72,11 +71,11 @@ struct Link {
     tag = "Calls",
     request_body(content = ref("#/components/schemas/LinkRecording"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The link.", body = Success<Link>),
+        (status = 200, description = "The link.", body = Success<RecordingLink>),
         MakeProblems,
     )
 )]
-pub(crate) async fn make(
+pub(crate) async fn create(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, call_sid)): Path<(String, String)>,
@@ -84,7 +83,7 @@ pub(crate) async fn make(
     body: Body,
 ) -> Result<Response, Problem> {
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let duration = LinkRecording::read(&mut fields)
         .duration
         .unwrap_or(DEFAULT_DURATION);
@@ -97,7 +96,7 @@ pub(crate) async fn make(
     let url = format!("{}/v1/recordings/{link}", api.node.public_url);
     Ok(success(
         StatusCode::OK,
-        Link {
+        RecordingLink {
             url,
             expires_at: expires_at.rfc3339(&zone),
         },

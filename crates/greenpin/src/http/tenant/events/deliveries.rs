@@ -39,11 +39,11 @@ pub(crate) async fn list(
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
     let deliveries = store.deliveries(&event_id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let shown: Vec<_> = deliveries
+    let deliveries: Vec<_> = deliveries
         .into_iter()
-        .map(|one| EventDelivery::of(one, &zone))
+        .map(|delivery| EventDelivery::from_record(delivery, &zone))
         .collect();
-    Ok(success(StatusCode::OK, shown))
+    Ok(success(StatusCode::OK, deliveries))
 }
 
 /// What one endpoint is owed of an event.
@@ -91,7 +91,7 @@ struct EventAttempt {
 }
 
 impl EventDelivery {
-    fn of(delivery: DeliveryRecord, zone: &TimeZone) -> Self {
+    fn from_record(delivery: DeliveryRecord, zone: &TimeZone) -> Self {
         let time = |moment: Timestamp| moment.rfc3339(zone);
         Self {
             endpoint_id: delivery.endpoint_id.to_string(),
@@ -104,14 +104,14 @@ impl EventDelivery {
             attempts: delivery
                 .attempts
                 .into_iter()
-                .map(|one| EventAttempt::of(one, zone))
+                .map(|attempt| EventAttempt::from_attempt(attempt, zone))
                 .collect(),
         }
     }
 }
 
 impl EventAttempt {
-    fn of(attempt: Attempt, zone: &TimeZone) -> Self {
+    fn from_attempt(attempt: Attempt, zone: &TimeZone) -> Self {
         Self {
             attempted_at: attempt.begun_at.rfc3339(zone),
             latency_ms: u64::try_from(attempt.latency.as_millis()).unwrap_or(u64::MAX),

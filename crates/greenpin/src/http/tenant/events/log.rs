@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::field::{Field, Parsed, RequestBody as _, request_body};
-use crate::http::middleware::paging::{Page, asked, cut, invalid};
+use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
@@ -27,9 +27,9 @@ use crate::store;
 use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
 
 /// The longest that a request can wait for an event, in seconds.
-const LONGEST_WAIT: u64 = 30;
+const MAX_WAIT_SECONDS: u64 = 30;
 /// Between two looks at the log.
-const WAIT_PAUSE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const ENDPOINT_RULE: &str = "must be the id of an endpoint: ep_ and 26 characters";
 
 /// From where the log is read.
@@ -80,26 +80,26 @@ pub(crate) async fn list(
             "The query can hold, once each: after, limit, wait, state, endpoint_id.",
         )
     })?;
-    let page = asked(
+    let page = page_request(
         query.limit.as_deref(),
         query.after.as_deref(),
         EventId::parse,
     )?;
-    let (wanted, until) = (
-        Asked::of(&query)?,
-        Instant::now() + wait(query.wait.as_deref())?,
+    let (selection, until) = (
+        EventSelection::from_query(&query)?,
+        Instant::now() + parse_wait(query.wait.as_deref())?,
     );
     let events = loop {
-        let found = wanted
+        let found = selection
             .read(&store, page.cursor.clone(), page.limit + 1)
             .await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
         // Another node may write it: there is nothing to be woken by.
-        tokio::time::sleep(WAIT_PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
-    let (events, more) = cut(&events, page.limit);
+    let (events, more) = split_page(&events, page.limit);
     let next_cursor = events
         .last()
         .filter(|_| more)
@@ -108,38 +108,43 @@ pub(crate) async fn list(
         .iter()
         .map(|event| RawValue::from_string(event.body.clone()))
         .collect();
-    Ok(Page::answer(
+    Ok(Page::json_response(
         bodies.map_err(|_| Problem::plain(Code::Internal))?,
         next_cursor,
     ))
 }
 
-fn wait(text: Option<&str>) -> Result<Duration, Problem> {
+fn parse_wait(text: Option<&str>) -> Result<Duration, Problem> {
     let Some(text) = text else {
         return Ok(Duration::ZERO);
     };
-    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
     seconds
         .map(Duration::from_secs)
-        .ok_or_else(|| invalid("wait", "must be 0 to 30"))
+        .ok_or_else(|| invalid_parameter("wait", "must be 0 to 30"))
 }
 
 /// Which events are asked for.
-enum Asked {
+enum EventSelection {
     All,
     Dead(Option<EndpointId>),
-    Of(EndpointId),
+    Endpoint(EndpointId),
 }
 
-impl Asked {
-    fn of(query: &LogQuery) -> Result<Self, Problem> {
+impl EventSelection {
+    fn from_query(query: &LogQuery) -> Result<Self, Problem> {
         let endpoint = query.endpoint_id.as_deref();
-        let read = |id| EndpointId::parse(id).ok_or_else(|| invalid("endpoint_id", ENDPOINT_RULE));
+        let read = |id| {
+            EndpointId::parse(id).ok_or_else(|| invalid_parameter("endpoint_id", ENDPOINT_RULE))
+        };
         match (query.state.as_deref(), endpoint.map(read).transpose()?) {
             (None, None) => Ok(Self::All),
-            (None, Some(endpoint)) => Ok(Self::Of(endpoint)),
+            (None, Some(endpoint)) => Ok(Self::Endpoint(endpoint)),
             (Some("dead"), endpoint) => Ok(Self::Dead(endpoint)),
-            (Some(_), _) => Err(invalid("state", "must be dead")),
+            (Some(_), _) => Err(invalid_parameter("state", "must be dead")),
         }
     }
 
@@ -156,7 +161,7 @@ impl Asked {
                     .dead_events_after(after, endpoint.clone(), limit)
                     .await
             }
-            Self::Of(endpoint) => {
+            Self::Endpoint(endpoint) => {
                 store
                     .events_of_endpoint_after(after, endpoint.clone(), limit)
                     .await
@@ -204,7 +209,7 @@ pub(crate) async fn redeliver(
     body: Body,
 ) -> Result<Response, Problem> {
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     let deliveries = store
         .redeliver(&event_id, api.now())
         .await?
@@ -219,7 +224,7 @@ pub(crate) async fn redeliver(
 }
 
 /// A moment of a request, as in RFC 3339.
-const fn moment(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
+const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
     Field::new(
         name,
         Parsed {
@@ -241,8 +246,8 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 request_body! {
     /// Which events are to go again.
     ReplayEvents {
-        after: Parsed<Timestamp> = moment("after", "Events of this moment or later."),
-        before: Parsed<Timestamp> = moment("before", "Events before this moment."),
+        after: Parsed<Timestamp> = timestamp_field("after", "Events of this moment or later."),
+        before: Parsed<Timestamp> = timestamp_field("before", "Events before this moment."),
         types: EventTypeList = event_types("Of these types; left out: of all."),
         endpoint_id: Parsed<EndpointId> = endpoint_id(
             "endpoint_id",
@@ -272,8 +277,8 @@ request_body! {
 
 /// What a replay answers.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "Events that go again.")]
-struct Replay {
+#[schema(as = Replay, description = "Events that go again.")]
+struct ReplaySummary {
     /// How many events go again to one endpoint at the least.
     #[schema(value_type = u32)]
     events: usize,
@@ -296,7 +301,7 @@ struct Replay {
     tag = "Events",
     request_body(content = ref("#/components/schemas/ReplayEvents"), content_type = "application/json"),
     responses(
-        (status = 200, description = "They go again.", body = Success<Replay>),
+        (status = 200, description = "They go again.", body = Success<ReplaySummary>),
         ReplayProblems,
     )
 )]
@@ -316,14 +321,14 @@ pub(crate) async fn replay(
         cursor,
     } = ReplayEvents::read(&mut fields);
     let dead = state.is_some();
-    if let Some(wanted) = &endpoint_id
+    if let Some(selection) = &endpoint_id
         && store
             .endpoints()
             .await?
             .iter()
-            .all(|endpoint| endpoint.id != *wanted)
+            .all(|endpoint| endpoint.id != *selection)
     {
-        fields.fault(
+        fields.add_fault(
             "endpoint_id",
             Code::UnknownEndpoint,
             "is no endpoint of this tenant",
@@ -333,7 +338,7 @@ pub(crate) async fn replay(
     let (Some(after), Some(before)) = (after, before) else {
         return Err(Problem::plain(Code::Internal));
     };
-    let wanted = store::Replay {
+    let selection = store::Replay {
         after,
         before,
         types,
@@ -341,13 +346,13 @@ pub(crate) async fn replay(
         dead,
         cursor,
     };
-    let (done, next) = store.replay(wanted, api.now()).await?;
+    let (sent, next) = store.replay(selection, api.now()).await?;
     let next_cursor = next.map(|next| next.to_string());
     Ok(success(
         StatusCode::OK,
-        Replay {
-            events: done.events,
-            deliveries: done.deliveries,
+        ReplaySummary {
+            events: sent.events,
+            deliveries: sent.deliveries,
             next_cursor,
         },
     ))

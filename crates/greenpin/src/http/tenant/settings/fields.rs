@@ -4,10 +4,11 @@
 use serde_json::{Value, json};
 
 use crate::http::middleware::field::{
-    Boolean, Clearable, Field, Integer, Kind, Object, Parsed, RequestBody as _, Word, request_body,
+    Boolean, Clearable, Field, FieldKind, Integer, Keyword, Object, Parsed, RequestBody as _,
+    request_body,
 };
 use crate::http::middleware::problem::{Code, FieldError};
-use crate::http::middleware::validation::{Fields, Given};
+use crate::http::middleware::validation::{FieldValue, Fields};
 use crate::store::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
     EventType, RateLimit, Retention, TenantSettings,
@@ -47,18 +48,18 @@ const COUNTRY: Field<Clearable<Parsed<String>>> = Field::new(
 .with_example(r#""IN""#)
 .clearable();
 
-const CALLER_POLICY: Field<Word<CallerPolicy>> = Field::new(
+const CALLER_POLICY: Field<Keyword<CallerPolicy>> = Field::new(
     "caller_policy",
-    Word {
+    Keyword {
         words: &[("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)],
         schema: "CallerPolicy",
     },
     "Callers that can open an allocation with its PIN: anyone, or only numbers in `from` or `to`.",
 );
 
-const DIAL_STRATEGY: Field<Word<DialStrategy>> = Field::new(
+const DIAL_STRATEGY: Field<Keyword<DialStrategy>> = Field::new(
     "dial_strategy",
-    Word {
+    Keyword {
         words: &[
             ("sequential", DialStrategy::Sequential),
             ("parallel", DialStrategy::Parallel),
@@ -68,9 +69,9 @@ const DIAL_STRATEGY: Field<Word<DialStrategy>> = Field::new(
     "Order in which several numbers of the other side are called: one after the other, or all at once.",
 );
 
-const ACCEPT_CALL: Field<Word<AcceptCall>> = Field::new(
+const ACCEPT_CALL: Field<Keyword<AcceptCall>> = Field::new(
     "accept_call",
-    Word {
+    Keyword {
         words: &[("answer", AcceptCall::Answer), ("key", AcceptCall::Key)],
         schema: "AcceptCall",
     },
@@ -112,10 +113,10 @@ const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
 #[derive(Clone, Copy)]
 pub(crate) struct Language;
 
-impl Kind for Language {
+impl FieldKind for Language {
     type Value = String;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<String> {
         fields.choice(name)
     }
 
@@ -189,8 +190,8 @@ request_body! {
             2_592_000,
             "Seconds for which a freed PIN is not drawn again on its number.",
         ),
-        caller_policy: Word<CallerPolicy> = CALLER_POLICY,
-        dial_strategy: Word<DialStrategy> = DIAL_STRATEGY,
+        caller_policy: Keyword<CallerPolicy> = CALLER_POLICY,
+        dial_strategy: Keyword<DialStrategy> = DIAL_STRATEGY,
         ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Seconds for which each number is rung."),
         max_call_duration: Integer = seconds(
             "max_call_duration",
@@ -198,7 +199,7 @@ request_body! {
             86_400,
             "Seconds for which two parties can talk.",
         ),
-        accept_call: Word<AcceptCall> = ACCEPT_CALL,
+        accept_call: Keyword<AcceptCall> = ACCEPT_CALL,
         whisper: Boolean = Field::new(
             "whisper",
             Boolean,
@@ -306,20 +307,20 @@ impl CallLimitRequest {
 #[derive(Clone, Copy)]
 pub(crate) struct Webhooks;
 
-impl Kind for Webhooks {
+impl FieldKind for Webhooks {
     type Value = Vec<EndpointSpec>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<EndpointSpec>> {
-        let items = match fields.take(name)? {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<EndpointSpec>> {
+        let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.fault(name, Code::WrongType, "must be a list of objects");
+                fields.add_fault(name, Code::WrongType, "must be a list of objects");
                 return None;
             }
         };
         if items.len() > MAX_ENDPOINTS {
             let message = format!("must hold at most {MAX_ENDPOINTS} endpoints");
-            fields.fault(name, Code::TooMany, message);
+            fields.add_fault(name, Code::TooMany, message);
             return None;
         }
         let mut specs: Vec<EndpointSpec> = Vec::new();
@@ -328,10 +329,10 @@ impl Kind for Webhooks {
             match read_endpoint(item) {
                 Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
                     let field = format!("{place}.url");
-                    fields.fault(field, Code::Repeated, "is in the list already");
+                    fields.add_fault(field, Code::Repeated, "is in the list already");
                 }
                 Ok(spec) => specs.push(spec),
-                Err(faults) => note_faults(fields, &place, faults),
+                Err(faults) => add_faults(fields, &place, faults),
             }
         }
         Some(specs)
@@ -347,14 +348,14 @@ impl Kind for Webhooks {
 }
 
 /// Notes the faults of one endpoint under its place in the list.
-fn note_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
+fn add_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
     for fault in faults {
         let field = if fault.field.is_empty() {
             place.to_owned()
         } else {
             format!("{place}.{}", fault.field)
         };
-        fields.fault(field, fault.code, fault.message);
+        fields.add_fault(field, fault.code, fault.message);
     }
 }
 
@@ -362,14 +363,14 @@ fn note_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
 #[derive(Clone, Copy)]
 pub(crate) struct EventTypeList;
 
-impl Kind for EventTypeList {
+impl FieldKind for EventTypeList {
     type Value = Vec<String>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<String>> {
-        let items = match fields.take(name)? {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<String>> {
+        let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.fault(name, Code::WrongType, "must be a list of event types");
+                fields.add_fault(name, Code::WrongType, "must be a list of event types");
                 return None;
             }
         };
@@ -381,7 +382,7 @@ impl Kind for EventTypeList {
                 .find(|known| item.as_str() == Some(*known));
             match known {
                 Some(known) => types.push(known.to_owned()),
-                None => fields.fault(
+                None => fields.add_fault(
                     format!("{name}[{index}]"),
                     Code::InvalidValue,
                     "is no type of event",
@@ -400,11 +401,11 @@ impl Kind for EventTypeList {
 #[derive(Clone, Copy)]
 pub(crate) struct Ignored;
 
-impl Kind for Ignored {
+impl FieldKind for Ignored {
     type Value = ();
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<()> {
-        fields.take(name).map(|_| ())
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<()> {
+        fields.remove(name).map(|_| ())
     }
 
     fn schema(&self) -> Value {
@@ -450,9 +451,9 @@ request_body! {
         .with_example(r#""https://example.com/greenpin""#),
         types: EventTypeList = event_types("Types of event that it takes; left out: all, also those of later versions.")
             .with_example(r#"["call.completed", "recording.ready"]"#),
-        format: Word<EndpointFormat> = Field::new(
+        format: Keyword<EndpointFormat> = Field::new(
             "format",
-            Word {
+            Keyword {
                 words: &[
                     ("standard", EndpointFormat::Standard),
                     ("flat", EndpointFormat::Flat),

@@ -39,7 +39,7 @@ problems! {
     responses((status = 200, description = "The settings.", body = Success<Settings>))
 )]
 pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
-    answer(&store, Vec::new()).await
+    settings_response(&store, Vec::new()).await
 }
 
 /// Change the settings
@@ -64,12 +64,12 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let granted = Granted {
-        rate: api.limits.default(),
+    let operator_limits = OperatorLimits {
+        rate: api.rate_limiter.default(),
         calls: api.node.call_limit,
     };
     let current = store.settings().await?;
-    let mut request = read_request(object, &current, granted, &api.node.languages)?;
+    let mut request = read_request(object, &current, operator_limits, &api.node.languages)?;
     let webhooks = request.webhooks.take();
     let known = store.endpoints().await?;
     for (index, spec) in webhooks.iter().flatten().enumerate() {
@@ -78,7 +78,7 @@ pub(crate) async fn update(
             .as_ref()
             .is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id))
         {
-            return Err(Problem::of_fields(vec![FieldError {
+            return Err(Problem::from_fields(vec![FieldError {
                 field: format!("webhooks[{index}].id"),
                 code: Code::UnknownEndpoint,
                 message: "is no endpoint of this tenant".into(),
@@ -86,12 +86,15 @@ pub(crate) async fn update(
         }
     }
     let change = move |settings: &mut TenantSettings| request.apply(settings);
-    let made = store.update_settings(change, webhooks, api.now()).await?;
-    answer(&store, made).await
+    let new_secrets = store.update_settings(change, webhooks, api.now()).await?;
+    settings_response(&store, new_secrets).await
 }
 
-async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<Response, Problem> {
-    let secrets: HashMap<EndpointId, String> = made.into_iter().collect();
+async fn settings_response(
+    store: &TenantStore,
+    new_secrets: Vec<(EndpointId, String)>,
+) -> Result<Response, Problem> {
+    let secrets: HashMap<EndpointId, String> = new_secrets.into_iter().collect();
     let settings = TenantSettings::clone(&*store.settings().await?);
     let (zone, now) = (settings.zone(), Timestamp::now());
     let time = |moment: Timestamp| moment.rfc3339(&zone);
@@ -161,7 +164,7 @@ struct Webhook {
 
 /// What the operator grants to every tenant.
 #[derive(Clone, Copy)]
-struct Granted {
+struct OperatorLimits {
     rate: RateLimit,
     calls: CallLimit,
 }
@@ -170,17 +173,17 @@ struct Granted {
 fn read_request(
     object: Map<String, Value>,
     current: &TenantSettings,
-    granted: Granted,
+    operator_limits: OperatorLimits,
     languages: &[String],
 ) -> Result<UpdateSettings, Problem> {
     let mut fields = Fields::new(object);
     fields.set_choices("prompts.language", languages);
-    narrow_to_grant(&mut fields, current, granted);
+    narrow_to_operator_limits(&mut fields, current, operator_limits);
     let request = UpdateSettings::read(&mut fields);
     let min = request.min_duration.unwrap_or(current.min_duration);
     let max = request.max_duration.unwrap_or(current.max_duration);
     if min > max {
-        fields.fault(
+        fields.add_fault(
             "min_duration",
             Code::OutOfRange,
             "must not be over max_duration",
@@ -191,12 +194,16 @@ fn read_request(
 }
 
 /// Limits what a tenant can ask for to what the operator grants, or to a higher limit that the tenant has already.
-fn narrow_to_grant(fields: &mut Fields, current: &TenantSettings, granted: Granted) {
+fn narrow_to_operator_limits(
+    fields: &mut Fields,
+    current: &TenantSettings,
+    operator_limits: OperatorLimits,
+) {
     let rate = |of: fn(&RateLimit) -> u32| {
-        of(&granted.rate).max(current.rate_limit.as_ref().map_or(0, of))
+        of(&operator_limits.rate).max(current.rate_limit.as_ref().map_or(0, of))
     };
     let calls = |of: fn(&CallLimit) -> u32| {
-        of(&granted.calls).max(current.call_limit.as_ref().map_or(0, of))
+        of(&operator_limits.calls).max(current.call_limit.as_ref().map_or(0, of))
     };
     let limits = [
         (

@@ -29,7 +29,7 @@ pub(crate) fn operation(
             @if let Some(schema) = body {
                 h4 { "Request body: " (type_name(document, schema)) }
                 (fields(document, schema))
-                (shown_example("Example request", &example(document, schema), true))
+                (example_block("Example request", &example(document, schema), true))
             }
             (successes(document, operation))
             (problems(document, operation))
@@ -93,7 +93,7 @@ fn successes(document: Document<'_>, operation: &Value) -> Markup {
                 }
             }
             @if let Some(schema) = schema.filter(|schema| schema.pointer("/$ref").is_some()) {
-                (shown_example("Example answer", &example(document, schema), false))
+                (example_block("Example answer", &example(document, schema), false))
             }
             (headers(document, response))
         }
@@ -106,9 +106,9 @@ fn headers(document: Document<'_>, response: &Value) -> Markup {
         .and_then(Value::as_object)
         .into_iter()
         .flatten();
-    let shown: Vec<_> = all.filter(|(name, _)| *name != "X-Request-Id").collect();
+    let headers: Vec<_> = all.filter(|(name, _)| *name != "X-Request-Id").collect();
     html! {
-        @for (name, header) in shown {
+        @for (name, header) in headers {
             @let header = document.resolved(header);
             p.rules { "Header " code { (name) } ": " (markdown_line(text(header, "/description"))) }
         }
@@ -120,7 +120,7 @@ fn markdown_line(line: &str) -> Markup {
     html! { @for (index, part) in parts { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
-fn shown_example(title: &str, example: &Value, open: bool) -> Markup {
+fn example_block(title: &str, example: &Value, open: bool) -> Markup {
     html! {
         details open[open] {
             summary { (title) }
@@ -143,8 +143,8 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
                         @let narrowed = response.pointer(PROBLEM).and_then(|content| content.pointer("/schema/properties"));
                         tr {
                             td.status { (status) }
-                            td { (linked(narrowed, "/code/enum")) }
-                            td { (linked(narrowed, "/errors/items/properties/code/enum")) }
+                            td { (code_links(narrowed, "/code/enum")) }
+                            td { (code_links(narrowed, "/errors/items/properties/code/enum")) }
                         }
                     }
                 }
@@ -154,7 +154,7 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
 }
 
 /// Codes, each a link to what it means.
-fn linked(narrowed: Option<&Value>, pointer: &str) -> Markup {
+fn code_links(narrowed: Option<&Value>, pointer: &str) -> Markup {
     let codes = narrowed
         .and_then(|narrowed| narrowed.pointer(pointer))
         .and_then(Value::as_array);

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::serve::{Asset, tag};
+use super::serve::{Asset, entity_tag};
 use crate::http::OPENAPI;
 
 const STYLE: &str = include_str!("style.css");
@@ -27,7 +27,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 
 static ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "text/html; charset=utf-8",
-    tag: tag(&PAGE),
+    tag: entity_tag(&PAGE),
     body: &PAGE,
 });
 
@@ -53,7 +53,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 )]
 pub(in crate::http) async fn docs(headers: HeaderMap) -> Response {
-    let mut response = ASSET.answer(&headers);
+    let mut response = ASSET.response(&headers);
     if let Ok(policy) = HeaderValue::from_str(&POLICY) {
         response
             .headers_mut()
@@ -108,15 +108,15 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 
 /// CommonMark as HTML. The texts are the program's own.
 fn markdown(text: &str) -> Markup {
-    let mut written = String::new();
+    let mut output = String::new();
     let parser = pulldown_cmark::Parser::new_ext(text, pulldown_cmark::Options::ENABLE_TABLES);
-    pulldown_cmark::html::push_html(&mut written, parser);
-    PreEscaped(written)
+    pulldown_cmark::html::push_html(&mut output, parser);
+    PreEscaped(output)
 }
 
 fn page(document: &Value) -> Markup {
-    let shown = Document(document);
-    let tags: Vec<&Value> = shown.list("/tags").collect();
+    let view = Document(document);
+    let tags: Vec<&Value> = view.list("/tags").collect();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -128,7 +128,7 @@ fn page(document: &Value) -> Markup {
             }
             body {
                 a.skip href="#main" { "Skip to the reference" }
-                (contents(shown, &tags))
+                (table_of_contents(view, &tags))
                 main id="main" {
                     h1 { "greenpin API reference" }
                     p.faint {
@@ -136,16 +136,16 @@ fn page(document: &Value) -> Markup {
                         a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)"
                     }
                     (markdown(text(document, "/info/description")))
-                    (credentials(shown))
-                    @for tag in tags { (part(shown, tag)) }
-                    (schema::all(shown))
+                    (credentials_section(view))
+                    @for tag in tags { (tag_section(view, tag)) }
+                    (schema::all_schemas(view))
                 }
             }
         }
     }
 }
 
-fn contents(document: Document<'_>, tags: &[&Value]) -> Markup {
+fn table_of_contents(document: Document<'_>, tags: &[&Value]) -> Markup {
     html! {
         nav aria-label="Contents" {
             a.home href="#main" { "greenpin" }
@@ -171,7 +171,7 @@ fn contents(document: Document<'_>, tags: &[&Value]) -> Markup {
     }
 }
 
-fn credentials(document: Document<'_>) -> Markup {
+fn credentials_section(document: Document<'_>) -> Markup {
     html! {
         section id="credentials" {
             h2 { a href="#credentials" { "Credentials" } }
@@ -189,7 +189,7 @@ fn credentials(document: Document<'_>) -> Markup {
     }
 }
 
-fn part(document: Document<'_>, tag: &Value) -> Markup {
+fn tag_section(document: Document<'_>, tag: &Value) -> Markup {
     let name = text(tag, "/name");
     let described = text(tag, "/description");
     html! {
@@ -198,7 +198,7 @@ fn part(document: Document<'_>, tag: &Value) -> Markup {
             @if name == ERRORS {
                 // The table of the document, with a place to link to for each code.
                 (markdown(described.split("\n\n").next().unwrap_or_default()))
-                (codes(document))
+                (error_table(document))
             } @else {
                 (markdown(described))
                 @for (method, path, operation) in document.operations(name) {
@@ -209,7 +209,7 @@ fn part(document: Document<'_>, tag: &Value) -> Markup {
     }
 }
 
-fn codes(document: Document<'_>) -> Markup {
+fn error_table(document: Document<'_>) -> Markup {
     html! {
         div.wide { table {
             thead { tr { th { "Code" } th { "Status" } th { "When" } } }
