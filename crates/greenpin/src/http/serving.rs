@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 connections: bounded in number, and each in how long it may take to ask.
+//! HTTP/1.1 server with limits on the number of connections and on the time and size of request headers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections at once; one more is closed as it comes.
+/// Maximum number of open connections. Further connections are closed at once.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take to send the head of a request, the wait for its next one included.
+/// Time for a client to send the headers of a request, including the idle time before the request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest head of a request; a longer one is answered with 431.
+/// Maximum size of request headers, in bytes. The server answers larger ones with 431.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// Before trying again when the system has no file descriptor left.
+/// Delay before the next `accept` after a failure, such as a lack of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets requests under way finish.
+/// Serves connections until `stop` resolves, then completes the requests in progress.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
     graceful.shutdown().await;
 }
 
-/// Where a request comes from.
+/// Address of the client of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
@@ -58,7 +58,7 @@ fn serve_connection(
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
 ) {
-    // Answers are small and wait for nobody.
+    // Responses are small, so delaying them to fill packets gains nothing.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -72,7 +72,7 @@ fn serve_connection(
         .serve_connection(TokioIo::new(stream), service);
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
-        // A connection that breaks is the client's affair.
+        // A broken connection concerns only its client.
         let _ = watched.await;
         drop(permit);
     });

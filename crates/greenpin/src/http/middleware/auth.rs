@@ -1,4 +1,4 @@
-//! Who asks: HTTP Basic, with the Account SID and its token.
+//! Authentication of tenants: HTTP Basic with the account SID and its token.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,19 +17,19 @@ use super::problem::{Code, Problem};
 use crate::http::Api;
 use crate::store::{Authenticated, CredentialDigest, Store, TenantId, TenantStore, Timestamp};
 
-/// How long right credentials are remembered: so long a token that another process has revoked, or a tenant that it has
-/// suspended, may still be served.
+/// Lifetime of a cached credential. A token revoked or a tenant suspended by another process may be accepted for
+/// this long.
 const CACHE_TTL: Duration = Duration::from_secs(1);
-/// Microseconds.
+/// Microseconds in a minute.
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 const MAX_CACHED: usize = 10_000;
 
-/// The tenant of a request: the one of its credentials, which is also the one of its path. There is no other way to
-/// a tenant's store in this module.
+/// Tenant of a request. The credentials and the path name the same tenant. This extractor is the only access to a
+/// tenant's store in this module.
 pub(crate) struct Tenant(pub(crate) TenantStore);
 
-/// Right credentials that were seen a moment ago. Wrong ones are never remembered: each costs the same work, whether
-/// or not the Account SID exists.
+/// Cache of recently verified credentials. Wrong credentials are never cached: each attempt costs the same work,
+/// even if the account SID does not exist.
 #[derive(Default)]
 pub(crate) struct CredentialCache(Mutex<HashMap<CredentialDigest, (TenantId, Instant)>>);
 
@@ -50,7 +50,7 @@ impl CredentialCache {
         cache.insert(digest, (tenant.clone(), Instant::now()));
     }
 
-    /// Forgets everybody: what an operator has done takes effect at once.
+    /// Removes all entries, so that a change by an operator takes effect at once.
     pub(crate) fn clear(&self) {
         self.0
             .lock()
@@ -59,7 +59,8 @@ impl CredentialCache {
     }
 }
 
-/// Lets a request with right credentials in to the tenant of its path, and makes it known to the handler.
+/// Authenticates a request to its tenant and passes the tenant's store to the handler. Applies the rate limit and
+/// the idempotency key.
 pub(crate) async fn authenticate_tenant(
     State(api): State<Api>,
     request: Request,
@@ -107,7 +108,7 @@ impl FromRequestParts<Api> for Tenant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
-        // A route that nobody guards shows nothing.
+        // A route without [`authenticate_tenant`] has no tenant and fails.
         let store = parts.extensions.get::<TenantStore>().cloned();
         store
             .map(Self)
@@ -147,12 +148,12 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem
     Ok(found)
 }
 
-/// In which minute each credential was last noted to be used.
+/// Minute of the last recorded use of each credential.
 #[derive(Default)]
 pub(crate) struct LastUseTracker(Mutex<HashMap<String, i64>>);
 
 impl LastUseTracker {
-    /// Whether this is the credential's first use in this minute.
+    /// Returns `true` for the first use of a credential in the current minute.
     fn is_new(&self, account_sid: &str, now: Timestamp) -> bool {
         let minute = now.micros().div_euclid(MICROS_PER_MINUTE);
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,15 +164,15 @@ impl LastUseTracker {
     }
 }
 
-/// No request waits for this, and none fails with it.
+/// Records the use of a credential. It runs in the background, and its failure does not affect the request.
 async fn record_use(store: Store, account_sid: String, now: Timestamp) {
     if let Err(error) = store.credential_used(account_sid, now).await {
         tracing::warn!(%error, "the use of a credential was not noted");
     }
 }
 
-/// Wrong credentials count against the address that they come from. Right ones are let in from there all the same:
-/// many clients can share an address.
+/// Counts rejected credentials against the source address. Valid credentials from the same address still pass,
+/// because many clients can share an address.
 pub(crate) fn reject_credentials(request: &Extensions, code: Code, api: &Api) -> Problem {
     let limited = api.rate_limiter.count_failure(request, Instant::now());
     if limited.allowed {
@@ -181,7 +182,7 @@ pub(crate) fn reject_credentials(request: &Extensions, code: Code, api: &Api) ->
     Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after)
 }
 
-/// Reads `Authorization: Basic` (RFC 7617).
+/// Parses `Authorization: Basic` (RFC 7617).
 fn parse_basic(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;

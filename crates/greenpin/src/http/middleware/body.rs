@@ -1,4 +1,4 @@
-//! Reading a body: bounded in size, time and depth, and strict about what JSON leaves open.
+//! Reads request bodies, with limits on size, time and depth. Rejects duplicate keys in JSON.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,13 +15,14 @@ use crate::prompt_file;
 
 /// Maximum size of a JSON body, in bytes.
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
-/// Maximum size of an uploaded prompt, in bytes: its samples of two bytes, and room for other chunks of a WAV file.
+/// Maximum size of an uploaded prompt, in bytes: samples of two bytes each, plus 64 KiB for other chunks of a WAV
+/// file.
 pub(crate) const MAX_WAV_BYTES: usize =
     (prompt_file::MAX_PROMPT_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
-/// Time for a whole body to arrive.
+/// Maximum time to receive a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Reads a body that must be a JSON object.
+/// Reads a body and requires a JSON object.
 pub(crate) async fn json_object(
     headers: &HeaderMap,
     body: Body,
@@ -29,7 +30,7 @@ pub(crate) async fn json_object(
     object(json(headers, body).await?)
 }
 
-/// Reads a body that must be a JSON array.
+/// Reads a body and requires a JSON array.
 pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Value>, Problem> {
     match json(headers, body).await? {
         Value::Array(items) => Ok(items),
@@ -40,7 +41,7 @@ pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
     }
 }
 
-/// Reads a body that must be empty, or an object without fields.
+/// Reads a body and requires it to be empty or an object without fields.
 pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
     let bytes = read_with_timeout(body, MAX_JSON_BYTES).await?;
     if bytes.is_empty() {
@@ -56,12 +57,12 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     parse(&bytes(headers, body, MAX_JSON_BYTES).await?)
 }
 
-/// Reads a body that must be `text/csv` of at most so many bytes.
+/// Reads a `text/csv` body of at most `max` bytes.
 pub(crate) async fn csv(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     bytes_of_type(headers, body, &["text/csv"], max).await
 }
 
-/// Reads a body that must be a WAV file of at most so many bytes.
+/// Reads a WAV file of at most `max` bytes.
 pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     bytes_of_type(
         headers,
@@ -96,7 +97,7 @@ async fn bytes_of_type(
     bytes(headers, body, max).await
 }
 
-/// Returns the maximum size of the body of a request to a path, in bytes.
+/// Returns the maximum body size for a path, in bytes.
 pub(crate) fn max_bytes_for_path(path: &str) -> usize {
     if path.contains("/prompts/") {
         MAX_WAV_BYTES
@@ -105,7 +106,7 @@ pub(crate) fn max_bytes_for_path(path: &str) -> usize {
     }
 }
 
-/// Reads a body of at most so many bytes as it is.
+/// Reads a body of at most `max` bytes without parsing it.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -128,7 +129,7 @@ async fn read_with_timeout(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
         .map_err(late)?
 }
 
-/// Reads a body that may be missing, else must be a JSON object.
+/// Reads an optional body. A body that is present must be a JSON object.
 pub(crate) async fn optional_json_object(
     headers: &HeaderMap,
     body: Body,
@@ -182,7 +183,7 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let read = serde_json::from_slice(bytes).map(|StrictValue(value)| value);
-    // The parser's words hold nothing of the body.
+    // The parser's message contains no content of the body.
     read.map_err(|error| {
         Problem::new(
             Code::InvalidJson,
@@ -201,7 +202,7 @@ fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// A JSON value without a key that is there twice: which of the two would count is not defined.
+/// JSON value without duplicate keys. JSON does not define the meaning of a duplicate key.
 struct StrictValue(Value);
 
 impl<'de> Deserialize<'de> for StrictValue {

@@ -1,5 +1,5 @@
-//! Request fields, each declared once: its name, kind, range, default and documentation. The reader of a body, the
-//! schema in the OpenAPI document and the options of the command line all follow from the declaration.
+//! Declarations of request fields: name, kind, range, default and documentation. The body reader, the OpenAPI
+//! schema and the command-line options follow from each declaration.
 
 use std::marker::PhantomData;
 
@@ -11,62 +11,62 @@ use super::validation::{FieldValue, Fields};
 /// One field of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<K> {
-    /// Its name in JSON.
+    /// Name in JSON.
     pub(crate) name: &'static str,
     /// Its documentation: one or more sentences.
     pub(crate) doc: &'static str,
-    /// How it is read.
+    /// Kind of the value: its reader and schema.
     pub(crate) kind: K,
-    /// Whether a request without it is refused.
+    /// `true` if requests without the field are rejected.
     pub(crate) is_required: bool,
     default: Option<&'static str>,
     example: Option<&'static str>,
     argument: Option<&'static str>,
 }
 
-/// A kind of value.
+/// Kind of a field's value.
 pub(crate) trait FieldKind {
-    /// The type that a valid value is read into.
+    /// Type of a valid value.
     type Value;
 
-    /// Reads the field, which is present. Notes a fault and returns `None` if the value is not valid.
+    /// Reads a field that is present. Records a fault and returns `None` for an invalid value.
     fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Self::Value>;
 
-    /// Returns the schema of a present value.
+    /// Returns the schema of a value other than `null`.
     fn schema(&self) -> Value;
 
-    /// Returns how the command line takes the value.
+    /// Returns the form of the command-line option.
     fn option(&self) -> OptionKind {
         OptionKind::Text
     }
 }
 
-/// How the command line takes a field.
+/// Form of a command-line option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OptionKind {
     /// A switch without a value.
     Switch,
-    /// A whole number.
+    /// Integer.
     Integer,
     /// Values separated by commas.
     List,
-    /// A text.
+    /// Text.
     Text,
 }
 
-/// A field without the type of its value, for the schema and the command line.
+/// Field without the type of its value, for the schema and the command line.
 pub(crate) trait FieldSpec {
     /// Returns the name in JSON.
     fn name(&self) -> &'static str;
     /// Returns the documentation.
     fn doc(&self) -> &'static str;
-    /// Returns whether a request without the field is refused.
+    /// Returns `true` if requests without the field are rejected.
     fn is_required(&self) -> bool;
     /// Returns the default as JSON text.
     fn default(&self) -> Option<&'static str>;
-    /// Returns how the command line takes it.
+    /// Returns the form of the command-line option.
     fn option(&self) -> OptionKind;
-    /// Returns the name of the command line's argument, if the field is no option.
+    /// Returns the name of the command-line argument, for a field without an option.
     fn argument(&self) -> Option<&'static str>;
     /// Returns the schema, with documentation, default and example.
     fn schema(&self) -> Value;
@@ -104,19 +104,19 @@ impl<K> Field<K> {
         self
     }
 
-    /// Makes the field an argument of the command line instead of an option; `name` stands for it in the help.
+    /// Makes the field a positional argument of the command line. `name` is its placeholder in the help.
     pub(crate) const fn on_command_line_as(mut self, name: &'static str) -> Self {
         self.argument = Some(name);
         self
     }
 
-    /// Sets another documentation.
+    /// Replaces the documentation.
     pub(crate) const fn with_doc(mut self, doc: &'static str) -> Self {
         self.doc = doc;
         self
     }
 
-    /// Removes default and obligation, for a request that changes what it names.
+    /// Removes the default and makes the field optional, for update requests.
     pub(crate) const fn for_change(mut self) -> Self {
         self.default = None;
         self.is_required = false;
@@ -125,7 +125,7 @@ impl<K> Field<K> {
 }
 
 impl<K: Copy> Field<K> {
-    /// Lets `null` clear the stored value.
+    /// Makes `null` clear the stored value.
     pub(crate) const fn clearable(self) -> Field<Clearable<K>> {
         Field {
             name: self.name,
@@ -140,7 +140,8 @@ impl<K: Copy> Field<K> {
 }
 
 impl<K: FieldKind> Field<K> {
-    /// Reads the field from a request. `None`: it is absent or not valid; the fault is noted.
+    /// Reads the field from a request. Returns `None` if the field is absent or invalid; an invalid field records
+    /// a fault.
     pub(crate) fn read(&self, fields: &mut Fields) -> FieldValue<K::Value> {
         if self.is_required {
             fields.required(self.name, |fields, name| self.kind.read(fields, name))
@@ -199,12 +200,12 @@ impl<K: FieldKind> FieldSpec for Field<K> {
     }
 }
 
-/// Parses JSON of a declaration. A test reads every schema, so that none is malformed.
+/// Parses JSON from a declaration. A test reads every schema, so malformed JSON fails the build.
 fn parse(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Lets a schema take `null` as well.
+/// Extends a schema to accept `null`.
 fn make_nullable(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else {
         return;
@@ -224,7 +225,7 @@ fn make_nullable(schema: &mut Value) {
     }
 }
 
-/// A kind whose stored value `null` clears. The value is `Some(None)` then.
+/// Kind with a stored value that `null` clears. `Some(None)` is the value of `null`.
 #[derive(Clone, Copy)]
 pub(crate) struct Clearable<K>(K);
 
@@ -248,7 +249,7 @@ impl<K: FieldKind> FieldKind for Clearable<K> {
     }
 }
 
-/// An E.164 number.
+/// Telephone number in E.164 form.
 #[derive(Clone, Copy)]
 pub(crate) struct Number;
 
@@ -264,12 +265,12 @@ impl FieldKind for Number {
     }
 }
 
-/// A list of E.164 numbers without repeats. A single text stands for a list of one.
+/// List of distinct E.164 numbers. A single string is accepted as a list of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
-    /// The fewest numbers.
+    /// Minimum number of items.
     pub(crate) min: usize,
-    /// The most numbers.
+    /// Maximum number of items.
     pub(crate) max: usize,
 }
 
@@ -300,12 +301,12 @@ impl FieldKind for Numbers {
     }
 }
 
-/// A whole number within a range, both ends included. [`Fields::narrow`] can narrow it for one request.
+/// Integer in an inclusive range. [`Fields::narrow`] can narrow the range for one request.
 #[derive(Clone, Copy)]
 pub(crate) struct Integer {
-    /// The lowest value.
+    /// Minimum.
     pub(crate) min: u32,
-    /// The highest value.
+    /// Maximum.
     pub(crate) max: u32,
 }
 
@@ -331,12 +332,12 @@ impl FieldKind for Integer {
     }
 }
 
-/// A whole number from 0 or 1 to 255, as [`Integer`].
+/// Integer of up to 255; otherwise like [`Integer`].
 #[derive(Clone, Copy)]
 pub(crate) struct SmallInteger {
-    /// The lowest value.
+    /// Minimum.
     pub(crate) min: u8,
-    /// The highest value.
+    /// Maximum.
     pub(crate) max: u8,
 }
 
@@ -378,10 +379,10 @@ impl FieldKind for Boolean {
     }
 }
 
-/// A text of limited length, in Unicode characters, without U+0000.
+/// Text without U+0000, limited in Unicode characters.
 #[derive(Clone, Copy)]
 pub(crate) struct ShortText {
-    /// The most characters.
+    /// Maximum length, in characters.
     pub(crate) max: usize,
 }
 
@@ -397,13 +398,13 @@ impl FieldKind for ShortText {
     }
 }
 
-/// A text that a function turns into a value, or refuses with the rule that it breaks.
+/// Text with a parser of its own.
 pub(crate) struct Parsed<T> {
-    /// Parses the text.
+    /// Parser. Returns `None` for invalid text.
     pub(crate) parse: fn(&str) -> Option<T>,
-    /// The rule, for the error.
+    /// Rule in the error message.
     pub(crate) rule: &'static str,
-    /// The schema, as JSON text.
+    /// Schema, as JSON text.
     pub(crate) schema: &'static str,
 }
 
@@ -427,11 +428,11 @@ impl<T> FieldKind for Parsed<T> {
     }
 }
 
-/// One of a few words, each with its value.
+/// Enumeration of fixed strings, each with its value.
 pub(crate) struct Keyword<T: 'static> {
-    /// The words.
+    /// Strings and their values.
     pub(crate) words: &'static [(&'static str, T)],
-    /// The name of the schema that lists them.
+    /// Name of the schema with the strings.
     pub(crate) schema: &'static str,
 }
 
@@ -455,11 +456,11 @@ impl<T: Copy> FieldKind for Keyword<T> {
     }
 }
 
-/// An object with fields of its own.
+/// Object with its own fields.
 pub(crate) struct Object<R>(PhantomData<R>);
 
 impl<R> Object<R> {
-    /// An object of the fields of `R`.
+    /// Declares an object with the fields of `R`.
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
@@ -489,15 +490,15 @@ impl<R: RequestBody> FieldKind for Object<R> {
     }
 }
 
-/// A body, or an object in one, that is read field by field, so that every fault is reported at once.
+/// Request body or nested object, read field by field to report all faults together.
 pub(crate) trait RequestBody: Sized {
-    /// The name of its schema.
+    /// Name of the schema.
     const NAME: &'static str;
 
-    /// Reads every field. Faults are noted in `fields`.
+    /// Reads every field. Records faults in `fields`.
     fn read(fields: &mut Fields) -> Self;
 
-    /// Returns the fields in their order.
+    /// Returns the fields in order of declaration.
     fn fields() -> Vec<Box<dyn FieldSpec>>;
 
     /// Returns the schema.
@@ -538,7 +539,7 @@ pub(crate) fn object_schema(
     schema.into()
 }
 
-/// Declares a request body: a struct with what each field holds, its reader and its schema.
+/// Declares a request body: a struct with the values, its reader and its schema.
 macro_rules! request_body {
     (
         $(#[doc = $doc:literal])*

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that comes again is answered as it was the first time, and not done again.
+//! Support for `Idempotency-Key`: a repeated request gets the stored response and is not executed again.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -16,15 +16,15 @@ use crate::store::{
 
 const KEY_HEADER: &str = "idempotency-key";
 const MAX_KEY_LENGTH: usize = 255;
-/// Longer than any answer to a write.
+/// Maximum size of a stored response, in bytes. Every response to a write is smaller.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The allocation that an earlier request with the same key has created. Its answer was lost in a crash; the handler
-/// answers with the stored allocation and creates nothing.
+/// Allocation created by an earlier request with the same key, after its response was lost in a crash. The handler
+/// returns the stored allocation and creates nothing.
 #[derive(Clone)]
 pub(crate) struct CreatedEarlier(pub(crate) GreenpinId);
 
-/// Does a request, or answers as it was answered before.
+/// Executes a request, or replays the stored response of an earlier request with the same key.
 pub(crate) async fn handle(
     store: TenantStore,
     now: Timestamp,
@@ -99,7 +99,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         .ok_or_else(|| Problem::from_fields(vec![fault()]))
 }
 
-/// A request that has its key.
+/// Request with a claimed idempotency key.
 struct ClaimedRequest {
     store: TenantStore,
     idempotent: IdempotentRequest,
@@ -108,7 +108,8 @@ struct ClaimedRequest {
 }
 
 impl ClaimedRequest {
-    /// Does the request and keeps the answer, also when the client has gone meanwhile: it will ask again.
+    /// Executes the request and stores the response. It completes even if the client disconnects, because the
+    /// client will retry.
     async fn run(self, request: Request, next: Next) -> Result<Response, Problem> {
         let (store, idempotent, claim) = (self.store.clone(), self.idempotent.clone(), self.claim);
         let work = async move { self.store_response(next.run(request).await).await };
@@ -148,14 +149,14 @@ impl ClaimedRequest {
             .keep_answer(&self.idempotent, self.claim, stored)
             .await
         {
-            // What was asked for is done and durable: saying that it failed would be worse.
+            // The change is already durable. An error here would misreport it as failed.
             tracing::error!(%error, "the answer to an idempotent request was not kept");
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
 }
 
-/// An answer that was given before.
+/// Builds a response from a stored response.
 fn replay(stored: KeptAnswer) -> Response {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, stored.body).into_response();
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
     use crate::store::{Database, NewTenant, Store, StoreOptions, TenantId, TenantSettings};
 
-    /// How often a handler ran, and when it may go on.
+    /// Handler with a count of its executions and a signal to continue.
     #[derive(Default)]
     struct Handler {
         ran: AtomicU32,
@@ -219,7 +220,7 @@ mod tests {
         store.tenant(tenant_id)
     }
 
-    /// A server whose first request fails in the way of its path, and whose later ones succeed.
+    /// Starts a server: the first request fails as its path describes, later requests succeed.
     async fn server(store: TenantStore, handler: Arc<Handler>) -> SocketAddr {
         let first = move |handler: Arc<Handler>| handler.ran.fetch_add(1, Ordering::SeqCst) == 0;
         let (refused, panicked, slow) = (handler.clone(), handler.clone(), handler);

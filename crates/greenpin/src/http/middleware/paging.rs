@@ -1,4 +1,4 @@
-//! Lists, a page at a time: `limit`, `cursor`, and values of query parameters that several lists share.
+//! Pagination of lists: `limit`, `cursor`, and readers of query parameters shared by several lists.
 
 use axum::response::{IntoResponse, Json, Response};
 use call::PhoneNumber;
@@ -8,36 +8,36 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{Code, FieldError, Problem};
 use crate::store::Timestamp;
 
-/// Items of a page if the request does not say.
+/// Default number of items on a page.
 const DEFAULT_LIMIT: u32 = 50;
-/// Maximum number of items of a page.
+/// Maximum number of items on a page.
 const MAX_LIMIT: u32 = 200;
 
-/// Which page of a list.
+/// Query parameters of a page.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
-/// The page that was asked for.
+/// Validated page request.
 pub(crate) struct PageRequest<T> {
     pub(crate) limit: u32,
     pub(crate) cursor: Option<T>,
 }
 
-/// A page. `next_cursor` is `null` on the last one.
+/// One page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {
-    /// The items of this page.
+    /// The items of the page.
     response: Vec<T>,
-    /// What to ask the next page with; `null` on the last one.
+    /// Cursor of the next page, or `null` on the last page.
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -61,7 +61,7 @@ impl PageQuery {
     }
 }
 
-/// Reads `limit` and `cursor`.
+/// Parses `limit` and `cursor`.
 pub(crate) fn page_request<T>(
     limit: Option<&str>,
     cursor: Option<&str>,
@@ -87,7 +87,7 @@ pub(crate) fn page_request<T>(
     Ok(PageRequest { limit, cursor })
 }
 
-/// The items of a page out of one more than fit, and whether there was one more.
+/// Splits one item beyond the limit off the items. Returns the page, and `true` if there are more items.
 pub(crate) fn split_page<T>(items: &[T], limit: u32) -> (&[T], bool) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     match items.get(..limit) {

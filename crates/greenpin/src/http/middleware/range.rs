@@ -2,18 +2,18 @@
 
 use std::ops::RangeInclusive;
 
-/// Which part of a file an answer holds.
+/// Part of a file requested by a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RequestedRange {
-    /// All of it: no range was asked for, or one that this server may leave unread.
+    /// Whole file: no `Range` header, or a form of it that the server ignores.
     Whole,
-    /// These bytes.
+    /// Inclusive range of bytes.
     Bytes(RangeInclusive<u64>),
-    /// None of the bytes asked for exist.
+    /// The range lies outside the file.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for a file of `length` bytes.
+/// Parses a `Range` header for a file of `length` bytes.
 pub(crate) fn parse_range(header: Option<&str>, length: u64) -> RequestedRange {
     let Some(range) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
         return RequestedRange::Whole;

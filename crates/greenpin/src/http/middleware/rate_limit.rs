@@ -1,4 +1,4 @@
-//! How often a tenant may ask, and how often an address may come with wrong credentials: token buckets in memory.
+//! Rate limits in memory, as token buckets: requests of each tenant, and wrong credentials of each address.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,37 +12,37 @@ use crate::http::serving::ClientAddress;
 use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
-/// Wrong credentials of one address: twenty in a row, then one a second.
+/// Wrong credentials allowed per address: a burst of 20, then one per second.
 const FAILURE_LIMIT: RateLimit = RateLimit {
     requests_per_second: 1,
     burst: 20,
 };
-/// Addresses that are kept apart; beyond it those with nothing against them are forgotten, then all.
+/// Maximum number of tracked addresses. Beyond it, addresses with a full bucket are evicted, then all.
 const MAX_SOURCES: usize = 10_000;
 
-/// The buckets of this process.
+/// Token buckets of this process.
 pub(crate) struct RateLimiter {
     default: RateLimit,
     tenants: Mutex<HashMap<TenantId, TokenBucket>>,
     sources: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
 
-/// Whether a request may pass, and what a client is told of its limit.
+/// Result of a rate limit check, with the values of the response headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateLimitResult {
     pub(crate) allowed: bool,
-    /// Requests at once.
+    /// Size of the bucket, in requests.
     limit: u32,
-    /// Requests that would pass now.
+    /// Requests left in the bucket.
     remaining: u32,
-    /// Seconds until all of them would.
+    /// Seconds until the bucket is full.
     reset: u64,
-    /// Seconds until one would.
+    /// Seconds until the next request passes.
     pub(crate) retry_after: u64,
 }
 
 impl RateLimiter {
-    /// `default` holds for tenants whose settings say nothing.
+    /// Creates a limiter. `default` applies to tenants without a limit in their settings.
     pub(crate) fn new(default: RateLimit) -> Self {
         Self {
             default,
@@ -51,12 +51,12 @@ impl RateLimiter {
         }
     }
 
-    /// What holds for tenants whose settings say nothing.
+    /// Returns the limit of tenants without a limit in their settings.
     pub(crate) fn default(&self) -> RateLimit {
         self.default
     }
 
-    /// One request of a tenant, whose settings may name a limit.
+    /// Counts one request of a tenant. `limit` is the limit in its settings.
     pub(crate) fn check_request(
         &self,
         tenant: &TenantId,
@@ -71,7 +71,7 @@ impl RateLimiter {
         )
     }
 
-    /// Wrong credentials from an address.
+    /// Counts a rejected credential from the address of the request.
     pub(crate) fn count_failure(&self, extensions: &Extensions, now: Instant) -> RateLimitResult {
         let source = source_network(extensions.get::<ClientAddress>().map(|peer| peer.0));
         evict_idle_sources(&self.sources, now);
@@ -79,7 +79,7 @@ impl RateLimiter {
     }
 }
 
-/// An IPv6 client has a network of its own, not an address.
+/// Returns the key of an address: an IPv6 client owns a whole /64 network.
 fn source_network(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V6(address)) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -115,7 +115,7 @@ fn evict_idle_sources(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instan
 }
 
 impl RateLimitResult {
-    /// Takes a token for a request, if there is one.
+    /// Removes a token for a request, if the bucket has one.
     fn consume(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
         let filled = bucket.refill(limit.requests_per_second, limit.burst, now);
         let allowed = filled >= 1.0;
@@ -131,7 +131,7 @@ impl RateLimitResult {
         }
     }
 
-    /// Tells the client.
+    /// Adds the `RateLimit-*` headers to a response.
     pub(crate) fn insert_headers(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-limit", HeaderValue::from(self.limit));
         headers.insert("ratelimit-remaining", HeaderValue::from(self.remaining));

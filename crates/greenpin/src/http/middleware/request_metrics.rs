@@ -1,4 +1,4 @@
-//! What happens to a request beside its answer: it is counted, and a panic of its handler becomes an answer.
+//! Counts requests, and turns a panic of a handler into a response.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,9 +17,9 @@ use crate::metrics::{METRICS, RequestLabel, StoreFigures};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the server counts
+/// Read metrics
 ///
-/// For Prometheus. No label holds a telephone number, a PIN or an id.
+/// Prometheus metrics in OpenMetrics format. Labels never contain telephone numbers, PINs or ids.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -40,7 +40,7 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     response
 }
 
-/// Counts a request by its route's template, and takes its time.
+/// Counts a request under its route template, and measures its duration.
 pub(crate) async fn record_metrics(request: Request, next: Next) -> Response {
     let started_at = Instant::now();
     let matched = request.extensions().get::<MatchedPath>().cloned();
@@ -62,7 +62,7 @@ pub(crate) async fn record_metrics(request: Request, next: Next) -> Response {
     response
 }
 
-/// A client can make methods up; labels it cannot.
+/// Maps unknown methods to one label, so that clients cannot create labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -86,7 +86,7 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
-/// Answers 500 for a handler that panicked; nobody else's request ends with it.
+/// Responds with 500 if the handler panics. Other requests are not affected.
 async fn catch_panic(request: Request, next: Next) -> Response {
     let mut response = pin!(next.run(request));
     let caught = poll_fn(|context| {

@@ -1,11 +1,11 @@
-//! Takes the fields of an object one by one and collects every fault, so that all are reported at once.
+//! Reads the fields of an object and collects every fault, so that a response reports all of them.
 
 use call::PhoneNumber;
 use serde_json::{Map, Value};
 
 use super::problem::{Code, FieldError, Problem};
 
-/// The fields of a request, and what is wrong with them so far.
+/// Fields of a request, with the faults found so far.
 pub(crate) struct Fields {
     object: Map<String, Value>,
     known: Vec<&'static str>,
@@ -14,7 +14,7 @@ pub(crate) struct Fields {
     choices: Vec<(String, Vec<String>)>,
 }
 
-/// What stands in for a value that is missing or wrong: a fault was noted, so nobody will see it.
+/// Value of a field. `None` if the field is absent or invalid; an invalid field has recorded a fault.
 pub(crate) type FieldValue<T> = Option<T>;
 
 impl Fields {
@@ -28,41 +28,42 @@ impl Fields {
         }
     }
 
-    /// Narrows the range of an integer for this request, such as to a tenant's own limits. `path` is a name, or names
-    /// of nested objects joined by dots.
+    /// Narrows the range of an integer for this request, for example to the tenant's limits. `path` is a name, or
+    /// names of nested objects joined by dots.
     pub(crate) fn narrow(&mut self, path: &str, min: u32, max: u32) {
         self.narrowed.push((path.to_owned(), min, max));
     }
 
-    /// Sets the words of a text whose choices are known only at run time, such as the languages of the prompts.
+    /// Sets the allowed values of a text field, if they are known only at run time, such as the languages of the
+    /// prompts.
     pub(crate) fn set_choices(&mut self, path: &str, words: &[String]) {
         self.choices.push((path.to_owned(), words.to_vec()));
     }
 
-    /// Takes a field. `null` means "not given".
+    /// Removes and returns a field. `null` counts as absent.
     pub(crate) fn remove(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
-    /// Whether a field was given.
+    /// Returns `true` if a field is present and not `null`.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// Whether a field was given as `null`.
+    /// Returns `true` if a field is `null`.
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(Value::is_null)
     }
 
-    /// Refuses a field that exists elsewhere, but cannot be given here.
+    /// Rejects a field of the resource if the request cannot change it.
     pub(crate) fn reject_unchangeable(&mut self, name: &'static str) {
         if self.object.remove(name).is_some() {
             self.add_fault(name, Code::UnknownField, "cannot be changed");
         }
     }
 
-    /// Notes a fault.
+    /// Records a fault.
     pub(crate) fn add_fault(
         &mut self,
         field: impl Into<String>,
@@ -89,7 +90,7 @@ impl Fields {
         }
     }
 
-    /// A text of at most `longest` Unicode characters.
+    /// Reads a text of at most `max_length` Unicode characters.
     pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> FieldValue<String> {
         let text = self.text(name)?;
         if text.chars().count() > longest {
@@ -111,7 +112,7 @@ impl Fields {
         Some(text)
     }
 
-    /// A whole number within a range.
+    /// Reads an integer in an inclusive range.
     pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> FieldValue<u32> {
         let value = self.remove(name)?;
         let narrowed = self.narrowed.iter().find(|(path, ..)| path == name);
@@ -121,7 +122,7 @@ impl Fields {
         let Some(whole) = whole else {
             return self.or_wrong_type(name, None, "must be a whole number");
         };
-        // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
+        // JSON has one number type, so 3 and 3.0 are equal. A cast outside the range of u32 saturates.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let read = (whole >= 0.0).then_some(whole as u32);
         let read = read.filter(|value| (min..=max).contains(value));
@@ -131,7 +132,7 @@ impl Fields {
         read
     }
 
-    /// One of a few words.
+    /// Reads one of a fixed set of strings.
     pub(crate) fn word<T: Copy>(
         &mut self,
         name: &'static str,
@@ -153,7 +154,7 @@ impl Fields {
         found
     }
 
-    /// Reads a field that is an object with fields of its own.
+    /// Reads a field with a nested object.
     pub(crate) fn nested<T>(
         &mut self,
         name: &'static str,
@@ -194,7 +195,7 @@ impl Fields {
         None
     }
 
-    /// Reads a field that must be there.
+    /// Reads a required field.
     pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
@@ -213,7 +214,7 @@ impl Fields {
         self.e164(name, &text)
     }
 
-    /// Reads one of the words that [`Fields::set_choices`] has set for a field.
+    /// Reads one of the values set by [`Fields::set_choices`].
     pub(crate) fn choice(&mut self, name: &'static str) -> FieldValue<String> {
         let text = self.text(name)?;
         let words = self.choices.iter().find(|(path, _)| path == name);
@@ -229,7 +230,7 @@ impl Fields {
         Some(text)
     }
 
-    /// Reads a text that a function parses; `rule` is the error's text.
+    /// Reads a text with a parser. `rule` is the error message.
     pub(crate) fn parsed<T>(
         &mut self,
         name: &'static str,
@@ -244,7 +245,7 @@ impl Fields {
         value
     }
 
-    /// Reads a list of `min` to `max` numbers without repeats, or a single number.
+    /// Reads a list of `min` to `max` distinct numbers, or a single number.
     pub(crate) fn numbers(
         &mut self,
         name: &'static str,
@@ -298,12 +299,12 @@ impl Fields {
         read
     }
 
-    /// Whether nothing was wrong, and nothing else was given.
+    /// Returns an error if there are faults or unread fields.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         self.into_faults().map_err(Problem::from_fields)
     }
 
-    /// Every fault, also of fields that nobody has taken.
+    /// Returns every fault. Each unread field is a fault.
     pub(crate) fn into_faults(mut self) -> Result<(), Vec<FieldError>> {
         let unknown: Vec<String> = self.object.keys().cloned().collect();
         for name in unknown {
@@ -321,7 +322,7 @@ impl Fields {
     }
 }
 
-/// The nearest of the known names, if it is near enough to be meant.
+/// Returns the most similar known name, if it is similar enough.
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let ranked = known
         .iter()

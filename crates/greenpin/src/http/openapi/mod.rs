@@ -1,4 +1,9 @@
-//! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
+//! The OpenAPI document: documentation of the routes, plus the parts common to all operations.
+//!
+//! - `problems`: error responses of an operation.
+//! - `schemas`: schemas without a Rust type of their own.
+//! - `serve`: `GET /openapi.json`.
+//! - `docs_page`: `GET /docs`.
 
 pub(crate) mod docs_page;
 pub(crate) mod problems;
@@ -10,7 +15,7 @@ use utoipa::openapi::OpenApi;
 
 use super::Code;
 
-/// Any authenticated call can meet these.
+/// Codes of every authenticated operation.
 const COMMON_CODES: &[Code] = &[
     Code::Internal,
     Code::Overloaded,
@@ -28,7 +33,7 @@ const OPERATOR_CODES: &[Code] = &[
     Code::OperatorApiOff,
     Code::RateLimited,
 ];
-/// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
+/// Codes of writes of a tenant. A request with an idempotency key has its body read first.
 const IDEMPOTENCY_CODES: &[Code] = &[
     Code::InvalidRequest,
     Code::RequestTimeout,
@@ -44,7 +49,7 @@ const BODY_CODES: &[Code] = &[
     Code::UnsupportedMediaType,
 ];
 
-/// A body that can be left out is read whatever it says it is.
+/// Codes of operations with an empty body, which ignore its `Content-Type`.
 const EMPTY_BODY_CODES: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidRequest,
@@ -57,7 +62,7 @@ const FILE_CODES: &[Code] = &[
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
 ];
-/// Bodies that can be left out.
+/// Schemas of optional bodies.
 const OPTIONAL_BODIES: &[&str] = &[
     "/Nothing",
     "/CreateCredential",
@@ -68,7 +73,7 @@ const OPTIONAL_BODIES: &[&str] = &[
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
 const EMPTY_BODY: &str = "#/components/schemas/Nothing";
 
-/// The parameters of paths, by name. A route whose path holds another one fails a test.
+/// Path parameters by name, with pattern, example and description. A test fails for a parameter missing here.
 const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
     (
         "tenant_id",
@@ -137,7 +142,7 @@ An error is `application/problem+json` (RFC 9457). `code` is stable: a program s
 names every fault of a body at once, each with its `field`, the `code` of the rule and the rule in words. No error \
 repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---|---|---|\n";
 
-/// Completes what the routes say of themselves to the document that is served.
+/// Completes the documentation of the routes to the served document.
 pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> Value {
     let mut routes = serde_json::to_value(routes).unwrap_or_default();
     let mut paths = routes.get_mut("paths").map(Value::take).unwrap_or_default();
@@ -264,7 +269,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
                 "X-Request-Id".into(),
                 json!({ "$ref": "#/components/headers/RequestId" }),
             );
-            // Whoever was not let in is told nothing of the limit.
+            // Requests rejected before the rate limit carry no rate limit headers.
             if tenant && !matches!(status.as_str(), "401" | "403" | "429" | "500" | "503") {
                 for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
                     headers.insert(
@@ -283,7 +288,7 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     }
 }
 
-/// A recording is WAV, or Ogg Opus where the operator has chosen that.
+/// Adds Ogg Opus to responses with a recording, for operators with that setting.
 fn add_ogg(responses: &mut Map<String, Value>) {
     let contents = responses
         .values_mut()
@@ -313,7 +318,7 @@ fn add_idempotency_key(operation: &mut Map<String, Value>) {
         .for_each(|parameters| parameters.push(key.clone()));
 }
 
-/// Puts the parameters of the path before those of the query.
+/// Inserts the path parameters before the query parameters.
 fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
     let names = path
         .split('{')
@@ -340,13 +345,13 @@ fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
     }
 }
 
-/// Every schema in the order of its name: those that types derive, and those of bodies that are read field by field.
+/// Returns all schemas sorted by name: those derived from types, and those of request bodies.
 fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) -> Value {
     let mut schemas = match derived {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
     };
-    // A wrapper comes with what it wraps written out; those that name it are made anew.
+    // The library inlines the contents of a wrapper. Wrappers are rebuilt with references instead.
     schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
     for (_, schema) in &mut schemas {
         let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -368,7 +373,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
     schemas.into()
 }
 
-/// The wrappers that answers name and no type has derived.
+/// Returns the wrappers referenced by responses.
 fn wrappers(paths: &Value) -> Map<String, Value> {
     let operations = paths
         .as_object()
@@ -413,7 +418,7 @@ fn wrapper(name: &str) -> Option<Value> {
     })
 }
 
-/// What is said of a field that can be `null` is said of the field, not of one of its forms.
+/// Moves the description of a nullable field from one of its variants to the field.
 fn describe_nullable(field: &mut Value) {
     let description = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
     let description = description.and_then(|named| named.shift_remove("description"));

@@ -1,4 +1,4 @@
-//! Which problems a call can answer with, as its document says it.
+//! Error responses of operations in the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use utoipa::openapi::{RefOr, Response, ResponseBuilder};
 
 use crate::http::Code;
 
-/// The codes of an answer, and those of its `errors`, until [`complete`] has written them out.
+/// Extensions with the codes of a response and of its `errors`, until [`complete`] expands them.
 const CODES: &str = "x-codes";
 const FIELD_CODES: &str = "x-field-codes";
 
 const EXAMPLE_ID: &str = "req_5b1c0f6ad8e94c2e9f3a7d10b64c8e21";
 
-/// Names a set of problems for `#[utoipa::path(responses(…))]`: the codes of the answer itself, and those that its
-/// `errors` can hold. Those that any call of its kind can meet (credentials, overload, a fault of ours) go without saying.
+/// Declares a set of problems for `#[utoipa::path(responses(…))]`: the codes of the response, and those of its
+/// `errors`. Codes common to all operations, such as missing credentials or overload, are added later.
 macro_rules! problems {
     ($($name:ident: [$($code:ident),* $(,)?] $(fields [$($field:ident),* $(,)?])?;)*) => { $(
         pub(in crate::http) enum $name {}
@@ -38,7 +38,7 @@ problems! {
     ResourceQueryProblems: [InvalidRequest, NotFound] fields [InvalidValue];
 }
 
-/// One answer for each status of the codes, to be completed by [`complete`].
+/// Returns a response for each status of the codes, for [`complete`] to expand.
 pub(in crate::http) fn responses(
     codes: &[Code],
     fields: &[Code],
@@ -63,7 +63,8 @@ pub(in crate::http) fn responses(
     responses
 }
 
-/// A body with malformed fields (400) can hold faults against a rule (422) beside them, but not the other way round.
+/// Returns the codes of `errors`. Malformed fields (400) can appear together with violated rules (422), but not
+/// the reverse.
 fn field_codes(status: u16, fields: &[Code]) -> Value {
     let shown = fields.iter().filter(|field| match status {
         400 => true,
@@ -72,7 +73,7 @@ fn field_codes(status: u16, fields: &[Code]) -> Value {
     shown.map(|code| code.as_str()).collect()
 }
 
-/// Adds codes that go without saying to the answers of an operation.
+/// Adds common codes to the responses of an operation.
 pub(crate) fn add_codes(responses: &mut Map<String, Value>, codes: &[Code]) {
     for code in codes {
         let response = responses
@@ -94,7 +95,7 @@ pub(crate) fn add_codes(responses: &mut Map<String, Value>, codes: &[Code]) {
     }
 }
 
-/// Writes out an answer of which only the codes are given: description, headers, schema, an example of each code.
+/// Expands a response that holds only codes.
 pub(crate) fn complete(status: &str, response: &mut Map<String, Value>) {
     let mut taken = |name| response.shift_remove(name).as_ref().and_then(codes);
     let (codes, fields) = (taken(CODES), taken(FIELD_CODES).unwrap_or_default());

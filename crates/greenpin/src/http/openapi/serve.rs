@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: made once, kept by clients until it changes.
+//! `GET /openapi.json`, generated once and cacheable by `ETag`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -15,14 +15,14 @@ static JSON: LazyLock<Asset> = LazyLock::new(|| Asset {
     body: &OPENAPI,
 });
 
-/// Something that changes with the version alone.
+/// Static document of this version.
 pub(crate) struct Asset {
     pub(crate) media_type: &'static str,
     pub(crate) tag: String,
     pub(crate) body: &'static str,
 }
 
-/// A strong entity tag (RFC 9110, section 8.8.3).
+/// Returns a strong entity tag (RFC 9110, section 8.8.3).
 pub(crate) fn entity_tag(body: &str) -> String {
     let digest = digest(&SHA256, body.as_bytes());
     let mut tag = String::from("\"");
@@ -33,7 +33,7 @@ pub(crate) fn entity_tag(body: &str) -> String {
 }
 
 impl Asset {
-    /// All of it, or 304 to a client that has it already.
+    /// Returns the document, or 304 if the client's copy is current.
     pub(crate) fn response(&self, headers: &HeaderMap) -> Response {
         let mut response = match self.is_known(headers) {
             true => StatusCode::NOT_MODIFIED.into_response(),
@@ -61,7 +61,7 @@ impl Asset {
     }
 }
 
-/// This document
+/// Read the OpenAPI document
 ///
 /// OpenAPI 3.1, with an `ETag`.
 #[utoipa::path(

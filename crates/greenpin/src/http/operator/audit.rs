@@ -1,4 +1,4 @@
-//! `/v1/admin/audit`: what operators did.
+//! `/v1/admin/audit`: the audit log of operators' actions.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -13,15 +13,15 @@ use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{ActorKind, Moment};
 use crate::store::{AuditEntry, AuditId};
 
-/// Where to go on.
+/// Query parameters of the audit log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
-    /// Only acts after this one: the last `audit_id` that you have, or `next_cursor`.
+    /// Return only entries after this `audit_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = String, required = false, pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$")]
     after: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
@@ -32,7 +32,7 @@ problems! {
 
 /// Read the audit log
 ///
-/// What operators did, oldest first, after the `audit_id` in `after`.
+/// Lists the actions of operators, oldest first, starting after the entry in `after`.
 #[utoipa::path(
     get,
     path = "/audit",
@@ -67,32 +67,32 @@ pub(crate) async fn list(
     ))
 }
 
-/// An act of an operator.
+/// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 struct AuditLine {
-    /// Its id.
+    /// Id of the entry.
     #[schema(
         pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$",
         examples("aud_01jxs0r7t9y2u4i6o8p3a5s7da")
     )]
     audit_id: String,
-    /// Time of the act.
+    /// Time of the action.
     #[schema(value_type = Moment)]
     occurred_at: String,
-    /// Way in which the operator acted.
+    /// Means of the action: the API or the command line.
     #[schema(value_type = ActorKind)]
     actor: String,
-    /// The act.
+    /// Name of the action.
     #[schema(examples("tenant.suspend"))]
     act: String,
-    /// The tenant that it concerns.
+    /// Tenant affected, or `null`.
     #[schema(required)]
     tenant_id: Option<String>,
-    /// The thing that it concerns; numbers by their last two digits.
+    /// Object affected, or `null`. Numbers are shown with their last two digits only.
     #[schema(required)]
     object: Option<String>,
-    /// The request that asked for it; `null`: a command.
+    /// Id of the request, or `null` for a command.
     #[schema(required)]
     request_id: Option<String>,
 }

@@ -29,7 +29,7 @@ problems! {
 
 /// List credentials
 ///
-/// Tokens are not in it: nobody has them.
+/// Lists the credentials of a tenant, without their tokens. The server stores only digests of tokens.
 #[utoipa::path(
     get,
     path = "/tenants/{tenant_id}/credentials",
@@ -57,9 +57,9 @@ pub(crate) async fn list(
     ))
 }
 
-/// Make a credential
+/// Create a credential
 ///
-/// Several are live at a time.
+/// Adds a credential. A tenant can have several live credentials.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/credentials",
@@ -94,9 +94,9 @@ pub(crate) async fn create(
     Ok(success(StatusCode::CREATED, credential))
 }
 
-/// Replace a credential
+/// Rotate a credential
 ///
-/// Makes another; the old one lives on for a while.
+/// Creates a new credential. The old one remains valid for `overlap` seconds, or until it is revoked.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/credentials/{account_sid}/rotate",
@@ -142,7 +142,7 @@ pub(crate) async fn rotate(
 
 /// Revoke a credential
 ///
-/// It is dead at once.
+/// Requests with this credential are rejected at once.
 #[utoipa::path(
     delete,
     path = "/tenants/{tenant_id}/credentials/{account_sid}",
@@ -172,37 +172,37 @@ pub(crate) async fn revoke(
     ))
 }
 
-/// A credential. Its token is stored only as a digest.
+/// A credential. The server stores only a digest of its token.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Credential)]
 struct CredentialDetails {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// Its purpose.
+    /// Label chosen by the operator.
     #[schema(required)]
     label: Option<String>,
-    /// Whether requests with it are accepted.
+    /// `true` if the server accepts the credential.
     live: bool,
-    /// Time of its creation.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// The minute of its last use.
+    /// Time of the last use, to the minute.
     #[schema(required, value_type = Option<Moment>)]
     last_used_at: Option<String>,
-    /// Time from which it is not accepted; it may lie ahead.
+    /// Time of revocation. It can be in the future during a rotation.
     #[schema(required, value_type = Option<Moment>)]
     revoked_at: Option<String>,
 }
 
-/// A credential that was created.
+/// A new credential.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeCredential)]
 struct CreatedCredential {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
@@ -210,21 +210,21 @@ struct CreatedCredential {
     token: String,
 }
 
-/// A credential in the place of another.
+/// A credential that replaces another.
 #[derive(Serialize, ToSchema)]
 struct RotatedCredential {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
     )]
     token: String,
-    /// The user name of the old credential.
+    /// User name of the old credential.
     replaces: String,
-    /// Time until which the old credential stays live; `null`: until it is revoked.
+    /// End of the old credential's validity; `null`: valid until revoked.
     #[schema(required, value_type = Option<Moment>)]
     replaced_until: Option<String>,
 }
@@ -232,9 +232,9 @@ struct RotatedCredential {
 /// A revoked credential.
 #[derive(Serialize, ToSchema)]
 struct RevokedCredential {
-    /// Its user name.
+    /// User name of the credential.
     account_sid: String,
-    /// Time of the revocation.
+    /// Time of revocation.
     #[schema(value_type = Moment)]
     revoked_at: String,
 }

@@ -1,4 +1,4 @@
-//! Fields of the operator's requests.
+//! Fields of the operator's request bodies.
 
 use crate::http::middleware::field::{
     Field, Integer, Keyword, Number, Parsed, ShortText, SmallInteger, request_body,
@@ -80,7 +80,7 @@ fn parse_account_sid(text: &str) -> Option<String> {
 }
 
 request_body! {
-    /// A tenant to create.
+    /// Tenant to create.
     CreateTenant {
         tenant_id: Parsed<TenantId> = NEW_TENANT_ID,
         account_sid: Parsed<String> = ACCOUNT_SID,
@@ -91,7 +91,7 @@ request_body! {
 }
 
 request_body! {
-    /// A credential to create.
+    /// Credential to create.
     CreateCredential {
         account_sid: Parsed<String> = ACCOUNT_SID,
         label: ShortText = LABEL,
@@ -99,7 +99,7 @@ request_body! {
 }
 
 request_body! {
-    /// The credential that takes the place of another.
+    /// Credential that replaces another.
     RotateCredential {
         account_sid: Parsed<String> = ACCOUNT_SID,
         label: ShortText = LABEL,
@@ -115,7 +115,7 @@ request_body! {
 }
 
 request_body! {
-    /// A number for a tenant's pool.
+    /// Number to add to a tenant's pool.
     AddNumber {
         tenant_id: Parsed<TenantId> = TENANT_ID,
         virtual_number: Number = Field::new("virtual_number", Number, "The virtual number.").required(),
@@ -124,7 +124,7 @@ request_body! {
 }
 
 request_body! {
-    /// What to change; a field that is left out stays.
+    /// Changes to a number. Omitted fields stay unchanged.
     ChangeNumber {
         mode: Keyword<NumberMode> = MODE,
         pin_length: SmallInteger = PIN_LENGTH,
@@ -133,7 +133,7 @@ request_body! {
 }
 
 request_body! {
-    /// The tenant that a number goes to.
+    /// New tenant of a number.
     MoveNumber {
         tenant_id: Parsed<TenantId> = TENANT_ID,
     }

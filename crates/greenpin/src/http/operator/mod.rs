@@ -1,4 +1,10 @@
-//! `/v1/admin`: what the operator does, with the operator token.
+//! `/v1/admin`: operations of the operator, authenticated by the operator token.
+//!
+//! - `tenants`, `credentials`: tenants and their access.
+//! - `numbers`, `number_import`: the number pools of all tenants, and CSV files for them.
+//! - `node`, `trunks`: this process, its calls and its carriers.
+//! - `audit`: the log of operators' actions.
+//! - `fields`: declarations of the request fields.
 
 mod audit;
 mod credentials;
@@ -29,7 +35,7 @@ use crate::http::middleware::field::schema_of;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 
-/// The store in the hands of who sent the operator token.
+/// Store with access to all tenants, for requests with the operator token.
 pub(crate) struct Operator(OperatorStore);
 
 /// Returns the schemas of all request bodies, by name.
@@ -44,7 +50,7 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every route of the operator. None is served without [`require_token`].
+/// Returns every route of the operator. [`require_token`] protects all of them.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
@@ -69,7 +75,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::end_call))
 }
 
-/// Lets nobody in but who has the operator token.
+/// Rejects requests without the operator token.
 pub(super) async fn require_token(
     State(api): State<Api>,
     request: Request,
@@ -103,7 +109,7 @@ fn parse_bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares digests, in a time that depends neither on where the two differ nor on their lengths.
+/// Compares two tokens by digest, in constant time for any content and length.
 fn tokens_match(token: &str, expected: &str) -> bool {
     let (token, expected) = (
         digest(&SHA256, token.as_bytes()),
@@ -122,12 +128,12 @@ impl FromRequestParts<Api> for Operator {
     }
 }
 
-/// Reads a name of a path. One that cannot be is one that is not there.
+/// Parses a tenant id of a path. An invalid id is not found.
 fn parse_tenant_id(text: &str) -> Result<TenantId, Problem> {
     TenantId::parse(text).ok_or_else(|| Problem::plain(Code::NotFound))
 }
 
-/// What was asked for after the question mark; `known` names what there is.
+/// Extracts the query. `known` lists the parameters for the error message.
 fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
     let Query(query) = query.map_err(|_| {
         Problem::new(
@@ -138,7 +144,7 @@ fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Resul
     Ok(query)
 }
 
-/// A moment as the operator API tells it: operators run machines, whose clocks are in UTC.
+/// Formats a time in UTC. The operator API uses UTC throughout.
 fn utc(moment: Timestamp) -> String {
     moment.rfc3339(&TimeZone::UTC)
 }

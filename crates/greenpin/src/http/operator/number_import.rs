@@ -1,5 +1,5 @@
-//! Virtual numbers from a CSV file: all of them are added to a pool, or none, and each refused line is told with its
-//! rule.
+//! Import of virtual numbers from a CSV file. An import adds all numbers or none, and reports each rejected line
+//! with its rule.
 
 use std::collections::HashMap;
 
@@ -10,86 +10,86 @@ use crate::store::{
     ImportError, NewNumber, NumberError, NumberMode, OperatorStore, StoreError, TenantId, Timestamp,
 };
 
-/// Lines with numbers, beside the header.
+/// Maximum number of lines, without the header.
 pub(crate) const MAX_LINES: usize = 100_000;
-/// Bytes of a file.
+/// Maximum size of a file, in bytes.
 pub(crate) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
-/// The columns, of which all but the first may be missing.
+/// Columns. Only the first is required.
 pub(crate) const COLUMNS: [&str; 4] = ["virtual_number", "mode", "pin_length", "max_active"];
-/// Numbers that are looked up at once.
+/// Numbers per lookup.
 const CHUNK: usize = 1000;
 
-/// A line that cannot be imported.
+/// Rejected line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectedLine {
-    /// Where it stands in the file; the header is on line 1.
+    /// Line number in the file. The header is line 1.
     pub line: u64,
-    /// The column at fault; empty: the line as a whole.
+    /// Column at fault; empty if the whole line is at fault.
     pub field: &'static str,
-    /// What is wrong.
+    /// Kind of fault.
     pub fault: LineFault,
-    /// The rule, for people.
+    /// Rule in words, for people.
     pub message: String,
 }
 
-/// What is wrong with a line.
+/// Kind of fault of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum LineFault {
-    /// The line has not as many fields as the header.
+    /// The number of fields differs from the header.
     FieldCount,
     /// The number is missing.
     Missing,
     /// The number is not in E.164 form.
     NotE164,
-    /// The value is none of those allowed.
+    /// The value is not allowed.
     InvalidValue,
-    /// The value is out of its range.
+    /// The value is outside its range.
     OutOfRange,
-    /// The number is on an earlier line.
+    /// An earlier line has the same number.
     Repeated,
-    /// The number is in a pool already.
+    /// The number is already in a pool.
     NumberExists,
 }
 
-/// Why a file cannot be read at all.
+/// Error of a file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FileError {
-    /// It holds something other than UTF-8.
+    /// The file is not valid UTF-8.
     #[error("the file must be UTF-8")]
     NotUtf8,
-    /// The header is not what it must be.
+    /// The header is invalid.
     #[error(
         "the header must name virtual_number, and may name mode, pin_length and max_active, each once: {0}"
     )]
     Header(String),
-    /// It has no line with a number.
+    /// The file has no numbers.
     #[error("the file holds no number")]
     Empty,
-    /// It has more lines than allowed.
+    /// The file exceeds [`MAX_LINES`].
     #[error("the file must have at most {MAX_LINES} numbers")]
     TooLong,
 }
 
-/// A file that was read: what can be added, and what cannot.
+/// Parsed file: valid numbers with their lines, and rejected lines.
 #[derive(Debug, Clone)]
 pub(crate) struct NumberFile {
     numbers: Vec<(u64, NewNumber)>,
     refused: Vec<RejectedLine>,
 }
 
-/// What became of a file.
+/// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImportSummary {
-    /// Lines with numbers.
+    /// Number of lines, without the header.
     pub lines: usize,
-    /// Numbers that were added: all, or 0.
+    /// Number of numbers added: all or 0.
     pub added: usize,
-    /// Each line that is at fault, in the order of the file.
+    /// Rejected lines, in order.
     pub refused: Vec<RejectedLine>,
 }
 
 impl LineFault {
-    /// Its code, one of those of the API.
+    /// Returns the API error code of the fault.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::FieldCount => "invalid_csv",
@@ -104,7 +104,8 @@ impl LineFault {
 }
 
 impl NumberFile {
-    /// Reads a file: comma-separated (RFC 4180), UTF-8 with or without a byte order mark, its first line a header.
+    /// Parses a file: comma-separated (RFC 4180), UTF-8 with an optional byte order mark, with a header on the
+    /// first line.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, FileError> {
         let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotUtf8)?;
         let text = text.trim_start_matches('\u{feff}');
@@ -134,7 +135,7 @@ impl NumberFile {
         }
     }
 
-    /// Lines with numbers.
+    /// Returns the number of lines, without the header.
     pub(crate) fn lines(&self) -> usize {
         self.numbers.len() + self.refused.len()
     }
@@ -159,8 +160,8 @@ impl NumberFile {
         }
     }
 
-    /// Adds every number to a tenant's pool, or none if one line is at fault; `dry_run` only looks. `looked_up` is
-    /// told how many numbers were looked up since it was last told.
+    /// Adds all numbers to a tenant's pool, or none if any line is at fault. `dry_run` only checks the file.
+    /// `looked_up` receives the size of each completed lookup.
     pub(crate) async fn import(
         mut self,
         store: &OperatorStore,
@@ -181,7 +182,7 @@ impl NumberFile {
             match store.import_numbers(tenant.clone(), new, now).await {
                 Ok(()) => added = self.numbers.len(),
                 Err(ImportError::Taken) => {
-                    // Somebody has added them since they were looked up.
+                    // Another operator has added numbers of the file since the lookup.
                     let existing = self.find_existing(store, |_| {}).await?;
                     self.reject_existing(&existing);
                     if self.refused.is_empty() {
@@ -236,7 +237,7 @@ impl NumberFile {
     }
 }
 
-/// Where each column is.
+/// Positions of the columns.
 struct CsvColumns {
     indexes: [Option<usize>; 4],
     count: usize,
@@ -269,7 +270,7 @@ impl CsvColumns {
         })
     }
 
-    /// A field; `None`: the column is not there, or empty on this line.
+    /// Returns a field. `None` if the column is absent, or the field is empty.
     fn get<'a>(&self, record: &'a StringRecord, column: usize) -> Option<&'a str> {
         let place = self.indexes.get(column).copied().flatten()?;
         record.get(place).filter(|text| !text.is_empty())

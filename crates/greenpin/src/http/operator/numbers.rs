@@ -1,4 +1,4 @@
-//! `/v1/admin/numbers`: the pools of all tenants.
+//! `/v1/admin/numbers`: the number pools of all tenants.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -26,37 +26,37 @@ use crate::store::{
     OperatorStore, PoolError, StoreError, TenantId,
 };
 
-/// What the list of numbers can be narrowed by.
+/// Filters of the list of numbers.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NumberQuery {
-    /// Only those of this tenant.
+    /// Return only numbers of this tenant.
     #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
-    /// Only those of this mode.
+    /// Return only numbers with this mode.
     #[param(value_type = SharingMode, required = false)]
     mode: Option<String>,
-    /// Only those that are quarantined, or only those that are not.
+    /// `true`: return only quarantined numbers; `false`: only others.
     #[param(value_type = bool, required = false)]
     quarantined: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false)]
     cursor: Option<String>,
 }
 
-/// How an import is to be done.
+/// Options of an import.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ImportQuery {
-    /// Whose pool the numbers are for.
+    /// Tenant to receive the numbers.
     #[param(value_type = String, required = true, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
-    /// Only look the file over.
+    /// Check the file without importing it.
     #[param(value_type = bool, required = false, default = false)]
     dry_run: Option<String>,
 }
@@ -75,7 +75,7 @@ problems! {
 
 /// List numbers
 ///
-/// Of all pools, in no order that means anything, a page at a time.
+/// Lists the numbers of all pools, in no particular order.
 #[utoipa::path(
     get,
     path = "/numbers",
@@ -152,7 +152,8 @@ pub(crate) async fn add(
 
 /// Import numbers
 ///
-/// A CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Every line is added, or none.
+/// Imports a CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Either all lines are imported or
+/// none.
 #[utoipa::path(
     post,
     path = "/numbers/import",
@@ -190,7 +191,7 @@ pub(crate) async fn import(
         .transpose()?
         .unwrap_or(false);
     let file = body::csv(&headers, body, number_import::MAX_FILE_BYTES).await?;
-    // A file of 8 MiB takes longer to read than other requests may be held up.
+    // Parsing 8 MiB would block other requests on this thread.
     let file = tokio::task::spawn_blocking(move || NumberFile::read(&file)).await;
     let file = file.map_err(|_| Problem::plain(Code::Internal))??;
     let report = file
@@ -236,7 +237,7 @@ pub(crate) async fn read(
 
 /// Change a number
 ///
-/// Changes what is given. Mode and PIN length change only while no allocation of it is active.
+/// Changes the given fields. Mode and PIN length can change only if the number has no active allocation.
 #[utoipa::path(
     patch,
     path = "/numbers/{virtual_number}",
@@ -300,7 +301,7 @@ pub(crate) async fn move_to(
 
 /// Quarantine a number
 ///
-/// It takes no new allocations; those that are active go on. Also if it is quarantined already.
+/// The number accepts no new allocations. Active allocations continue. Repeating the request has no effect.
 #[utoipa::path(
     post,
     path = "/numbers/{virtual_number}/quarantine",
@@ -323,7 +324,7 @@ pub(crate) async fn quarantine(
 
 /// Release a number
 ///
-/// Ends its quarantine. Also if it is in none.
+/// Ends the quarantine of the number. Has no effect on a number without quarantine.
 #[utoipa::path(
     post,
     path = "/numbers/{virtual_number}/release",
@@ -346,7 +347,7 @@ pub(crate) async fn release(
 
 /// Remove a number
 ///
-/// While no allocation of it is active.
+/// Removes the number from its pool. The number must have no active allocation.
 #[utoipa::path(
     delete,
     path = "/numbers/{virtual_number}",
@@ -386,7 +387,7 @@ async fn number_response(
     Ok(success(status, NumberDetails::from_record(&found)))
 }
 
-/// Reads a number of a path. One that cannot be is one that is not there.
+/// Parses a number of a path. An invalid number is not found.
 fn parse_number(text: &str) -> Result<PhoneNumber, Problem> {
     PhoneNumber::parse(text).map_err(|_| Problem::plain(Code::NotFound))
 }
@@ -420,61 +421,61 @@ fn refused_line(refused: RejectedLine) -> RefusedLine {
     }
 }
 
-/// A number of a pool.
+/// A number in a pool.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PoolNumber)]
 struct NumberDetails {
-    /// The number.
+    /// The virtual number.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// The tenant that has it.
+    /// Tenant of the number.
     tenant_id: String,
-    /// Number of active allocations that it takes.
+    /// Number of active allocations allowed: one (`exclusive`) or many (`shared`).
     #[schema(value_type = SharingMode)]
     mode: &'static str,
-    /// Digits of each PIN.
+    /// Number of digits of each PIN.
     #[schema(minimum = 4, maximum = 8)]
     pin_length: u8,
-    /// Active allocations at once.
+    /// Maximum number of active allocations.
     #[schema(minimum = 1)]
     max_active: u32,
-    /// Active allocations now.
+    /// Current number of active allocations.
     active: u32,
-    /// Whether it takes no new allocations.
+    /// `true` if the number rejects new allocations.
     quarantined: bool,
-    /// Time of its quarantine.
+    /// Start of the quarantine.
     #[schema(required, value_type = Option<Moment>)]
     quarantined_at: Option<String>,
-    /// Time at which it was added.
+    /// Time of its addition to the pool.
     #[schema(value_type = Moment)]
     created_at: String,
 }
 
-/// A number that is in no pool any more.
+/// A number after its removal.
 #[derive(Serialize, ToSchema)]
 struct RemovedNumber {
-    /// The number.
+    /// The virtual number.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// It is removed.
+    /// Always `removed`.
     #[schema(value_type = RemovedNumberState)]
     status: &'static str,
 }
 
-/// The outcome of an import or of its dry run.
+/// Report of an import or a dry run.
 #[derive(Serialize, ToSchema)]
 struct ImportReport {
-    /// The tenant whose pool it is.
+    /// Tenant of the pool.
     tenant_id: String,
-    /// Whether the file was only checked.
+    /// `true` if the file was only checked.
     dry_run: bool,
-    /// Lines with a number.
+    /// Number of lines, without the header.
     #[schema(value_type = u64)]
     lines: usize,
-    /// Numbers that were added, or would be.
+    /// Number of numbers added; 0 for a dry run.
     #[schema(value_type = u64)]
     added: usize,
-    /// Lines at fault.
+    /// Rejected lines.
     refused: Vec<RefusedLine>,
 }
 

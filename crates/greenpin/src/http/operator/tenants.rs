@@ -34,9 +34,9 @@ problems! {
     EraseProblems: [NotFound, TenantHasCalls];
 }
 
-/// Make a tenant
+/// Create a tenant
 ///
-/// With its first credential, whose token is in the answer and nowhere else.
+/// Creates a tenant and its first credential. Only this response contains the token.
 #[utoipa::path(
     post,
     path = "/tenants",
@@ -71,7 +71,7 @@ pub(crate) async fn create(
 
 /// List tenants
 ///
-/// By name, a page at a time.
+/// Lists tenants by name.
 #[utoipa::path(
     get,
     path = "/tenants",
@@ -127,7 +127,8 @@ pub(crate) async fn read(
 
 /// Suspend a tenant
 ///
-/// Its requests are refused, its numbers are not in use; calls that are connected go on. Also if it is suspended already.
+/// The API rejects the tenant's requests, and new calls to its numbers are treated as calls to an unused number.
+/// Connected calls continue. Repeating the request has no effect.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/suspend",
@@ -151,7 +152,7 @@ pub(crate) async fn suspend(
 
 /// Resume a tenant
 ///
-/// Also if it is not suspended.
+/// Ends a suspension. Has no effect on an active tenant.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/resume",
@@ -174,7 +175,8 @@ pub(crate) async fn resume(
 
 /// Erase a tenant's data
 ///
-/// All of it, for good, with a receipt. Asked for once more, it goes on where it was cut short, or answers with the same receipt.
+/// Permanently deletes all data of the tenant and returns a receipt. Repeating the request continues an
+/// interrupted erasure, or returns the same receipt.
 #[utoipa::path(
     delete,
     path = "/tenants/{tenant_id}",
@@ -192,7 +194,7 @@ pub(crate) async fn erase(
 ) -> Result<Response, Problem> {
     let tenant = parse_tenant_id(&tenant)?;
     let forget = api.clone();
-    // It is finished also if nobody waits for the answer any more.
+    // The erasure runs to completion even if the client disconnects.
     let task = tokio::spawn(async move {
         let erased = store
             .erase_tenant(&tenant, &api.recordings, Timestamp::now)
@@ -240,23 +242,23 @@ fn new_tenant(request: CreateTenant) -> Result<NewTenant, Problem> {
     })
 }
 
-/// A tenant that was created, with its first credential.
+/// A new tenant with its first credential.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeTenant)]
 struct CreatedTenant {
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
     )]
     token: String,
-    /// A new tenant is active.
+    /// Always `active`.
     #[schema(value_type = NewTenantState)]
     status: &'static str,
 }
@@ -265,32 +267,32 @@ struct CreatedTenant {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tenant)]
 struct TenantDetails {
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// What it may do now.
+    /// State of the tenant.
     #[schema(value_type = TenantState)]
     status: &'static str,
-    /// The zone that its times are written in.
+    /// Time zone of the tenant's timestamps.
     timezone: String,
-    /// Numbers in its pool.
+    /// Number of virtual numbers in its pool.
     numbers: u64,
-    /// Credentials that are live.
+    /// Number of live credentials.
     credentials: u64,
-    /// Time of its creation.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// Time of its suspension.
+    /// Start of the suspension.
     #[schema(required, value_type = Option<Moment>)]
     suspended_at: Option<String>,
-    /// Time at which its erasure began.
+    /// Start of the erasure.
     #[schema(required, value_type = Option<Moment>)]
     erased_at: Option<String>,
-    /// Active allocations. Left out in lists.
+    /// Number of active allocations. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false)]
     active_allocations: Option<u64>,
-    /// The receipt, if its data was erased.
+    /// Receipt of the erasure, if the tenant was erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Erasure, required = false)]
     erasure: Option<Erasure>,
@@ -299,22 +301,22 @@ struct TenantDetails {
 /// The receipt of an erasure.
 #[derive(Serialize, ToSchema)]
 struct Erasure {
-    /// The receipt's id.
+    /// Id of the receipt.
     #[schema(
         pattern = "^era_[0-9a-hjkmnp-tv-z]{26}$",
         examples("era_01jxs0q5w8e2r4t6y8u3i5o7pa")
     )]
     erasure_id: String,
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// Time at which it began.
+    /// Start of the erasure.
     #[schema(value_type = Moment)]
     begun_at: String,
-    /// Time at which it finished; `null`: it was cut short, and the next request continues it.
+    /// End of the erasure; `null` if it was interrupted. Repeat the request to continue it.
     #[schema(required, value_type = Option<Moment>)]
     finished_at: Option<String>,
-    /// Number of erased rows and files of each kind.
+    /// Number of deleted rows and files by kind.
     erased: BTreeMap<String, u64>,
 }
 

@@ -1,4 +1,9 @@
-//! The API of a tenant: `/v1/tenants/{tenant_id}`.
+//! API of a tenant, below `/v1/tenants/{tenant_id}`.
+//!
+//! - `allocations/`: allocations, their PINs, and resolution of a call.
+//! - `calls/`: call records and recordings.
+//! - `events/`: the event log and webhook deliveries.
+//! - `numbers`, `prompts`, `settings/`, `webhooks`: the pool, audio, settings and webhook endpoints.
 
 pub(crate) mod allocations;
 pub(crate) mod calls;

@@ -1,4 +1,4 @@
-//! `/prompts`: what a tenant's callers hear.
+//! `/prompts`: the tenant's own audio for callers.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -24,26 +24,27 @@ problems! {
     ReadProblems: [NotFound];
 }
 
-/// A prompt as it is shown.
+/// A prompt.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "A prompt.")]
 struct PromptState {
-    /// Its name.
+    /// Name of the prompt.
     #[schema(examples("enter_pin"))]
     name: &'static str,
-    /// Whether it is the tenant's own audio.
+    /// `true` if the tenant has uploaded its own audio.
     own: bool,
-    /// Seconds that the tenant's own audio lasts.
+    /// Length of the tenant's own audio, in seconds.
     #[schema(required, minimum = 0, maximum = 60)]
     duration: Option<f64>,
-    /// When the tenant's own audio was put.
+    /// Time of the upload.
     #[schema(value_type = Option<Moment>, required)]
     updated_at: Option<String>,
 }
 
 /// List prompts
 ///
-/// Every prompt, and whether it is the tenant's own audio. What is not is heard in the language of the settings.
+/// Lists every prompt. A prompt without the tenant's own audio uses the built-in audio in the language of the
+/// settings.
 #[utoipa::path(
     get,
     path = "/prompts",
@@ -66,9 +67,9 @@ pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
     Ok(success(StatusCode::OK, prompts.as_slice()))
 }
 
-/// Put a prompt
+/// Upload a prompt
 ///
-/// A WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds. Calls that come in from now on hear it.
+/// Accepts a WAV file with 8 kHz, mono, 16-bit PCM, of at most 60 seconds. New calls use it at once.
 #[utoipa::path(
     put,
     path = "/prompts/{name}",
@@ -112,9 +113,9 @@ pub(crate) async fn put(
     ))
 }
 
-/// Fetch a prompt
+/// Download a prompt
 ///
-/// The tenant's own audio.
+/// Returns the tenant's own audio.
 #[utoipa::path(
     get,
     path = "/prompts/{name}",
@@ -144,7 +145,7 @@ pub(crate) async fn read(
 
 /// Delete a prompt
 ///
-/// Goes back to the built-in one.
+/// Deletes the tenant's own audio and restores the built-in prompt.
 #[utoipa::path(
     delete,
     path = "/prompts/{name}",

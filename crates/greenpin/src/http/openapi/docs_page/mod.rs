@@ -1,4 +1,4 @@
-//! `GET /docs`: the document as a page for people, written here: no script, nothing from outside.
+//! `GET /docs`: the OpenAPI document as an HTML page without scripts or external resources.
 
 mod operation;
 mod schema;
@@ -17,7 +17,7 @@ use super::serve::{Asset, entity_tag};
 use crate::http::OPENAPI;
 
 const STYLE: &str = include_str!("style.css");
-/// The tag whose entries are the error codes.
+/// Tag with the error codes.
 const ERRORS: &str = "Errors";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
@@ -31,7 +31,7 @@ static ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
     body: &PAGE,
 });
 
-/// The page may load nothing, run nothing, and be in no frame; its style is the one below and no other.
+/// Content security policy: the page loads and executes nothing, has no frames, and uses only its own style sheet.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     format!(
@@ -39,9 +39,9 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The reference for people
+/// Read the API reference
 ///
-/// This document as a page.
+/// This document as an HTML page.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -66,7 +66,7 @@ pub(in crate::http) async fn docs(headers: HeaderMap) -> Response {
     response
 }
 
-/// The document, by parts that are asked for often.
+/// Accessors for the document.
 #[derive(Clone, Copy)]
 struct Document<'a>(&'a Value);
 
@@ -79,7 +79,7 @@ impl<'a> Document<'a> {
         self.at(pointer).as_array().into_iter().flatten()
     }
 
-    /// The operations of a tag as `(method, path, operation)`.
+    /// Returns the operations of a tag as `(method, path, operation)`.
     fn operations(self, tag: &str) -> Vec<(&'a str, &'a str, &'a Value)> {
         let paths = self.at("/paths").as_object().into_iter().flatten();
         let all = paths.flat_map(|(path, item)| {
@@ -106,7 +106,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// CommonMark as HTML. The texts are the program's own.
+/// Renders CommonMark as HTML. All input is part of the program, so it is trusted.
 fn markdown(text: &str) -> Markup {
     let mut output = String::new();
     let parser = pulldown_cmark::Parser::new_ext(text, pulldown_cmark::Options::ENABLE_TABLES);
@@ -196,7 +196,7 @@ fn tag_section(document: Document<'_>, tag: &Value) -> Markup {
         section id=(name.to_lowercase()) {
             h2 { a href={ "#" (name.to_lowercase()) } { (name) } }
             @if name == ERRORS {
-                // The table of the document, with a place to link to for each code.
+                // This table replaces the one in the description, and adds an anchor to each code.
                 (markdown(described.split("\n\n").next().unwrap_or_default()))
                 (error_table(document))
             } @else {

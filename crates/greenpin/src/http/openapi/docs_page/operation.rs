@@ -1,4 +1,4 @@
-//! One call on the page.
+//! One operation on the page.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -153,7 +153,7 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
     }
 }
 
-/// Codes, each a link to what it means.
+/// Renders codes as links to their descriptions.
 fn code_links(narrowed: Option<&Value>, pointer: &str) -> Markup {
     let codes = narrowed
         .and_then(|narrowed| narrowed.pointer(pointer))

@@ -1,4 +1,4 @@
-//! Schemas on the page: the name of a type, its rules, its fields, an example of it.
+//! Schemas on the page: type names, rules, tables of fields, and examples.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use super::{Document, markdown, text};
 const COMPONENTS: &str = "#/components/schemas/";
 
 impl<'a> Document<'a> {
-    /// What a reference leads to, or the value itself.
+    /// Follows a reference. Returns any other value unchanged.
     pub(crate) fn resolved(self, value: &'a Value) -> &'a Value {
         match value.pointer("/$ref").and_then(Value::as_str) {
             Some(reference) => self.at(reference.trim_start_matches('#')),
@@ -16,7 +16,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The properties of an object with those of its parts, and whether each is required.
+    /// Returns the properties of an object, including those of `allOf`, with `true` for required ones.
     fn properties(self, schema: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
         let schema = self.resolved(schema);
         let parts = schema
@@ -42,7 +42,7 @@ impl<'a> Document<'a> {
         !self.properties(schema).is_empty()
     }
 
-    /// The forms that a value can have.
+    /// Returns the variants of a value.
     fn forms(self, schema: &'a Value) -> Vec<&'a Value> {
         match schema.pointer("/oneOf").and_then(Value::as_array) {
             Some(forms) => forms.iter().collect(),
@@ -51,7 +51,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Every schema that has fields.
+/// Renders every schema with fields.
 pub(crate) fn all_schemas(document: Document<'_>) -> Markup {
     let schemas = document
         .at("/components/schemas")
@@ -72,7 +72,7 @@ pub(crate) fn all_schemas(document: Document<'_>) -> Markup {
     }
 }
 
-/// A table of an object's fields.
+/// Renders the table of an object's fields.
 pub(crate) fn fields(document: Document<'_>, schema: &Value) -> Markup {
     html! {
         div.wide { table {
@@ -90,7 +90,7 @@ pub(crate) fn fields(document: Document<'_>, schema: &Value) -> Markup {
     }
 }
 
-/// What is said of the field, else of its type.
+/// Renders the description of a field, or that of its type.
 fn description(document: Document<'_>, property: &Value) -> Markup {
     let own = text(property, "/description");
     markdown(if own.is_empty() {
@@ -100,7 +100,7 @@ fn description(document: Document<'_>, property: &Value) -> Markup {
     })
 }
 
-/// The type in words; objects are links to their fields.
+/// Renders the name of a type. Objects link to their fields.
 pub(crate) fn type_name(document: Document<'_>, schema: &Value) -> Markup {
     let reference = text(schema, "/$ref").strip_prefix(COMPONENTS);
     let resolved = document.resolved(schema);
@@ -137,7 +137,7 @@ fn plain_type(document: Document<'_>, schema: &Value) -> Markup {
     }
 }
 
-/// Ranges, lengths, words and defaults, in words.
+/// Renders ranges, lengths, allowed values, default and example.
 pub(crate) fn rules(document: Document<'_>, schema: &Value) -> Markup {
     let mut phrases: Vec<String> = Vec::new();
     collect_rules(document, schema, &mut phrases);
@@ -203,7 +203,7 @@ fn list_words(words: &[Value]) -> String {
     format!("one of {}", words.join(", "))
 }
 
-/// A value that fits: the schema's own example, else one put together from those of its parts.
+/// Returns an example: the schema's own, or one built from its parts.
 pub(crate) fn example(document: Document<'_>, schema: &Value) -> Value {
     let resolved = document.resolved(schema);
     let declared = schema
@@ -215,7 +215,7 @@ pub(crate) fn example(document: Document<'_>, schema: &Value) -> Value {
     let properties = document.properties(resolved);
     if !properties.is_empty() {
         let mut object: Map<String, Value> = Map::new();
-        // A part with an example of its own is told by that.
+        // The example of a part takes precedence over those of its fields.
         for part in resolved
             .pointer("/allOf")
             .and_then(Value::as_array)

@@ -1,4 +1,4 @@
-//! `PUT /greenpin`: many changes in one request, each with an answer of its own.
+//! `PUT /greenpin`: changes many allocations in one request, with one result per item.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -26,7 +26,7 @@ problems! {
     BulkProblems: [InvalidRequest, TooManyItems, TooFew];
 }
 
-/// Returns the schema of the body, with its name.
+/// Returns the name and the schema of the body.
 pub(crate) fn schema() -> (&'static str, Value) {
     let schema = json!({
         "type": "array",
@@ -38,16 +38,16 @@ pub(crate) fn schema() -> (&'static str, Value) {
     ("UpdateAllocations", schema)
 }
 
-/// What became of one change.
+/// Result of one item.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "What became of one item.")]
 struct ChangedItem {
-    /// The item's own `greenpin_id`; `null` if it held none.
+    /// `greenpin_id` of the item, or `null` if it has none.
     #[schema(value_type = Option<String>, required)]
     greenpin_id: Value,
     #[schema(value_type = ItemStatus)]
     status: &'static str,
-    /// Why it was not changed: a problem without `request_id`. Left out if it was.
+    /// Reason for the failure: a problem without `request_id`. Omitted on success.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, required = false)]
     error: Option<Value>,
@@ -55,8 +55,8 @@ struct ChangedItem {
 
 /// Change many allocations
 ///
-/// Each item stands alone: one that is refused takes none of the others with it. The answers come in the order of the
-/// items. An id that is there twice is changed twice.
+/// Applies each item independently: a rejected item does not affect the others. Results are in the order of the
+/// items. An id that appears twice is changed twice.
 #[utoipa::path(
     put,
     path = "/greenpin",

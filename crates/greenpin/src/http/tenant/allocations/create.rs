@@ -27,8 +27,9 @@ problems! {
 
 /// Allocate a PIN
 ///
-/// Draws a PIN on a virtual number of the tenant's pool and ties both sides to it until the allocation expires or is
-/// deleted. An **exclusive** number takes one active allocation at a time, a **shared** one many, each with a PIN of its own.
+/// Draws a PIN on a virtual number of the tenant's pool and connects two sides with it until the allocation
+/// expires or is deleted. An **exclusive** number has one active allocation at a time. A **shared** number has
+/// many, each with its own PIN.
 #[utoipa::path(
     post,
     path = "/greenpin",
@@ -66,7 +67,7 @@ pub(crate) async fn create(
     ))
 }
 
-/// The callers of short shared PINs must be named.
+/// Returns the error for a missing `to` on a shared number with short PINs.
 pub(crate) fn to_required() -> Problem {
     let message =
         "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";

@@ -19,7 +19,7 @@ problems! {
     DeleteProblems: [NotFound, AlreadyDeleted];
 }
 
-/// What a delete answers.
+/// A deleted allocation.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "An allocation that was deleted.")]
 struct DeletedAllocation<'a> {
@@ -28,15 +28,15 @@ struct DeletedAllocation<'a> {
     /// Always `deleted`.
     #[schema(value_type = AllocationStatus)]
     status: &'static str,
-    /// When.
+    /// Time of the deletion.
     #[schema(value_type = Moment)]
     deleted_at: String,
 }
 
 /// Delete an allocation
 ///
-/// No new call is connected from now on; calls that are connected go on. An exclusive number is free at once, the PIN
-/// after its cool-off.
+/// New calls are no longer connected; calls in progress continue. An exclusive number becomes available at once,
+/// the PIN after `pin_cooloff`.
 #[utoipa::path(
     delete,
     path = "/greenpin/{greenpin_id}",

@@ -1,5 +1,5 @@
-//! Fields of requests about allocations. A new field is declared here, and becomes part of the readers, the OpenAPI
-//! document and the options of `greenpin allocation create`.
+//! Fields of requests about allocations. The body readers, the OpenAPI schemas and the options of `greenpin
+//! allocation create` follow from the declarations here.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::store::{AllocationChange, NewAllocation, TenantSettings};
 
 /// Maximum number of telephone numbers on each side of an allocation.
 const MAX_NUMBERS: usize = 10;
-/// Duration of an allocation, in seconds, if the request has none and the tenant's limits allow it: a day.
+/// Default duration of an allocation, in seconds: one day, clamped to the tenant's limits.
 const DEFAULT_DURATION: u32 = 86_400;
-/// Wrong PINs that lock an allocation if the request does not say.
+/// Default number of wrong PINs before an allocation is locked.
 const DEFAULT_PIN_ATTEMPTS: u8 = 3;
 
 const CALLER_ID_NUMBER: Field<Number> = Field::new(
@@ -114,7 +114,7 @@ const DIGITS: Field<Parsed<Pin>> = Field::new(
 .with_example(r#""4821""#);
 
 request_body! {
-    /// What to allocate. `null` for an optional field means "not given".
+    /// Allocation to create. `null` in an optional field counts as omitted.
     CreateAllocation {
         caller_id_number: Number = CALLER_ID_NUMBER,
         from: Numbers = FROM,
@@ -136,7 +136,8 @@ request_body! {
 }
 
 request_body! {
-    /// What to change. A field that is left out or `null` stays as it is, except `custom_field`, which `null` clears.
+    /// Changes to an allocation. Fields that are omitted or `null` stay unchanged, except `custom_field`: `null`
+    /// clears it.
     UpdateAllocation {
         from: Numbers = FROM.for_change().with_doc("A-party: replaces the list."),
         to: Numbers = TO.with_doc("B-party: replaces the list. No number may be on both sides afterwards."),
@@ -149,7 +150,7 @@ request_body! {
 }
 
 request_body! {
-    /// One change among many.
+    /// One item of a bulk change.
     UpdateItem {
         greenpin_id: Parsed<String> = GREENPIN_ID,
         ..change: UpdateAllocation,
@@ -158,10 +159,10 @@ request_body! {
 }
 
 impl CreateAllocation {
-    /// Reads the body of a create. A tenant's own limits narrow the duration.
+    /// Reads the body of a create request. The tenant's limits narrow the duration.
     ///
     /// # Errors
-    /// Every fault of the body at once.
+    /// All faults of the body together.
     pub(crate) fn parse(
         object: Map<String, Value>,
         settings: &TenantSettings,
@@ -187,7 +188,7 @@ impl CreateAllocation {
 }
 
 impl UpdateAllocation {
-    /// Reads the fields of a change. Faults are noted in `fields`.
+    /// Reads the fields of a change. Records faults in `fields`.
     pub(crate) fn parse(fields: &mut Fields, settings: &TenantSettings) -> AllocationChange {
         narrow_duration(fields, settings);
         Self::read(fields).into_change(fields)
@@ -216,12 +217,12 @@ impl UpdateAllocation {
     }
 }
 
-/// Narrows the range of `duration` to the tenant's own limits.
+/// Narrows the range of `duration` to the tenant's limits.
 pub(crate) fn narrow_duration(fields: &mut Fields, settings: &TenantSettings) {
     fields.narrow(DURATION.name, settings.min_duration, settings.max_duration);
 }
 
-/// Notes a fault for each number of `to` that is in `from`, too.
+/// Records a fault for each number in both `from` and `to`.
 fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
@@ -231,7 +232,7 @@ fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumbe
 }
 
 request_body! {
-    /// A call that might come.
+    /// Hypothetical call.
     ResolveRequest {
         virtual_number: Number = VIRTUAL_NUMBER,
         caller: Number = CALLER,

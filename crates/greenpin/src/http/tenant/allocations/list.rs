@@ -17,40 +17,40 @@ use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationStatus, E164};
 use crate::store::{AllocationFilter, GreenpinId, Status};
 
-/// What a list of allocations can be narrowed by.
+/// Filters of the list of allocations.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// Only those that stand there.
+    /// Return only allocations with this status.
     #[param(value_type = AllocationStatus, required = false)]
     status: Option<String>,
-    /// Only those on this virtual number.
+    /// Return only allocations on this virtual number.
     #[param(value_type = E164, required = false)]
     virtual_number: Option<String>,
-    /// Only those with this number in `from` or `to`.
+    /// Return only allocations with this number in `from` or `to`.
     #[param(value_type = E164, required = false)]
     party: Option<String>,
-    /// Only those with exactly this text.
+    /// Return only allocations with exactly this `custom_field`.
     #[param(value_type = String, required = false)]
     custom_field: Option<String>,
-    /// Only those made at this moment or later.
+    /// Return only allocations created at or after this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
     created_after: Option<String>,
-    /// Only those made before this moment.
+    /// Return only allocations created before this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
     created_before: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^gp_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
 /// List allocations
 ///
-/// Newest first, a page at a time. A page stays right while allocations are made: what is new comes before it.
+/// Lists allocations, newest first. New allocations do not disturb the pagination.
 #[utoipa::path(
     get,
     path = "/greenpin",

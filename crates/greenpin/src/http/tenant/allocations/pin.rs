@@ -19,7 +19,7 @@ problems! {
 
 /// Unlock an allocation
 ///
-/// Sets the count of wrong PINs to 0.
+/// Resets `failed_pin_attempts` to 0.
 #[utoipa::path(
     post,
     path = "/greenpin/{greenpin_id}/unlock",
@@ -48,9 +48,10 @@ pub(crate) async fn unlock(
     ))
 }
 
-/// Draw another PIN
+/// Rotate a PIN
 ///
-/// The old one opens nothing any more. The count of wrong PINs stays: a locked allocation is still locked.
+/// Draws a new PIN and invalidates the old one. `failed_pin_attempts` does not change: a locked allocation stays
+/// locked.
 #[utoipa::path(
     post,
     path = "/greenpin/{greenpin_id}/rotate-pin",

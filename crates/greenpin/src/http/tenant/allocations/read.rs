@@ -1,4 +1,4 @@
-//! `GET /greenpin/{greenpin_id}`: reads an allocation.
+//! `GET /greenpin/{greenpin_id}`: returns an allocation.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -17,7 +17,7 @@ problems! {
 
 /// Read an allocation
 ///
-/// The allocation with its counters, also when it has expired or was deleted.
+/// Returns the allocation with its counters, even after it has expired or been deleted.
 #[utoipa::path(
     get,
     path = "/greenpin/{greenpin_id}",

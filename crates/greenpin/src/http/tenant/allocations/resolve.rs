@@ -1,4 +1,4 @@
-//! `POST /greenpin/resolve`: what a call would meet and why.
+//! `POST /greenpin/resolve`: the outcome of a hypothetical call.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use crate::http::openapi::schemas::{AllocationId, E164, ResolvedOutcome, Resolve
 use crate::http::{Api, Success, success};
 use crate::store::{Connection, GreenpinId, Resolution};
 
-/// What a call would meet.
+/// Outcome of a hypothetical call.
 #[derive(Serialize, Default, ToSchema)]
 #[schema(as = Resolution)]
 struct ResolvedCall {
@@ -27,15 +27,15 @@ struct ResolvedCall {
     outcome: &'static str,
     #[schema(value_type = ResolvedReason)]
     reason: &'static str,
-    /// The allocation that the call would belong to, where that is known.
+    /// Allocation of the call, if known.
     #[schema(value_type = Option<AllocationId>, required)]
     greenpin_id: Option<String>,
-    /// The numbers that would be called, in their order.
+    /// Numbers to dial, in order.
     #[schema(value_type = Vec<E164>, max_items = 10)]
     dial: Vec<String>,
-    /// Whether the call would be recorded.
+    /// `true` if the call would be recorded.
     record: bool,
-    /// With `collect_pin`: digits of the PIN that would be asked for.
+    /// With `collect_pin`: number of digits of the requested PIN.
     #[schema(required, minimum = 4, maximum = 8)]
     pin_length: Option<u8>,
 }
@@ -45,10 +45,10 @@ problems! {
         fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue];
 }
 
-/// Ask what a call would meet
+/// Resolve a call
 ///
-/// Tells what a call would meet now, and why. It counts nothing and calls nobody. A caller hears the same words whatever
-/// the reason; only you are told.
+/// Returns the outcome of a call if it came in now, and the reason. No attempt is counted and no number is
+/// dialled. Callers hear the same prompt for every reason; only this API distinguishes them.
 #[utoipa::path(
     post,
     path = "/greenpin/resolve",

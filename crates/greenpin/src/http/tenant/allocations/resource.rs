@@ -1,4 +1,4 @@
-//! The representation of an allocation in answers.
+//! Allocations in responses.
 
 use call::PhoneNumber;
 use jiff::tz::TimeZone;
@@ -10,12 +10,12 @@ use crate::http::middleware::problem::{Problem, not_found};
 use crate::http::openapi::schemas::{AllocationId, AllocationStatus, E164, Moment, PinText};
 use crate::store::{Allocation, GreenpinId, Timestamp};
 
-/// Reads an id of a path. One that cannot be is one that is not there.
+/// Parses an id of a path. An invalid id is not found.
 pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
     GreenpinId::parse(text).ok_or_else(not_found)
 }
 
-/// What a create answers.
+/// A new allocation.
 #[derive(Serialize, ToSchema)]
 #[schema(
     description = "An allocation as it was made.",
@@ -24,59 +24,59 @@ pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
 pub(crate) struct CreatedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
-    /// The number that parties call.
+    /// Virtual number that the parties call.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// What parties enter after it. Tell it to nobody else.
+    /// PIN that the parties enter. Share it only with them.
     #[schema(value_type = PinText)]
     pin: &'a str,
-    /// A-party: the agent's or seller's side.
+    /// A-party: the numbers of the agent or seller.
     #[schema(value_type = Vec<E164>, min_items = 1, max_items = 10)]
     from: Vec<String>,
-    /// B-party: the customer's side. Empty: whoever has the PIN.
+    /// B-party: the numbers of the customer. If empty, anyone with the PIN is connected.
     #[schema(value_type = Vec<E164>, max_items = 10)]
     to: Vec<String>,
-    /// Where it stands.
+    /// Status of the allocation.
     #[schema(value_type = AllocationStatus)]
     status: &'static str,
-    /// Whether wrong PINs have used up `max_pin_attempts`: no PIN opens it.
+    /// `true` after `max_pin_attempts` wrong PINs. A locked allocation accepts no PIN.
     locked: bool,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// From when on no new call is connected.
+    /// Expiry. Calls after this time are not connected.
     #[schema(value_type = Moment)]
     expires_at: String,
-    /// Wrong PINs after which it is locked.
+    /// Number of wrong PINs that locks the allocation.
     #[schema(minimum = 1, maximum = 10)]
     max_pin_attempts: u8,
-    /// Whether its calls are recorded.
+    /// `true` if calls are recorded.
     record: bool,
     /// Your own text.
     #[schema(required, max_length = 256)]
     custom_field: Option<&'a str>,
-    /// A link with which a phone dials number and PIN in one tap.
+    /// Link for phones to dial the number and the PIN in one tap.
     #[schema(pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
     dial_uri: String,
 }
 
-/// What a read answers.
+/// An allocation.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Allocation, description = "An allocation as it is.")]
 pub(crate) struct AllocationDetails<'a> {
     #[serde(flatten)]
     created: CreatedAllocation<'a>,
-    /// Calls of it in which both sides talked.
+    /// Number of calls in which both sides were connected.
     call_count: u64,
-    /// All calls that met it.
+    /// Number of all calls to the allocation.
     attempt_count: u64,
-    /// Wrong PINs that count towards `max_pin_attempts`.
+    /// Number of wrong PINs counted towards `max_pin_attempts`.
     #[schema(maximum = 10)]
     failed_pin_attempts: u8,
-    /// When it was last changed.
+    /// Time of the last change.
     #[schema(value_type = Moment)]
     updated_at: String,
-    /// When it was deleted; left out if it was not.
+    /// Time of the deletion. Omitted if the allocation has not been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Moment, required = false)]
     deleted_at: Option<String>,

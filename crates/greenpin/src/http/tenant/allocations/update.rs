@@ -1,4 +1,4 @@
-//! `PUT /greenpin/{id}`: changing an allocation.
+//! `PUT /greenpin/{greenpin_id}`: changes an allocation.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -27,8 +27,9 @@ problems! {
 
 /// Change an allocation
 ///
-/// What is left out stays as it is; number and PIN cannot change. A limit over the count of wrong PINs unlocks, one at or
-/// under it locks. The event `allocation.updated` tells what changed.
+/// Omitted fields stay unchanged. The number and the PIN cannot change. A `max_pin_attempts` above
+/// `failed_pin_attempts` unlocks the allocation; any other value locks it. The event `allocation.updated` lists
+/// the changes.
 #[utoipa::path(
     put,
     path = "/greenpin/{greenpin_id}",

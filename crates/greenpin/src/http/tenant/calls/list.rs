@@ -16,43 +16,43 @@ use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationId, CallKind, CallProgress, E164};
 use crate::store::{CallFilter, CallSid, CallType, GreenpinId};
 
-/// What a list of calls can be narrowed by.
+/// Filters of the list of calls.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CallsQuery {
-    /// Only those that still last, or only those that are over.
+    /// Return only calls in progress (`active`) or only completed ones (`ended`).
     #[param(value_type = CallProgress, required = false)]
     status: Option<String>,
-    /// Only those that came so far.
+    /// Return only calls with this `call_type`.
     #[param(value_type = CallKind, required = false)]
     call_type: Option<String>,
-    /// Only those to this virtual number.
+    /// Return only calls to this virtual number.
     #[param(value_type = E164, required = false)]
     virtual_number: Option<String>,
-    /// Only those of this allocation.
+    /// Return only calls of this allocation.
     #[param(value_type = AllocationId, required = false)]
     greenpin_id: Option<String>,
-    /// Only those whose caller or dialled number is this one.
+    /// Return only calls with this number as caller or dialled number.
     #[param(value_type = E164, required = false)]
     party: Option<String>,
-    /// Only those that came in at this moment or later.
+    /// Return only calls started at or after this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
     started_after: Option<String>,
-    /// Only those that came in before this moment.
+    /// Return only calls started before this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
     started_before: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
 /// List calls
 ///
-/// Newest first, a page at a time; calls that still last are in the list.
+/// Lists call records, newest first, including calls in progress.
 #[utoipa::path(
     get,
     path = "/calls",

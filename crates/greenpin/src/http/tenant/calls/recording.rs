@@ -1,4 +1,4 @@
-//! `/calls/{call_sid}/recording`: the audio of a call.
+//! `/calls/{call_sid}/recording`: the recorded audio of a call.
 
 use std::ops::RangeInclusive;
 
@@ -17,18 +17,18 @@ use crate::http::openapi::problems::problems;
 use crate::recordings::{ReadError, Recording};
 use crate::store::{CallSid, TenantStore};
 
-/// Seconds after which to ask again for a recording that is being uploaded.
+/// `Retry-After` for a recording during its upload, in seconds.
 const UPLOAD_RETRY_SECONDS: u64 = 5;
 
 problems! {
     RecordingProblems: [NotFound, RangeNotSatisfiable, RecordingNotReady];
 }
 
-/// Fetch a recording
+/// Download a recording
 ///
-/// The audio of a call, two channels, the caller on the left, the callee on the right: WAV, or Ogg Opus (RFC 7845) where the
-/// operator has chosen that; `Content-Type` tells which. One range of bytes at a
-/// time can be asked for; a `Range` of another form is passed over, as RFC 9110 allows.
+/// Returns the audio of a call in two channels, the caller on the left and the callee on the right. The format is
+/// WAV, or Ogg Opus (RFC 7845) if the operator has chosen it; see `Content-Type`. A `Range` header can request one
+/// range of bytes. Other forms of `Range` are ignored, as RFC 9110 allows.
 #[utoipa::path(
     get,
     path = "/calls/{call_sid}/recording",
@@ -57,15 +57,15 @@ pub(crate) async fn read(
 #[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
 pub(crate) struct Audio(#[allow(dead_code)] Vec<u8>);
 
-/// A recording, or a part of it.
+/// A recording or a part of it.
 #[derive(utoipa::IntoResponses)]
 #[allow(dead_code, reason = "it describes answers, and is never made")]
 pub(crate) enum AudioResponses {
-    /// All of it.
+    /// The whole recording.
     #[response(status = 200, content_type = "audio/wav",
         headers(("Accept-Ranges" = String, description = "`bytes`")))]
     Whole(#[to_schema] Audio),
-    /// The bytes that were asked for.
+    /// The requested range of bytes.
     #[response(status = 206, content_type = "audio/wav",
         headers(
             ("Accept-Ranges" = String, description = "`bytes`"),
@@ -74,7 +74,7 @@ pub(crate) enum AudioResponses {
     Part(#[to_schema] Audio),
 }
 
-/// Answers with the recording of a call, or with the range of it that is asked for.
+/// Returns the recording of a call, or the requested range.
 pub(crate) async fn serve(
     store: &TenantStore,
     api: &Api,

@@ -1,4 +1,4 @@
-//! `/events`: the event log, and sending an event again.
+//! `/events`: the event log, and redelivery of events.
 
 use std::time::{Duration, Instant};
 
@@ -26,38 +26,38 @@ use crate::http::{Api, Success, success};
 use crate::store;
 use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
 
-/// The longest that a request can wait for an event, in seconds.
+/// Maximum value of `wait`, in seconds.
 const MAX_WAIT_SECONDS: u64 = 30;
-/// Between two looks at the log.
+/// Interval between two reads of the log while a request waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const ENDPOINT_RULE: &str = "must be the id of an endpoint: ep_ and 26 characters";
 
-/// From where the log is read.
+/// Query parameters of the event log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogQuery {
-    /// Only events after this one: the last `event_id` that you have, or `next_cursor`.
+    /// Return only events after this `event_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = EventLogId, required = false)]
     after: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// Seconds to wait for an event if there is none yet.
     #[param(value_type = u32, required = false, minimum = 0, maximum = 30, default = 0)]
     wait: Option<String>,
-    /// `dead`: only events of which a delivery was given up.
+    /// `dead`: return only events with a delivery in state `dead`.
     #[param(value_type = DeadOnly, required = false)]
     state: Option<String>,
-    /// Only events that go, or went, to this endpoint; with `state=dead`, those that were given up there.
+    /// Return only events sent to this endpoint; with `state=dead`, only those with a dead delivery there.
     #[param(value_type = WebhookId, required = false)]
     endpoint_id: Option<String>,
 }
 
 /// Read the event log
 ///
-/// Oldest first, a page at a time: everything that was sent to webhooks, or would have been. Keep the last `event_id` and
-/// ask with `after` to go on from there; with `wait`, the answer comes as soon as there is something.
+/// Lists events, oldest first, including those without a webhook delivery. Store the last `event_id` and pass it
+/// in `after` to continue from there. With `wait`, the response is sent as soon as an event exists.
 #[utoipa::path(
     get,
     path = "/events",
@@ -96,7 +96,7 @@ pub(crate) async fn list(
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
-        // Another node may write it: there is nothing to be woken by.
+        // Another node may write the event, so there is no local signal to wait for.
         tokio::time::sleep(POLL_INTERVAL).await;
     };
     let (events, more) = split_page(&events, page.limit);
@@ -127,7 +127,7 @@ fn parse_wait(text: Option<&str>) -> Result<Duration, Problem> {
         .ok_or_else(|| invalid_parameter("wait", "must be 0 to 30"))
 }
 
-/// Which events are asked for.
+/// Events selected by the query.
 enum EventSelection {
     All,
     Dead(Option<EndpointId>),
@@ -176,21 +176,21 @@ problems! {
         fields [MissingField, UnknownField, WrongType, InvalidValue, UnknownEndpoint];
 }
 
-/// What a redelivery answers.
+/// Result of a redelivery.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "An event that goes again.")]
 struct Redelivery<'a> {
     #[schema(value_type = EventLogId)]
     event_id: &'a str,
-    /// To how many endpoints it goes.
+    /// Number of endpoints to receive the event.
     #[schema(value_type = u32)]
     deliveries: usize,
 }
 
-/// Send an event again
+/// Redeliver an event
 ///
-/// The event goes again, with its own `webhook-id`, to each endpoint that asks for its type now; one that is paused gets it
-/// when it goes on.
+/// Sends the event again, with the same `webhook-id`, to each endpoint currently subscribed to its type. A paused
+/// endpoint receives it after the pause.
 #[utoipa::path(
     post,
     path = "/events/{event_id}/redeliver",
@@ -223,7 +223,7 @@ pub(crate) async fn redeliver(
     ))
 }
 
-/// A moment of a request, as in RFC 3339.
+/// Declares a required time field in RFC 3339 form.
 const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
     Field::new(
         name,
@@ -244,7 +244,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 request_body! {
-    /// Which events are to go again.
+    /// Events to redeliver.
     ReplayEvents {
         after: Parsed<Timestamp> = timestamp_field("after", "Events of this moment or later."),
         before: Parsed<Timestamp> = timestamp_field("before", "Events before this moment."),
@@ -275,25 +275,26 @@ request_body! {
     example r#"{ "after": "2026-06-15T10:30:00+05:30", "before": "2026-06-15T12:00:00+05:30", "state": "dead" }"#
 }
 
-/// What a replay answers.
+/// Result of a bulk redelivery.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Replay, description = "Events that go again.")]
 struct ReplaySummary {
-    /// How many events go again to one endpoint at the least.
+    /// Number of events sent to at least one endpoint.
     #[schema(value_type = u32)]
     events: usize,
-    /// How many deliveries of them.
+    /// Number of deliveries.
     #[schema(value_type = u32)]
     deliveries: usize,
-    /// What to go on with: a request looks at a thousand events. `null`: it was the last one.
+    /// Cursor for the next request, because one request covers at most a thousand events; `null` after the last
+    /// one.
     #[schema(required, value_type = Option<EventLogId>)]
     next_cursor: Option<String>,
 }
 
-/// Send the events of a time again
+/// Redeliver events of a period
 ///
-/// Oldest first, each with its own `webhook-id`, to the endpoints that ask for their types now. Ask again with `cursor`
-/// until `next_cursor` is `null`.
+/// Sends events again, oldest first, with the same `webhook-id`, to the endpoints currently subscribed to their
+/// types. Repeat the request with `cursor` until `next_cursor` is `null`.
 #[utoipa::path(
     post,
     path = "/events/redeliver",

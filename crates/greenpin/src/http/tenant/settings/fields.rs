@@ -1,4 +1,4 @@
-//! Fields of a tenant's settings. A new setting is declared here and in
+//! Fields of a tenant's settings. A new setting needs a declaration here and a field in
 //! [`TenantSettings`](crate::store::TenantSettings).
 
 use serde_json::{Value, json};
@@ -14,15 +14,15 @@ use crate::store::{
     EventType, RateLimit, Retention, TenantSettings,
 };
 
-/// Shortest duration of an allocation that a tenant can allow, in seconds.
+/// Lower bound of `min_duration`, in seconds.
 pub(crate) const MIN_DURATION: u32 = 300;
-/// Longest duration of an allocation that a tenant can allow, in seconds: 170 days.
+/// Upper bound of `max_duration`, in seconds: 170 days.
 pub(crate) const MAX_DURATION: u32 = 14_688_000;
 /// Maximum number of webhook endpoints of a tenant.
 pub(crate) const MAX_ENDPOINTS: usize = 20;
 /// Maximum length of the URL of a webhook endpoint, in bytes.
 const MAX_URL_LENGTH: usize = 2048;
-/// Longest retention, in days: ten years.
+/// Maximum retention, in days: ten years.
 const MAX_RETENTION_DAYS: u32 = 3650;
 
 pub(crate) const TIMEZONE: Field<Parsed<String>> = Field::new(
@@ -78,12 +78,12 @@ const ACCEPT_CALL: Field<Keyword<AcceptCall>> = Field::new(
     "Act by which a dialled party accepts a call: answering, or pressing 1. A mailbox that answers never presses 1.",
 );
 
-/// A number of seconds within a range.
+/// Declares a number of seconds in a range.
 const fn seconds(name: &'static str, min: u32, max: u32, doc: &'static str) -> Field<Integer> {
     Field::new(name, Integer { min, max }, doc)
 }
 
-/// A number of days; `null` keeps for ever.
+/// Declares a number of days. `null` disables the removal.
 const fn days(name: &'static str, doc: &'static str) -> Field<Clearable<Integer>> {
     Field::new(
         name,
@@ -96,7 +96,7 @@ const fn days(name: &'static str, doc: &'static str) -> Field<Clearable<Integer>
     .clearable()
 }
 
-/// A positive number without a limit of its own: what the operator grants narrows it.
+/// Declares a required positive number. The operator's limit narrows its range.
 const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
     Field::new(
         name,
@@ -109,7 +109,7 @@ const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
     .required()
 }
 
-/// The language of a prompt: one of those that the node has prompts in.
+/// Language of prompts, limited to the languages available on the node.
 #[derive(Clone, Copy)]
 pub(crate) struct Language;
 
@@ -126,7 +126,7 @@ impl FieldKind for Language {
 }
 
 request_body! {
-    /// What callers hear; own audio is uploaded to `/prompts/{name}`.
+    /// Prompts for callers. Upload your own audio to `/prompts/{name}`.
     PromptsRequest {
         language: Language = Field::new(
             "language",
@@ -137,7 +137,7 @@ request_body! {
 }
 
 request_body! {
-    /// Rate of API requests, at most what the operator grants; `null`: what the operator grants.
+    /// Rate limit of API requests, up to the operator's limit; `null`: the operator's limit.
     RateLimitRequest {
         requests_per_second: Integer = positive("requests_per_second", "Requests a second in the long run."),
         burst: Integer = positive("burst", "Requests at once after a quiet time."),
@@ -145,7 +145,7 @@ request_body! {
 }
 
 request_body! {
-    /// Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.
+    /// Limit of calls per node, up to the operator's limit; `null`: the operator's limit.
     CallLimitRequest {
         max_calls: Integer = positive("max_calls", "Calls at once."),
         calls_per_second: Integer = positive(
@@ -156,7 +156,8 @@ request_body! {
 }
 
 request_body! {
-    /// Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.
+    /// Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the
+    /// deletion.
     RetentionRequest {
         calls: Clearable<Integer> = days("calls", "Call records. A recording goes with its record at the latest."),
         recordings: Clearable<Integer> = days("recordings", "Recordings."),
@@ -168,7 +169,8 @@ request_body! {
 }
 
 request_body! {
-    /// What to change. A field that is left out or `null` stays as it is, except `country`, `rate_limit`, `call_limit` and `retention`, which `null` clears.
+    /// Changes to the settings. Fields that are omitted or `null` stay unchanged, except `country`, `rate_limit`,
+    /// `call_limit` and `retention`: `null` clears them.
     UpdateSettings {
         timezone: Parsed<String> = TIMEZONE,
         country: Clearable<Parsed<String>> = COUNTRY,
@@ -252,7 +254,7 @@ request_body! {
     example r#"{ "ring_timeout": 45, "webhooks": [{ "url": "https://example.com/greenpin", "types": ["call.completed"] }] }"#
 }
 
-/// Replaces stored values by those that a request has; a field that it does not have stays.
+/// Replaces stored values by those present in a request.
 macro_rules! apply {
     ($request:expr => $settings:expr, $($field:ident),* $(,)?) => {
         $(if let Some(value) = &$request.$field {
@@ -262,7 +264,7 @@ macro_rules! apply {
 }
 
 impl UpdateSettings {
-    /// Changes the settings by what the request has.
+    /// Applies the request to the settings.
     pub(crate) fn apply(&self, settings: &mut TenantSettings) {
         apply!(self => settings, timezone, country, min_duration, max_duration, pin_cooloff, caller_policy,
             dial_strategy, ring_timeout, max_call_duration, accept_call, whisper, warning_tone, record_announcement);
@@ -303,7 +305,7 @@ impl CallLimitRequest {
     }
 }
 
-/// The list of webhook endpoints.
+/// List of webhook endpoints.
 #[derive(Clone, Copy)]
 pub(crate) struct Webhooks;
 
@@ -347,7 +349,7 @@ impl FieldKind for Webhooks {
     }
 }
 
-/// Notes the faults of one endpoint under its place in the list.
+/// Adds the faults of one endpoint under its position in the list.
 fn add_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
     for fault in faults {
         let field = if fault.field.is_empty() {
@@ -359,7 +361,7 @@ fn add_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
     }
 }
 
-/// Types of event; absent: all.
+/// List of event types. Absent: all types.
 #[derive(Clone, Copy)]
 pub(crate) struct EventTypeList;
 
@@ -397,7 +399,7 @@ impl FieldKind for EventTypeList {
     }
 }
 
-/// A field of answers that a request may give back. Its value is ignored.
+/// Field of a response that a request may repeat. Its value is ignored.
 #[derive(Clone, Copy)]
 pub(crate) struct Ignored;
 
@@ -413,7 +415,7 @@ impl FieldKind for Ignored {
     }
 }
 
-/// The id of a webhook endpoint.
+/// Declares the id of a webhook endpoint.
 pub(crate) const fn endpoint_id(
     name: &'static str,
     doc: &'static str,
@@ -430,13 +432,13 @@ pub(crate) const fn endpoint_id(
     .with_example(r#""ep_01jxs0b7a3c5e9g1j4k6m8n2pq""#)
 }
 
-/// Types of event to choose by.
+/// Declares a filter by event type.
 pub(crate) const fn event_types(doc: &'static str) -> Field<EventTypeList> {
     Field::new("types", EventTypeList, doc)
 }
 
 request_body! {
-    /// A webhook endpoint as it is asked for.
+    /// Webhook endpoint to create or change.
     WebhookRequest {
         url: Parsed<String> = Field::new(
             "url",

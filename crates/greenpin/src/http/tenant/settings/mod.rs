@@ -1,4 +1,4 @@
-//! `/settings`: the settings of a tenant.
+//! `/settings`: a tenant's settings.
 
 pub(crate) mod fields;
 
@@ -44,7 +44,7 @@ pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
 
 /// Change the settings
 ///
-/// Changes what is given. Every node heeds it within a second.
+/// Changes the given fields. Every node applies them within one second.
 #[utoipa::path(
     put,
     path = "/settings",
@@ -119,57 +119,58 @@ async fn settings_response(
     Ok(success(StatusCode::OK, Settings { settings, webhooks }))
 }
 
-/// The settings as they are shown.
+/// A tenant's settings.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "A tenant's settings.")]
 struct Settings {
     #[serde(flatten)]
     settings: TenantSettings,
-    /// The endpoints that events go to.
+    /// Webhook endpoints of the tenant.
     #[schema(max_items = 20)]
     webhooks: Vec<Webhook>,
 }
 
-/// An endpoint as it is shown.
+/// A webhook endpoint.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "A webhook endpoint.")]
 struct Webhook {
     #[schema(value_type = WebhookId)]
     id: String,
-    /// Where events are POSTed to.
+    /// Destination URL of events.
     #[schema(format = "uri")]
     url: String,
-    /// The types of event that it takes; `null`: all.
+    /// Event types sent to the endpoint; `null`: all.
     #[schema(value_type = EventTypes)]
     types: Option<Vec<String>>,
-    /// The form of the delivery.
+    /// Format of deliveries.
     #[schema(value_type = DeliveryForm)]
     format: &'static str,
-    /// Events wait while it is set.
+    /// `true`: events stay pending until the pause ends.
     paused: bool,
-    /// Since when it has taken nothing; `null`: it took what it got last, or has got nothing yet.
+    /// Time of the first failure since the last success; `null`: no failure since then.
     #[schema(required, value_type = Option<Moment>)]
     failing_since: Option<String>,
-    /// When it was disabled, since it had taken nothing for days: events wait until it is enabled; `null`: it is not.
+    /// Time at which the endpoint was disabled after days of failures; `null`: enabled. Events stay pending until
+    /// it is enabled.
     #[schema(required, value_type = Option<Moment>)]
     disabled_at: Option<String>,
-    /// Until when its deliveries are signed with its previous secret, too; `null`: it has one secret.
+    /// Expiry of the previous signing secret; `null`: only one secret is valid.
     #[schema(required, value_type = Option<Moment>)]
     previous_secret_expires_at: Option<String>,
-    /// What its deliveries are signed with. Shown once, when it was made.
+    /// Signing secret. Only the response to its creation contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, pattern = "^whsec_[A-Za-z0-9+/]+={0,2}$")]
     secret: Option<String>,
 }
 
-/// What the operator grants to every tenant.
+/// Limits set by the operator for every tenant.
 #[derive(Clone, Copy)]
 struct OperatorLimits {
     rate: RateLimit,
     calls: CallLimit,
 }
 
-/// Reads a request. Limits that depend on each other are checked together with those that stay as they are.
+/// Reads the request. Limits that depend on each other are checked with the stored values of omitted ones.
 fn read_request(
     object: Map<String, Value>,
     current: &TenantSettings,
@@ -193,7 +194,7 @@ fn read_request(
     Ok(request)
 }
 
-/// Limits what a tenant can ask for to what the operator grants, or to a higher limit that the tenant has already.
+/// Limits the request to the operator's limits, or to a higher limit already stored for the tenant.
 fn narrow_to_operator_limits(
     fields: &mut Fields,
     current: &TenantSettings,
