@@ -42,7 +42,7 @@ impl Readiness {
 
 /// Liveness of the process.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "The process lives.")]
+#[schema(description = "Liveness of the process.")]
 struct Alive {
     /// Always `alive`.
     #[schema(pattern = "^alive$", examples("alive"))]
@@ -51,7 +51,7 @@ struct Alive {
 
 /// Readiness, with the state of each condition.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "Whether requests and calls can be taken, and what it hangs on.")]
+#[schema(description = "Readiness, with the state of each condition.")]
 struct Ready {
     /// `ready` or `not ready`.
     #[schema(pattern = "^(not )?ready$", examples("ready"))]
@@ -70,7 +70,7 @@ struct Ready {
     path = "/healthz",
     operation_id = "healthz",
     tag = "Server",
-    responses((status = 200, description = "It does.", body = Alive))
+    responses((status = 200, description = "The process is alive.", body = Alive))
 )]
 pub(crate) async fn alive() -> Response {
     Json(Alive { status: "alive" }).into_response()
@@ -83,8 +83,8 @@ pub(crate) async fn alive() -> Response {
     operation_id = "readyz",
     tag = "Server",
     responses(
-        (status = 200, description = "They can.", body = Ready),
-        (status = 503, description = "They cannot.", body = Ready),
+        (status = 200, description = "The node accepts requests and calls.", body = Ready),
+        (status = 503, description = "The node does not accept requests or calls.", body = Ready),
     )
 )]
 pub(crate) async fn ready(State(api): State<Api>) -> Response {

@@ -39,7 +39,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             continue;
         };
         let Ok(permit) = permits.clone().try_acquire_owned() else {
-            tracing::warn!("refused an HTTP connection: {MAX_CONNECTIONS} are open");
+            tracing::warn!("rejected an HTTP connection: {MAX_CONNECTIONS} connections are open");
             continue;
         };
         serve_connection(stream, peer.ip(), router.clone(), &graceful, permit);

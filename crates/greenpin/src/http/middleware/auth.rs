@@ -76,7 +76,7 @@ pub(crate) async fn authenticate_tenant(
     let result = if limited.allowed {
         idempotency::handle(store, api.now(), Request::from_parts(parts, body), next).await
     } else {
-        let detail = "The tenant asks more often than its rate limit allows.";
+        let detail = "The tenant has exceeded its rate limit.";
         Err(Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after))
     };
     let mut response = result.unwrap_or_else(Problem::into_response);
@@ -167,7 +167,7 @@ impl LastUseTracker {
 /// Records the use of a credential. It runs in the background, and its failure does not affect the request.
 async fn record_use(store: Store, account_sid: String, now: Timestamp) {
     if let Err(error) = store.credential_used(account_sid, now).await {
-        tracing::warn!(%error, "the use of a credential was not noted");
+        tracing::warn!(%error, "cannot record the last use of a credential");
     }
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn reject_credentials(request: &Extensions, code: Code, api: &Api) ->
     if limited.allowed {
         return Problem::plain(code);
     }
-    let detail = "Too many wrong credentials come from this address.";
+    let detail = "This address has sent too many wrong credentials.";
     Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after)
 }
 

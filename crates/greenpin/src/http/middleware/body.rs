@@ -143,7 +143,7 @@ pub(crate) async fn optional_json_object(
 fn too_large(max: usize) -> Problem {
     Problem::new(
         Code::BodyTooLarge,
-        format!("A body has at most {max} bytes here."),
+        format!("The body must have at most {max} bytes."),
     )
 }
 
@@ -170,7 +170,7 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     while let Some(frame) =
         std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
     {
-        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
+        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body ended early."))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len().saturating_add(data.len()) > max {
                 return Err(too_large(max));
@@ -257,7 +257,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         while let Some(key) = entries.next_key::<String>()? {
             let StrictValue(value) = entries.next_value()?;
             if object.insert(key, value).is_some() {
-                return Err(serde::de::Error::custom("a key is there twice"));
+                return Err(serde::de::Error::custom("duplicate key"));
             }
         }
         Ok(Value::Object(object))

@@ -93,7 +93,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let fault = || FieldError {
         field: "Idempotency-Key".into(),
         code: Code::InvalidValue,
-        message: "must be one text of 1 to 255 printable ASCII characters".into(),
+        message: "must be a single value of 1 to 255 printable ASCII characters".into(),
     };
     text.map(|text| Some(text.to_owned()))
         .ok_or_else(|| Problem::from_fields(vec![fault()]))
@@ -150,7 +150,7 @@ impl ClaimedRequest {
             .await
         {
             // The change is already durable. An error here would misreport it as failed.
-            tracing::error!(%error, "the answer to an idempotent request was not kept");
+            tracing::error!(%error, "cannot store the response of an idempotent request");
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
@@ -238,7 +238,7 @@ mod tests {
             .route(
                 "/panicked",
                 routing::post(move || async move {
-                    assert!(!first(panicked), "as the test wants it");
+                    assert!(!first(panicked), "simulated panic");
                     StatusCode::CREATED
                 }),
             )
@@ -309,7 +309,7 @@ mod tests {
         drop(gone);
         assert!(
             post(address, "/slow").await.starts_with("HTTP/1.1 409"),
-            "it is being done"
+            "the first request is in progress"
         );
         handler.go_on.notify_one();
         let mut response = post(address, "/slow").await;

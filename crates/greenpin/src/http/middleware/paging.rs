@@ -81,7 +81,7 @@ pub(crate) fn page_request<T>(
         None => None,
         Some(text) => Some(
             read(text)
-                .ok_or_else(|| invalid_parameter("cursor", "must be a cursor of this list"))?,
+                .ok_or_else(|| invalid_parameter("cursor", "must be a next_cursor of this list"))?,
         ),
     };
     Ok(PageRequest { limit, cursor })
@@ -113,14 +113,14 @@ pub(crate) fn phone_number(
     text.map(read).transpose().map_err(|_| {
         invalid_parameter(
             field,
-            "must be a number in E.164 form, its '+' written as %2B",
+            "must be an E.164 number, with '+' encoded as %2B",
         )
     })
 }
 
 pub(crate) fn timestamp(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let read = |text: String| text.parse::<jiff::Timestamp>();
-    let rule = "must be a time as in RFC 3339, its '+' written as %2B";
+    let rule = "must be an RFC 3339 time, with '+' encoded as %2B";
     let time = text
         .map(read)
         .transpose()

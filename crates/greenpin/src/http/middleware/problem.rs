@@ -105,7 +105,7 @@ codes! {
     /// The credential has already been revoked.
     AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
     /// The number is already in a pool.
-    NumberExists = "number_exists", 409, "The number is in a pool already";
+    NumberExists = "number_exists", 409, "The number is already in a pool";
     /// The number has active allocations, so this change is not possible.
     NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.
@@ -258,7 +258,7 @@ impl Problem {
 
     /// Creates an error from the rejected lines of an import.
     pub fn from_lines(refused: Vec<RefusedLine>) -> Self {
-        let detail = format!("{} lines are at fault: see refused.", refused.len());
+        let detail = format!("{} lines are invalid: see refused.", refused.len());
         Self {
             refused,
             ..Self::new(Code::ImportRefused, detail)
@@ -345,12 +345,12 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Overloaded => Self::new(
                 Code::Overloaded,
-                "More writes wait than can be served; try again.",
+                "Too many writes are waiting; retry later.",
             ),
             StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
-                tracing::error!(%error, "a request failed in the store");
+                tracing::error!(%error, "store operation failed");
                 Self::plain(Code::Internal)
             }
         }

@@ -25,7 +25,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
     path = "/metrics",
     operation_id = "metrics",
     tag = "Server",
-    responses((status = 200, description = "The metrics, as OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
+    responses((status = 200, description = "Metrics in OpenMetrics format.", content_type = "application/openmetrics-text", body = String))
 )]
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     let stored = StoreFigures {
@@ -97,7 +97,7 @@ async fn catch_panic(request: Request, next: Next) -> Response {
         }
     });
     caught.await.unwrap_or_else(|| {
-        tracing::error!("a request's handler panicked");
+        tracing::error!("request handler panicked");
         Problem::plain(Code::Internal).into_response()
     })
 }

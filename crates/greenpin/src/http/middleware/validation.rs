@@ -86,7 +86,7 @@ impl Fields {
     pub(crate) fn text(&mut self, name: &'static str) -> FieldValue<String> {
         match self.remove(name)? {
             Value::String(text) => Some(text),
-            _ => self.or_wrong_type(name, None, "must be a text"),
+            _ => self.or_wrong_type(name, None, "must be a string"),
         }
     }
 
@@ -105,7 +105,7 @@ impl Fields {
             self.add_fault(
                 name,
                 Code::InvalidValue,
-                "must not hold the character U+0000",
+                "must not contain U+0000",
             );
             return None;
         }
@@ -120,7 +120,7 @@ impl Fields {
             narrowed.map_or((min, max), |(_, low, high)| (min.max(*low), max.min(*high)));
         let whole = value.as_f64().filter(|value| value.fract() == 0.0);
         let Some(whole) = whole else {
-            return self.or_wrong_type(name, None, "must be a whole number");
+            return self.or_wrong_type(name, None, "must be an integer");
         };
         // JSON has one number type, so 3 and 3.0 are equal. A cast outside the range of u32 saturates.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -255,20 +255,20 @@ impl Fields {
         let items = match self.remove(name)? {
             Value::String(text) => return self.e164(name, &text).map(|number| vec![number]),
             Value::Array(items) => items,
-            _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
+            _ => return self.or_wrong_type(name, None, "must be an array of strings, or a string"),
         };
         if items.len() > max {
             self.add_fault(
                 name,
                 Code::TooMany,
-                format!("must hold at most {max} numbers"),
+                format!("must have at most {max} numbers"),
             );
         }
         if items.len() < min {
             self.add_fault(
                 name,
                 Code::TooFew,
-                format!("must hold {min} to {max} numbers"),
+                format!("must have {min} to {max} numbers"),
             );
         }
         let mut numbers = Vec::new();
@@ -276,10 +276,10 @@ impl Fields {
             let field = format!("{name}[{index}]");
             let number = match item.as_str() {
                 Some(text) => self.e164(&field, text),
-                None => self.or_wrong_type(&field, None, "must be a text"),
+                None => self.or_wrong_type(&field, None, "must be a string"),
             };
             if number.is_some_and(|number| numbers.contains(&Some(number))) {
-                self.add_fault(field, Code::Repeated, "is in the list already");
+                self.add_fault(field, Code::Repeated, "is already in the list");
             }
             numbers.push(number);
         }
@@ -309,8 +309,8 @@ impl Fields {
         let unknown: Vec<String> = self.object.keys().cloned().collect();
         for name in unknown {
             let message = match nearest(&name, &self.known) {
-                Some(near) => format!("is not known, did you mean {near}?"),
-                None => "is not known".to_owned(),
+                Some(near) => format!("is unknown; did you mean {near}?"),
+                None => "is unknown".to_owned(),
             };
             self.add_fault(name, Code::UnknownField, message);
         }

@@ -79,68 +79,68 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "tenant_id",
         "^[a-z0-9][a-z0-9_-]{0,63}$",
         "acme",
-        "The tenant's name; in the tenant API it must be the one of the credentials.",
+        "Id of the tenant. In the tenant API it must match the credentials.",
     ),
     (
         "greenpin_id",
         "^gp_[0-9a-hjkmnp-tv-z]{26}$",
         "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
-        "The id of an allocation.",
+        "Id of an allocation.",
     ),
     (
         "call_sid",
         "^call_[0-9a-hjkmnp-tv-z]{26}$",
         "call_01jxs0h2c6p4n8b5d9f3g7k1ma",
-        "The id of a call.",
+        "Id of a call.",
     ),
     (
         "account_sid",
         "^[A-Za-z0-9_.-]{1,64}$",
         "AC-acme",
-        "The user name of a credential.",
+        "User name of a credential.",
     ),
     (
         "virtual_number",
         r"^\+[1-9][0-9]{6,14}$",
         "+914000000001",
-        "A virtual number, its `+` as it is or as `%2B`.",
+        "A virtual number. The `+` can be literal or encoded as `%2B`.",
     ),
-    ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
+    ("name", "^[a-z_]{1,40}$", "goodbye", "Name of a prompt."),
     (
         "link",
         "^[a-z0-9_-]{1,64}\\.call_[0-9a-hjkmnp-tv-z]{26}\\.[0-9]{1,12}\\.[A-Za-z0-9_-]{43}$",
         "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",
-        "The last part of a link.",
+        "Last path segment of a link.",
     ),
     (
         "event_id",
         "^evt_[0-9a-hjkmnp-tv-z]{26}$",
         "evt_01jxs0h2f1r8s4t6v9w2x5y7za",
-        "The id of an event.",
+        "Id of an event.",
     ),
     (
         "endpoint_id",
         "^ep_[0-9a-hjkmnp-tv-z]{26}$",
         "ep_01jxs0b7a3c5e9g1j4k6m8n2pq",
-        "The id of a webhook endpoint.",
+        "Id of a webhook endpoint.",
     ),
 ];
 
 const INTRODUCTION: &str = "\
-Masked calls that you run yourself. An **allocation** ties an A-party (`from`) and a B-party (`to`) together on a \
-**virtual number** for a while: whoever calls the number and enters the allocation's PIN is connected to the other \
-side, and neither side sees the other's number.
+Self-hosted masked calls. An **allocation** connects an A-party (`from`) and a B-party (`to`) through a **virtual \
+number** for a limited time. A party calls the number, enters the PIN of the allocation and is connected to the other \
+side. Neither side sees the number of the other.
 
-Requests and answers are JSON in UTF-8, a request at most 64 KiB. A success is `{\"response\": …}`. Every answer \
-carries `X-Request-Id`: quote it when you ask for help. Times are RFC 3339 in whole seconds, with the offset of the \
-tenant's time zone. Telephone numbers are E.164.
+Requests and responses are JSON in UTF-8. A request has at most 64 KiB. A successful response is `{\"response\": …}`. \
+Every response has an `X-Request-Id`: include it in support requests. Times are RFC 3339 in whole seconds, with the \
+offset of the tenant's time zone. Telephone numbers are in E.164 form.
 
-An unknown field or query parameter is refused by name, so that a misspelt one does not pass silently.";
+Unknown fields and query parameters are rejected by name, so a misspelt name is never ignored.";
 
 const ERRORS: &str = "\
-An error is `application/problem+json` (RFC 9457). `code` is stable: a program should look at it alone. `errors` \
-names every fault of a body at once, each with its `field`, the `code` of the rule and the rule in words. No error \
-repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---|---|---|\n";
+Errors are `application/problem+json` (RFC 9457). `code` is stable and the only part for programs to evaluate. \
+`errors` lists all faults of a request, each with its `field`, the `code` of the rule and the rule in words. Errors \
+never contain a PIN, a token or a telephone number.\n\n| code | status | meaning |\n|---|---|---|\n";
 
 /// Completes the documentation of the routes to the served document.
 pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> Value {
@@ -164,11 +164,11 @@ pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> 
         "info": {
             "title": "greenpin",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Masked calls that a company runs itself",
+            "summary": "Self-hosted masked calls",
             "description": INTRODUCTION,
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
-        "servers": [{ "url": "/", "description": "The server that this document came from" }],
+        "servers": [{ "url": "/", "description": "Server of this document" }],
         "tags": tags(),
         "paths": paths,
         "components": {
@@ -191,15 +191,15 @@ fn tags() -> Value {
             )
     });
     json!([
-        { "name": "Allocations", "description": "One PIN on one virtual number, tying two sides together for a while." },
+        { "name": "Allocations", "description": "An allocation connects two sides by a PIN on a virtual number for a limited time." },
         { "name": "Numbers", "description": "The virtual numbers of the tenant's pool." },
-        { "name": "Calls", "description": "Call records, and what was recorded." },
-        { "name": "Events", "description": "Everything that happened, in the order in which it happened; the same events go to webhooks." },
-        { "name": "Settings", "description": "What a tenant can set for itself." },
+        { "name": "Calls", "description": "Call records and recordings." },
+        { "name": "Events", "description": "The event log, in order of time. The same events are sent to webhooks." },
+        { "name": "Settings", "description": "Settings, prompts and webhook endpoints of a tenant." },
         { "name": "Tenants", "description": "For operators: tenants and their credentials. Times are in UTC." },
         { "name": "Pools", "description": "For operators: the virtual numbers of all tenants." },
-        { "name": "Node", "description": "For operators: this process, its calls, and what operators did." },
-        { "name": "Server", "description": "For those who run the server. No credentials." },
+        { "name": "Node", "description": "For operators: this process, its calls, and the audit log." },
+        { "name": "Server", "description": "Health, metrics and documentation. No credentials required." },
         { "name": "Errors", "description": errors },
     ])
 }
@@ -294,7 +294,7 @@ fn add_ogg(responses: &mut Map<String, Value>) {
         .values_mut()
         .filter_map(|response| response.get_mut("content")?.as_object_mut());
     for content in contents.filter(|content| content.contains_key("audio/wav")) {
-        let description = "An Ogg file of Opus (RFC 7845).";
+        let description = "An Ogg Opus file (RFC 7845).";
         let schema = json!({
             "type": "string", "format": "binary", "description": description, "contentMediaType": "audio/ogg",
         });
@@ -307,7 +307,7 @@ fn add_idempotency_key(operation: &mut Map<String, Value>) {
         "name": "Idempotency-Key",
         "in": "header",
         "required": false,
-        "description": "Your own name for this write. The first answer is kept for 24 hours and given again to the same request; nothing is done twice.",
+        "description": "Unique key of this write, chosen by you. The response is stored for 24 hours, and a repeated request with the same key gets it without a second execution.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
         "example": "order-12345-allocate",
     });
@@ -394,7 +394,7 @@ fn wrappers(paths: &Value) -> Map<String, Value> {
 
 fn wrapper(name: &str) -> Option<Value> {
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items." });
+    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items of the response." });
     let wrapped = name.strip_prefix("Success_");
     if let Some(wrapped) = wrapped {
         let response = wrapped
@@ -402,16 +402,16 @@ fn wrapper(name: &str) -> Option<Value> {
             .map_or_else(|| reference(wrapped), list);
         return Some(json!({
             "type": "object",
-            "description": "What a call that went well answers.",
+            "description": "A successful response.",
             "required": ["response"],
             "properties": { "response": response },
         }));
     }
-    let next_cursor = json!({ "type": ["string", "null"], "description": "What to ask the next page with; `null` on the last one." });
+    let next_cursor = json!({ "type": ["string", "null"], "description": "Cursor of the next page, or `null` on the last page." });
     name.strip_prefix("Page_").map(|item| {
         json!({
             "type": "object",
-            "description": "A page. `next_cursor` is `null` on the last one.",
+            "description": "One page of a list.",
             "required": ["response", "next_cursor"],
             "properties": { "response": list(item), "next_cursor": next_cursor },
         })
@@ -431,36 +431,36 @@ fn problem() -> Value {
     let code = json!({
         "type": "string",
         "pattern": "^[a-z0-9_]+$",
-        "description": "What kind of error: one of the codes under Errors. Later versions may add codes.",
+        "description": "Error code, listed under Errors. Later versions may add codes.",
         "examples": ["rule_violated"],
     });
     json!({
         "type": "object",
-        "description": "An error, as in RFC 9457.",
+        "description": "An error (RFC 9457).",
         "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
         "properties": {
             "type": { "type": "string", "format": "uri", "description": "The code as a URI.", "examples": ["urn:greenpin:error:rule_violated"] },
-            "title": { "type": "string", "description": "What the code means, in a few words." },
-            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The status of the answer." },
-            "detail": { "type": "string", "description": "What was wrong this time, for people." },
+            "title": { "type": "string", "description": "Short meaning of the code." },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "HTTP status of the response." },
+            "detail": { "type": "string", "description": "Explanation of this error, for people." },
             "code": code,
-            "request_id": { "type": "string", "description": "The same as `X-Request-Id`." },
+            "request_id": { "type": "string", "description": "Id of the request, equal to `X-Request-Id`." },
             "refused": {
                 "type": "array",
-                "description": "With `import_refused`: every line at fault.",
+                "description": "With `import_refused`: the rejected lines.",
                 "items": { "$ref": "#/components/schemas/RefusedLine" },
             },
             "errors": {
                 "type": "array",
-                "description": "Every fault of the body; empty when the error is not of single fields.",
+                "description": "All faults of the request's fields; empty for other errors.",
                 "items": {
                     "type": "object",
                     "title": "Fault",
                     "required": ["field", "code", "message"],
                     "properties": {
-                        "field": { "type": "string", "description": "Which field, such as `from[1]`.", "examples": ["duration"] },
+                        "field": { "type": "string", "description": "Path of the field, such as `from[1]`.", "examples": ["duration"] },
                         "code": code,
-                        "message": { "type": "string", "description": "The rule, for people.", "examples": ["must be 300 to 14688000"] },
+                        "message": { "type": "string", "description": "Rule in words, for people.", "examples": ["must be 300 to 14688000"] },
                     },
                 },
             },
@@ -471,35 +471,35 @@ fn problem() -> Value {
 fn headers() -> Value {
     json!({
         "RequestId": {
-            "description": "The id of this request. It is in the server's log, too.",
+            "description": "Id of this request. The server's log contains it, too.",
             "schema": { "type": "string", "pattern": "^req_[0-9a-f]{32}$" },
         },
         "RetryAfter": {
-            "description": "Seconds after which it makes sense to try again.",
+            "description": "Seconds to wait before a retry.",
             "schema": { "type": "integer", "minimum": 1 },
         },
         "RateLimitLimit": {
-            "description": "Requests at once after a quiet time.",
+            "description": "Maximum burst of requests.",
             "schema": { "type": "integer", "minimum": 1 },
         },
         "RateLimitRemaining": {
-            "description": "Requests that would pass now.",
+            "description": "Requests left in the current burst.",
             "schema": { "type": "integer", "minimum": 0 },
         },
         "RateLimitReset": {
-            "description": "Seconds until all of them would.",
+            "description": "Seconds until the full burst is available again.",
             "schema": { "type": "integer", "minimum": 0 },
         },
         "IdempotencyReplayed": {
-            "description": "The answer was given before: nothing was done this time.",
+            "description": "The response was stored earlier. This request was not executed.",
             "schema": { "type": "string", "enum": ["true"] },
         },
         "WwwAuthenticate": {
-            "description": "Which credentials are asked for.",
+            "description": "Required authentication scheme.",
             "schema": { "type": "string" },
         },
         "UnsatisfiedRange": {
-            "description": "`bytes */LENGTH`: how long the recording is.",
+            "description": "`bytes */LENGTH`, with the length of the recording.",
             "schema": { "type": "string", "pattern": r"^bytes \*/[0-9]+$" },
         },
     })
@@ -509,11 +509,11 @@ fn security_schemes() -> Value {
     json!({
         "tenant": {
             "type": "http", "scheme": "basic",
-            "description": "A tenant's credentials: the Account SID as user, its token as password.",
+            "description": "Credentials of a tenant: the account SID as user name, its token as password.",
         },
         "operator": {
             "type": "http", "scheme": "bearer",
-            "description": "For `/v1/admin`: the operator's token, `http.operator_token` of the configuration.",
+            "description": "For `/v1/admin`: the operator token, `http.operator_token` in the configuration.",
         },
     })
 }

@@ -145,7 +145,7 @@ impl PartialSchema for EventTypes {
         let array = ArrayBuilder::new()
             .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
             .items(Ref::from_schema_name("EventKind"))
-            .description(Some("Types of event; `null`: all."));
+            .description(Some("Event types; `null`: all."));
         RefOr::T(Schema::Array(array.build()))
     }
 }
@@ -154,7 +154,7 @@ impl ToSchema for EventTypes {}
 
 /// An event. Its body is stored at creation and returned unchanged.
 #[derive(ToSchema)]
-#[schema(description = "Something that happened.")]
+#[schema(description = "An event.")]
 #[allow(dead_code)]
 pub(in crate::http) struct Event {
     event_id: EventLogId,
@@ -186,7 +186,7 @@ impl PartialSchema for Moment {
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
             .description(Some(
-                "A moment in RFC 3339, whole seconds, with the offset of the tenant's time zone.",
+                "An RFC 3339 time in whole seconds, with the offset of the tenant's time zone.",
             ))
             .examples([Value::from("2026-06-15T10:30:00+05:30")]);
         RefOr::T(Schema::Object(object.build()))
@@ -209,7 +209,7 @@ pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
 fn empty_body() -> Value {
     json!({
         "type": "object",
-        "description": "No fields: the body can be left out.",
+        "description": "An empty object. The body is optional.",
         "additionalProperties": false,
         "maxProperties": 0,
     })

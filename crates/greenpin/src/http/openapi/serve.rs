@@ -69,11 +69,11 @@ impl Asset {
     path = "/openapi.json",
     operation_id = "openapi",
     tag = "Server",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy that you have.")),
+    params(("If-None-Match" = Option<String>, Header, description = "`ETag` of your copy.")),
     responses(
         (status = 200, description = "The document.", content_type = "application/json", body = serde_json::Value,
-            headers(("ETag" = String, description = "Changes when the document does."))),
-        (status = 304, description = "Your copy is still true."),
+            headers(("ETag" = String, description = "Changes with the document."))),
+        (status = 304, description = "Your copy is current."),
     )
 )]
 pub(in crate::http) async fn openapi(headers: HeaderMap) -> Response {

@@ -40,7 +40,7 @@ problems! {
     tag = "Node",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of acts.", body = Page<AuditLine>),
+        (status = 200, description = "A page of audit entries.", body = Page<AuditLine>),
         ListProblems,
     )
 )]

@@ -149,7 +149,7 @@ pub(crate) async fn rotate(
     operation_id = "revoke_credential",
     tag = "Tenants",
     responses(
-        (status = 200, description = "It is dead.", body = Success<RevokedCredential>),
+        (status = 200, description = "The credential is revoked.", body = Success<RevokedCredential>),
         RevokeProblems,
     )
 )]

@@ -82,7 +82,7 @@ pub(super) async fn require_token(
     next: Next,
 ) -> Result<Response, Problem> {
     let Some(expected) = &api.node.operator_token else {
-        let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
+        let detail = "Set http.operator_token in the configuration, or GREENPIN_HTTP__OPERATOR_TOKEN.";
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
     if !request.headers().contains_key(header::AUTHORIZATION) {
@@ -138,7 +138,7 @@ fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Resul
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            format!("The query can hold, once each: {known}."),
+            format!("The query accepts these parameters, each at most once: {known}."),
         )
     })?;
     Ok(query)

@@ -122,7 +122,7 @@ pub(crate) async fn calls(
     operation_id = "end_call",
     tag = "Node",
     responses(
-        (status = 200, description = "It ends.", body = Success<EndedCall>),
+        (status = 200, description = "The call is being ended.", body = Success<EndedCall>),
         EndCallProblems,
     )
 )]

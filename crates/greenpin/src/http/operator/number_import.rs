@@ -59,11 +59,11 @@ pub(crate) enum FileError {
     NotUtf8,
     /// The header is invalid.
     #[error(
-        "the header must name virtual_number, and may name mode, pin_length and max_active, each once: {0}"
+        "the header must contain virtual_number and may contain mode, pin_length and max_active, each once: {0}"
     )]
     Header(String),
     /// The file has no numbers.
-    #[error("the file holds no number")]
+    #[error("the file contains no numbers")]
     Empty,
     /// The file exceeds [`MAX_LINES`].
     #[error("the file must have at most {MAX_LINES} numbers")]
@@ -150,7 +150,7 @@ impl NumberFile {
             Err(refused) => self.refused.push(refused),
             Ok(new) => match earlier_lines.insert(new.virtual_number, line) {
                 Some(earlier) => {
-                    let message = format!("is on line {earlier} already");
+                    let message = format!("is already on line {earlier}");
                     self.refused
                         .push(reject(line, COLUMNS[0], LineFault::Repeated, message));
                     earlier_lines.insert(new.virtual_number, earlier);
@@ -230,7 +230,7 @@ impl NumberFile {
                 line,
                 COLUMNS[0],
                 LineFault::NumberExists,
-                "is in a pool already",
+                "is already in a pool",
             )
         };
         self.refused.extend(lines.map(refused));
@@ -253,12 +253,12 @@ impl CsvColumns {
                 .find(|(known, _)| **known == name);
             let Some((_, place)) = place else {
                 return Err(FileError::Header(format!(
-                    "column {} is none of them",
+                    "column {} is unknown",
                     index + 1
                 )));
             };
             if place.replace(index).is_some() {
-                return Err(FileError::Header(format!("{name} is there twice")));
+                return Err(FileError::Header(format!("{name} appears twice")));
             }
         }
         if indexes.first().copied().flatten().is_none() {
@@ -278,7 +278,7 @@ impl CsvColumns {
 
     fn number(&self, line: u64, record: &StringRecord) -> Result<NewNumber, RejectedLine> {
         if record.len() != self.count {
-            let message = format!("must have {} fields, as the header has", self.count);
+            let message = format!("must have {} fields, like the header", self.count);
             return Err(reject(line, "", LineFault::FieldCount, message));
         }
         let [number, mode, pin_length, max_active] =
@@ -325,7 +325,7 @@ fn parse_integer<T: std::str::FromStr>(
             line,
             field,
             LineFault::InvalidValue,
-            "must be a whole number within its range",
+            "must be an integer in its range",
         )
     })
 }

@@ -160,10 +160,10 @@ pub(crate) async fn add(
     operation_id = "import_numbers",
     tag = "Pools",
     params(ImportQuery),
-    request_body(content = String, description = "The file: the header names the columns, of which `virtual_number` must be there.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
+    request_body(content = String, description = "CSV file. The header names the columns; `virtual_number` is required.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
     responses(
         (status = 200, description = "The report of a dry run.", body = Success<ImportReport>),
-        (status = 201, description = "All were added.", body = Success<ImportReport>),
+        (status = 201, description = "All numbers were added.", body = Success<ImportReport>),
         ImportProblems,
     )
 )]
@@ -354,7 +354,7 @@ pub(crate) async fn release(
     operation_id = "remove_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "It is gone.", body = Success<RemovedNumber>),
+        (status = 200, description = "The number is removed.", body = Success<RemovedNumber>),
         RemoveProblems,
     )
 )]
@@ -393,7 +393,7 @@ fn parse_number(text: &str) -> Result<PhoneNumber, Problem> {
 }
 
 fn parse_tenant(text: &str) -> Result<TenantId, Problem> {
-    TenantId::parse(text).ok_or_else(|| invalid_parameter("tenant_id", "must be a tenant's name"))
+    TenantId::parse(text).ok_or_else(|| invalid_parameter("tenant_id", "must be a tenant id"))
 }
 
 fn parse_mode(text: &str) -> Result<NumberMode, Problem> {
@@ -499,7 +499,7 @@ impl NumberDetails {
 fn no_such_tenant() -> Problem {
     let (field, message) = (
         "tenant_id".to_owned(),
-        "is no tenant, or one that was erased".to_owned(),
+        "does not exist or has been erased".to_owned(),
     );
     Problem::from_fields(vec![FieldError {
         field,
@@ -536,7 +536,7 @@ impl From<PoolError> for Problem {
             PoolError::NotFound => Self::plain(Code::NotFound),
             PoolError::InUse(active) => Self::new(
                 Code::NumberInUse,
-                format!("Active allocations of the number: {active}."),
+                format!("The number has active allocations: {active}."),
             ),
             PoolError::NoSuchTenant => no_such_tenant(),
             PoolError::Rule(error) => error.into(),

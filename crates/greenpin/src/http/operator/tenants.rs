@@ -78,8 +78,8 @@ pub(crate) async fn create(
     operation_id = "list_tenants",
     tag = "Tenants",
     params(
-        ("limit" = Option<u32>, Query, description = "How many at most.", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
+        ("limit" = Option<u32>, Query, description = "Maximum number of items to return.", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
     ),
     responses(
         (status = 200, description = "A page of tenants.", body = Page<TenantDetails>),
@@ -355,13 +355,13 @@ impl From<EraseError> for Problem {
             EraseError::NotFound => Self::plain(Code::NotFound),
             EraseError::HasCalls => Self::new(
                 Code::TenantHasCalls,
-                "Suspend it and wait for them, or end them.",
+                "Suspend the tenant and wait for its calls to end, or end them.",
             ),
             EraseError::Recording { call_sid, source } => {
-                tracing::error!(%call_sid, error = %source, "a recording was not deleted: an erasure is not finished");
+                tracing::error!(%call_sid, error = %source, "cannot delete a recording; the erasure is incomplete");
                 Self::new(
                     Code::Internal,
-                    "A recording could not be deleted. Ask again to go on.",
+                    "A recording could not be deleted. Repeat the request to continue.",
                 )
             }
             EraseError::Store(error) => error.into(),

@@ -91,8 +91,8 @@ pub(crate) async fn put(
     let name = parse_name(&name)?;
     let file = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
     let samples = prompt_file::read(&file).map_err(|rule| {
-        let must = "A prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
-        Problem::new(Code::InvalidPrompt, format!("{must}: this one {rule}."))
+        let must = "A prompt must be a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
+        Problem::new(Code::InvalidPrompt, format!("{must}; this file {rule}."))
     })?;
     let now = api.now();
     store.put_prompt(name, &samples, now).await?;
@@ -133,7 +133,7 @@ pub(crate) async fn read(
     let own = store.prompts().await?;
     let own = own.0.get(parse_name(&name)?).ok_or_else(not_found)?;
     let file = prompt_file::write(&own.samples).map_err(|error| {
-        tracing::error!(%error, "a prompt was not written");
+        tracing::error!(%error, "cannot encode a prompt");
         Problem::plain(Code::Internal)
     })?;
     let mut response = file.into_response();

@@ -30,7 +30,7 @@ request_body! {
                 min: 0,
                 max: 2_592_000,
             },
-            "Seconds for which deliveries are signed with the previous secret as well; 0: it is dead at once.",
+            "Seconds during which deliveries are also signed with the previous secret; 0: the previous secret becomes invalid at once.",
         )
         .with_default("86400")
         .with_example("86400"),
@@ -44,7 +44,7 @@ problems! {
 
 /// New secret of an endpoint.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An endpoint's new secret.")]
+#[schema(description = "New secret of an endpoint.")]
 struct RotatedSecret {
     #[schema(value_type = WebhookId)]
     id: String,
@@ -99,7 +99,7 @@ pub(crate) async fn rotate(
 
 /// An enabled endpoint.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Enabled, description = "An endpoint that gets events again.")]
+#[schema(as = Enabled, description = "An enabled endpoint.")]
 struct EnabledEndpoint {
     #[schema(value_type = WebhookId)]
     id: String,
@@ -118,7 +118,7 @@ struct EnabledEndpoint {
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "It gets its events.", body = Success<EnabledEndpoint>),
+        (status = 200, description = "The endpoint is enabled.", body = Success<EnabledEndpoint>),
         EnableProblems,
     )
 )]

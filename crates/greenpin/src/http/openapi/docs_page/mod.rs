@@ -49,7 +49,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     tag = "Server",
     responses(
         (status = 200, description = "The page.", content_type = "text/html", body = String),
-        (status = 304, description = "Your copy is still true."),
+        (status = 304, description = "Your copy is current."),
     )
 )]
 pub(in crate::http) async fn docs(headers: HeaderMap) -> Response {
@@ -212,7 +212,7 @@ fn tag_section(document: Document<'_>, tag: &Value) -> Markup {
 fn error_table(document: Document<'_>) -> Markup {
     html! {
         div.wide { table {
-            thead { tr { th { "Code" } th { "Status" } th { "When" } } }
+            thead { tr { th { "Code" } th { "Status" } th { "Meaning" } } }
             tbody {
                 @for code in document.list("/x-error-codes") {
                     tr id={ "error-" (text(code, "/code")) } {

@@ -83,7 +83,7 @@ fn responses(operation: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn successes(document: Document<'_>, operation: &Value) -> Markup {
     html! {
-        h4 { "Answers" }
+        h4 { "Responses" }
         @for (status, response) in responses(operation).filter(|(_, response)| response.pointer(PROBLEM).is_none()) {
             @let schema = response.pointer(JSON).and_then(|content| content.pointer("/schema"));
             p {
@@ -93,7 +93,7 @@ fn successes(document: Document<'_>, operation: &Value) -> Markup {
                 }
             }
             @if let Some(schema) = schema.filter(|schema| schema.pointer("/$ref").is_some()) {
-                (example_block("Example answer", &example(document, schema), false))
+                (example_block("Example response", &example(document, schema), false))
             }
             (headers(document, response))
         }
@@ -137,7 +137,7 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
         @if !all.is_empty() {
             h4 { "Errors: " (type_name(document, &serde_json::json!({ "$ref": "#/components/schemas/Problem" }))) }
             div.wide { table {
-                thead { tr { th { "Status" } th { "Code" } th { "In its " code { "errors" } } } }
+                thead { tr { th { "Status" } th { "Code" } th { "Codes in " code { "errors" } } } }
                 tbody {
                     @for (status, response) in all {
                         @let narrowed = response.pointer(PROBLEM).and_then(|content| content.pointer("/schema/properties"));

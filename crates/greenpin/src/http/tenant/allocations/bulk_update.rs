@@ -30,7 +30,7 @@ problems! {
 pub(crate) fn schema() -> (&'static str, Value) {
     let schema = json!({
         "type": "array",
-        "description": "The changes, in their order; together at most 64 KiB.",
+        "description": "Changes, applied in order. The body has at most 64 KiB.",
         "minItems": 1,
         "maxItems": MAX_ITEMS,
         "items": { "$ref": "#/components/schemas/UpdateItem" },
@@ -40,7 +40,7 @@ pub(crate) fn schema() -> (&'static str, Value) {
 
 /// Result of one item.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "What became of one item.")]
+#[schema(description = "Result of one item.")]
 struct ChangedItem {
     /// `greenpin_id` of the item, or `null` if it has none.
     #[schema(value_type = Option<String>, required)]
@@ -64,7 +64,7 @@ struct ChangedItem {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What became of each item.", body = Success<Vec<ChangedItem>>),
+        (status = 200, description = "Results, one per item.", body = Success<Vec<ChangedItem>>),
         BulkProblems,
     )
 )]
@@ -78,13 +78,13 @@ pub(crate) async fn update(
     if items.is_empty() {
         return Err(Problem::new(
             Code::TooFew,
-            "The array must hold 1 to 100 items.",
+            "The array must have 1 to 100 items.",
         ));
     }
     if items.len() > MAX_ITEMS {
         return Err(Problem::new(
             Code::TooManyItems,
-            "The array must hold 1 to 100 items.",
+            "The array must have 1 to 100 items.",
         ));
     }
     let settings = store.settings().await?;

@@ -86,11 +86,11 @@ impl From<CreateError> for Problem {
             CreateError::NumberQuarantined => Self::plain(Code::NumberQuarantined),
             CreateError::VirtualNumberBusy => Self::new(
                 Code::VirtualNumberBusy,
-                "An exclusive number takes one active allocation at a time.",
+                "An exclusive number can have only one active allocation at a time.",
             ),
             CreateError::PinSpaceExhausted => Self::new(
                 Code::PinSpaceExhausted,
-                "Every place or PIN of the number is in use or cooling off.",
+                "The number has reached max_active, or all of its PINs are in use or cooling off.",
             ),
             CreateError::ToRequired => to_required(),
             CreateError::Store(error) => error.into(),

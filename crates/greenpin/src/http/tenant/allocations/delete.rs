@@ -21,7 +21,7 @@ problems! {
 
 /// A deleted allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An allocation that was deleted.")]
+#[schema(description = "A deleted allocation.")]
 struct DeletedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
@@ -43,7 +43,7 @@ struct DeletedAllocation<'a> {
     operation_id = "delete_allocation",
     tag = "Allocations",
     responses(
-        (status = 200, description = "It is deleted.", body = Success<DeletedAllocation>),
+        (status = 200, description = "The allocation is deleted.", body = Success<DeletedAllocation>),
         DeleteProblems,
     )
 )]

@@ -25,7 +25,7 @@ const DEFAULT_PIN_ATTEMPTS: u8 = 3;
 const CALLER_ID_NUMBER: Field<Number> = Field::new(
     "caller_id_number",
     Number,
-    "The virtual number that parties call. It must be in the tenant's pool.",
+    "Virtual number for the parties to call. It must be in the tenant's pool.",
 )
 .required()
 .with_example(r#""+914000000001""#)
@@ -37,7 +37,7 @@ const FROM: Field<Numbers> = Field::new(
         min: 1,
         max: MAX_NUMBERS,
     },
-    "A-party: the numbers of the agent's or seller's side, called in this order. One text stands for a list of one.",
+    "A-party: the numbers of the agent or seller, called in this order. A string is accepted as a list of one.",
 )
 .required()
 .with_example(r#"["+919900000001"]"#);
@@ -48,7 +48,7 @@ const TO: Field<Numbers> = Field::new(
         min: 0,
         max: MAX_NUMBERS,
     },
-    "B-party: the numbers of the customer's side; none of them may be in `from`. When it is empty, anyone with the PIN is connected to `from`. On a shared number with PINs of fewer than six digits it must not be empty.",
+    "B-party: the numbers of the customer. None of them may be in `from`. If empty, anyone with the PIN is connected to `from`. It must not be empty on a shared number with PINs of fewer than six digits.",
 )
 .with_example(r#"["+918800000001"]"#);
 
@@ -58,7 +58,7 @@ const DURATION: Field<Integer> = Field::new(
         min: MIN_DURATION,
         max: MAX_DURATION,
     },
-    "Seconds from now until the allocation expires. The tenant's `min_duration` and `max_duration` may narrow the range.",
+    "Seconds until the allocation expires. The tenant's `min_duration` and `max_duration` can narrow the range.",
 )
 .with_default("86400")
 .with_example("3600");
@@ -66,7 +66,7 @@ const DURATION: Field<Integer> = Field::new(
 const MAX_PIN_ATTEMPTS: Field<SmallInteger> = Field::new(
     "max_pin_attempts",
     SmallInteger { min: 1, max: 10 },
-    "Wrong PINs after which the allocation is locked.",
+    "Number of wrong PINs that locks the allocation.",
 )
 .with_default("3");
 
@@ -76,7 +76,7 @@ const RECORD: Field<Boolean> =
 const CUSTOM_FIELD: Field<ShortText> = Field::new(
     "custom_field",
     ShortText { max: 256 },
-    "Any text of yours, such as an order's id. Every event of the allocation carries it.",
+    "Your own text, such as an order id. Every event of the allocation includes it.",
 )
 .with_default("null")
 .with_example(r#""order_id=12345""#);
@@ -85,7 +85,7 @@ const GREENPIN_ID: Field<Parsed<String>> = Field::new(
     "greenpin_id",
     Parsed {
         parse: |text| Some(text.to_owned()),
-        rule: "must be a text",
+        rule: "must be a string",
         schema: r##"{ "$ref": "#/components/schemas/AllocationId" }"##,
     },
     "The allocation to change.",
@@ -93,12 +93,12 @@ const GREENPIN_ID: Field<Parsed<String>> = Field::new(
 .required();
 
 const VIRTUAL_NUMBER: Field<Number> =
-    Field::new("virtual_number", Number, "The number that would be called.").required();
+    Field::new("virtual_number", Number, "Number to call.").required();
 
 const CALLER: Field<Number> = Field::new(
     "caller",
     Number,
-    "The number of the caller; `null`: withheld.",
+    "Number of the caller; `null`: withheld.",
 )
 .with_example(r#""+918800000001""#);
 
@@ -109,7 +109,7 @@ const DIGITS: Field<Parsed<Pin>> = Field::new(
         rule: "must be 1 to 8 digits",
         schema: r#"{ "type": "string", "pattern": "^[0-9]{1,8}$" }"#,
     },
-    "The digits that the caller would press. Digits beyond a complete PIN are ignored, as in a call.",
+    "Digits pressed by the caller. Digits after a complete PIN are ignored, as in a call.",
 )
 .with_example(r#""4821""#);
 
@@ -139,8 +139,8 @@ request_body! {
     /// Changes to an allocation. Fields that are omitted or `null` stay unchanged, except `custom_field`: `null`
     /// clears it.
     UpdateAllocation {
-        from: Numbers = FROM.for_change().with_doc("A-party: replaces the list."),
-        to: Numbers = TO.with_doc("B-party: replaces the list. No number may be on both sides afterwards."),
+        from: Numbers = FROM.for_change().with_doc("A-party: replaces the stored list."),
+        to: Numbers = TO.with_doc("B-party: replaces the stored list. No number may be on both sides after the change."),
         duration: Integer = DURATION.for_change(),
         max_pin_attempts: SmallInteger = MAX_PIN_ATTEMPTS.for_change(),
         record: Boolean = RECORD.for_change(),
@@ -226,7 +226,7 @@ pub(crate) fn narrow_duration(fields: &mut Fields, settings: &TenantSettings) {
 fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
-            fields.add_fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
+            fields.add_fault(format!("to[{index}]"), Code::OnBothSides, "is also in from");
         }
     }
 }

@@ -70,7 +70,7 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         let known =
             "status, virtual_number, party, custom_field, created_after, created_before, limit, cursor";
-        Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
+        Problem::new(Code::InvalidRequest, format!("The query accepts these parameters, each at most once: {known}."))
     })?;
     let page = page_request(
         query.limit.as_deref(),

@@ -27,7 +27,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation as it is now.", body = Success<AllocationDetails>),
+        (status = 200, description = "The changed allocation.", body = Success<AllocationDetails>),
         UnlockProblems,
     )
 )]

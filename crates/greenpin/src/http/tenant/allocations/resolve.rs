@@ -56,7 +56,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What it would meet.", body = Success<ResolvedCall>),
+        (status = 200, description = "The outcome and its reason.", body = Success<ResolvedCall>),
         ResolveProblems,
     )
 )]

@@ -18,7 +18,7 @@ pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
 /// A new allocation.
 #[derive(Serialize, ToSchema)]
 #[schema(
-    description = "An allocation as it was made.",
+    description = "A new allocation.",
     examples(created_example)
 )]
 pub(crate) struct CreatedAllocation<'a> {
@@ -62,7 +62,7 @@ pub(crate) struct CreatedAllocation<'a> {
 
 /// An allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Allocation, description = "An allocation as it is.")]
+#[schema(as = Allocation, description = "An allocation with its counters.")]
 pub(crate) struct AllocationDetails<'a> {
     #[serde(flatten)]
     created: CreatedAllocation<'a>,

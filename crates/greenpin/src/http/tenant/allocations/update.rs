@@ -37,7 +37,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocation"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation as it is now.", body = Success<AllocationDetails>),
+        (status = 200, description = "The changed allocation.", body = Success<AllocationDetails>),
         ChangeProblems,
     )
 )]
@@ -73,7 +73,7 @@ impl From<ChangeError> for Problem {
             ChangeError::ToRequired => to_required(),
             ChangeError::PinSpaceExhausted => Self::new(
                 Code::PinSpaceExhausted,
-                "Every PIN of the number is in use or cooling off.",
+                "All PINs of the number are in use or cooling off.",
             ),
             ChangeError::Store(error) => error.into(),
         }
@@ -88,7 +88,7 @@ fn on_both_sides(party: Party, places: &[usize]) -> Vec<FieldError> {
     let fault = |place: &usize| FieldError {
         field: format!("{list}[{place}]"),
         code: Code::OnBothSides,
-        message: format!("is in {other}, too"),
+        message: format!("is also in {other}"),
     };
     places.iter().map(fault).collect()
 }

@@ -71,7 +71,7 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         let known = "status, call_type, virtual_number, greenpin_id, party, started_after, started_before, \
                      limit, cursor";
-        Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
+        Problem::new(Code::InvalidRequest, format!("The query accepts these parameters, each at most once: {known}."))
     })?;
     let page = page_request(
         query.limit.as_deref(),
@@ -121,7 +121,7 @@ impl CallsQuery {
             call_type,
             virtual_number: phone_number("virtual_number", self.virtual_number)?,
             greenpin_id: greenpin_id.transpose().map_err(|()| {
-                invalid_parameter("greenpin_id", "must be the id of an allocation")
+                invalid_parameter("greenpin_id", "must be an allocation id")
             })?,
             party: phone_number("party", self.party)?,
             started_after: timestamp("started_after", self.started_after)?,

@@ -49,7 +49,7 @@ pub(crate) async fn list_for_allocation(
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            "The query can hold, once each: limit, cursor.",
+            "The query accepts these parameters, each at most once: limit, cursor.",
         )
     })?;
     let page = query.page(CallSid::parse)?;
@@ -96,7 +96,7 @@ pub(crate) async fn read(
 
 /// A call record. Its field names are those of the call events.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CallRecord, description = "One call, as far as it came.")]
+#[schema(as = CallRecord, description = "A call record. Fields are filled in as the call progresses.")]
 pub(crate) struct CallDetails<'a> {
     #[schema(value_type = CallId)]
     call_sid: &'a str,

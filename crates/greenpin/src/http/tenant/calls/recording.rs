@@ -35,7 +35,7 @@ problems! {
     operation_id = "read_recording",
     tag = "Calls",
     params(
-        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+        ("Range" = Option<String>, Header, description = "Range of bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
         AudioResponses,
@@ -148,11 +148,11 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::Gone => not_found(),
             ReadError::NotUploaded => {
-                let detail = "The node that made the recording has not uploaded it yet. Ask again in a while.";
+                let detail = "The node with the recording has not uploaded it yet. Retry later.";
                 Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_RETRY_SECONDS)
             }
             ReadError::Io(error) => {
-                tracing::error!(%error, "a recording cannot be read");
+                tracing::error!(%error, "cannot read a recording");
                 Self::plain(Code::Internal)
             }
         }

@@ -35,7 +35,7 @@ request_body! {
                 min: 30,
                 max: 86_400,
             },
-            "Seconds.",
+            "Validity of the link, in seconds.",
         )
         .with_default("300")
         .with_example("300"),
@@ -112,7 +112,7 @@ pub(crate) async fn create(
     operation_id = "follow_recording_link",
     tag = "Calls",
     params(
-        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+        ("Range" = Option<String>, Header, description = "Range of bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
         AudioResponses,

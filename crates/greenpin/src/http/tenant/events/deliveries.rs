@@ -48,7 +48,7 @@ pub(crate) async fn list(
 
 /// Delivery of an event to one endpoint, with its attempts.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "What one endpoint is owed of an event, and how that went.")]
+#[schema(description = "Delivery of an event to one endpoint, with its attempts.")]
 struct EventDelivery {
     #[schema(value_type = WebhookId)]
     endpoint_id: String,
@@ -74,7 +74,7 @@ struct EventDelivery {
 
 /// One POST of an event, with its outcome.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "One POST of an event, and what came of it.")]
+#[schema(description = "One POST of an event, with its outcome.")]
 struct EventAttempt {
     /// Start of the attempt.
     #[schema(value_type = Moment)]

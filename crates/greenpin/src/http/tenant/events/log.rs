@@ -30,7 +30,7 @@ use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Ti
 const MAX_WAIT_SECONDS: u64 = 30;
 /// Interval between two reads of the log while a request waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-const ENDPOINT_RULE: &str = "must be the id of an endpoint: ep_ and 26 characters";
+const ENDPOINT_RULE: &str = "must be an endpoint id: ep_ and 26 characters";
 
 /// Query parameters of the event log.
 #[derive(Deserialize, IntoParams)]
@@ -77,7 +77,7 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            "The query can hold, once each: after, limit, wait, state, endpoint_id.",
+            "The query accepts these parameters, each at most once: after, limit, wait, state, endpoint_id.",
         )
     })?;
     let page = page_request(
@@ -178,7 +178,7 @@ problems! {
 
 /// Result of a redelivery.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An event that goes again.")]
+#[schema(description = "Result of a redelivery.")]
 struct Redelivery<'a> {
     #[schema(value_type = EventLogId)]
     event_id: &'a str,
@@ -198,7 +198,7 @@ struct Redelivery<'a> {
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "It goes again.", body = Success<Redelivery>),
+        (status = 200, description = "The event will be sent again.", body = Success<Redelivery>),
         RedeliverProblems,
     )
 )]
@@ -229,7 +229,7 @@ const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<
         name,
         Parsed {
             parse: parse_time,
-            rule: "must be a time as in RFC 3339",
+            rule: "must be an RFC 3339 time",
             schema: r#"{ "type": "string", "format": "date-time" }"#,
         },
         doc,
@@ -246,12 +246,12 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 request_body! {
     /// Events to redeliver.
     ReplayEvents {
-        after: Parsed<Timestamp> = timestamp_field("after", "Events of this moment or later."),
-        before: Parsed<Timestamp> = timestamp_field("before", "Events before this moment."),
-        types: EventTypeList = event_types("Of these types; left out: of all."),
+        after: Parsed<Timestamp> = timestamp_field("after", "Select events at or after this time."),
+        before: Parsed<Timestamp> = timestamp_field("before", "Select events before this time."),
+        types: EventTypeList = event_types("Select events of these types. Omitted: all types."),
         endpoint_id: Parsed<EndpointId> = endpoint_id(
             "endpoint_id",
-            "To this endpoint; left out: to each that asks for the type.",
+            "Send only to this endpoint. Omitted: to every endpoint subscribed to the type.",
         ),
         state: Parsed<()> = Field::new(
             "state",
@@ -260,16 +260,16 @@ request_body! {
                 rule: "must be one of: dead",
                 schema: r#"{ "enum": ["dead"] }"#,
             },
-            "`dead`: only events of which a delivery was given up.",
+            "`dead`: select only events with a delivery in state `dead`.",
         ),
         cursor: Parsed<EventId> = Field::new(
             "cursor",
             Parsed {
                 parse: EventId::parse,
-                rule: "must be a cursor of this call",
+                rule: "must be a next_cursor of this operation",
                 schema: r#"{ "type": "string", "pattern": "^evt_[0-9a-hjkmnp-tv-z]{26}$" }"#,
             },
-            "`next_cursor` of the answer before.",
+            "`next_cursor` of the previous response.",
         ),
     }
     example r#"{ "after": "2026-06-15T10:30:00+05:30", "before": "2026-06-15T12:00:00+05:30", "state": "dead" }"#
@@ -277,7 +277,7 @@ request_body! {
 
 /// Result of a bulk redelivery.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Replay, description = "Events that go again.")]
+#[schema(as = Replay, description = "Result of a bulk redelivery.")]
 struct ReplaySummary {
     /// Number of events sent to at least one endpoint.
     #[schema(value_type = u32)]
@@ -302,7 +302,7 @@ struct ReplaySummary {
     tag = "Events",
     request_body(content = ref("#/components/schemas/ReplayEvents"), content_type = "application/json"),
     responses(
-        (status = 200, description = "They go again.", body = Success<ReplaySummary>),
+        (status = 200, description = "The events will be sent again.", body = Success<ReplaySummary>),
         ReplayProblems,
     )
 )]
@@ -332,7 +332,7 @@ pub(crate) async fn replay(
         fields.add_fault(
             "endpoint_id",
             Code::UnknownEndpoint,
-            "is no endpoint of this tenant",
+            "is not an endpoint of this tenant",
         );
     }
     fields.finish()?;

@@ -32,7 +32,7 @@ pub(crate) const TIMEZONE: Field<Parsed<String>> = Field::new(
         rule: "must be an IANA time zone such as Asia/Kolkata",
         schema: r#"{ "type": "string" }"#,
     },
-    "IANA name of the zone that times are written in.",
+    "IANA time zone of timestamps.",
 )
 .with_example(r#""Asia/Kolkata""#);
 
@@ -43,7 +43,7 @@ const COUNTRY: Field<Clearable<Parsed<String>>> = Field::new(
         rule: "must be an ISO 3166-1 code such as IN",
         schema: r#"{ "type": "string", "pattern": "^[A-Z]{2}$" }"#,
     },
-    "ISO 3166-1 code of the country whose national form is meant when a trunk presents a number without `+`.",
+    "ISO 3166-1 code of the country for national numbers, without `+`, from a trunk.",
 )
 .with_example(r#""IN""#)
 .clearable();
@@ -54,7 +54,7 @@ const CALLER_POLICY: Field<Keyword<CallerPolicy>> = Field::new(
         words: &[("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)],
         schema: "CallerPolicy",
     },
-    "Callers that can open an allocation with its PIN: anyone, or only numbers in `from` or `to`.",
+    "Callers allowed to use a PIN: anyone (`any`), or only numbers in `from` or `to` (`listed`).",
 );
 
 const DIAL_STRATEGY: Field<Keyword<DialStrategy>> = Field::new(
@@ -66,7 +66,7 @@ const DIAL_STRATEGY: Field<Keyword<DialStrategy>> = Field::new(
         ],
         schema: "DialStrategy",
     },
-    "Order in which several numbers of the other side are called: one after the other, or all at once.",
+    "Order of calls to several numbers of a side: one after the other, or all at once.",
 );
 
 const ACCEPT_CALL: Field<Keyword<AcceptCall>> = Field::new(
@@ -75,7 +75,7 @@ const ACCEPT_CALL: Field<Keyword<AcceptCall>> = Field::new(
         words: &[("answer", AcceptCall::Answer), ("key", AcceptCall::Key)],
         schema: "AcceptCall",
     },
-    "Act by which a dialled party accepts a call: answering, or pressing 1. A mailbox that answers never presses 1.",
+    "Action to accept a call: answering it, or pressing 1. Pressing 1 excludes voice mailboxes.",
 );
 
 /// Declares a number of seconds in a range.
@@ -131,7 +131,7 @@ request_body! {
         language: Language = Field::new(
             "language",
             Language,
-            "Language of prompts that the tenant has no audio of its own for. The operator can add languages.",
+            "Language of the built-in prompts. The operator can add languages.",
         ),
     }
 }
@@ -139,18 +139,18 @@ request_body! {
 request_body! {
     /// Rate limit of API requests, up to the operator's limit; `null`: the operator's limit.
     RateLimitRequest {
-        requests_per_second: Integer = positive("requests_per_second", "Requests a second in the long run."),
-        burst: Integer = positive("burst", "Requests at once after a quiet time."),
+        requests_per_second: Integer = positive("requests_per_second", "Sustained rate, in requests per second."),
+        burst: Integer = positive("burst", "Maximum burst of requests."),
     }
 }
 
 request_body! {
     /// Limit of calls per node, up to the operator's limit; `null`: the operator's limit.
     CallLimitRequest {
-        max_calls: Integer = positive("max_calls", "Calls at once."),
+        max_calls: Integer = positive("max_calls", "Maximum number of concurrent calls."),
         calls_per_second: Integer = positive(
             "calls_per_second",
-            "New calls a second, and as many at once after a quiet time.",
+            "Maximum rate of new calls per second, also the maximum burst.",
         ),
     }
 }
@@ -159,11 +159,11 @@ request_body! {
     /// Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the
     /// deletion.
     RetentionRequest {
-        calls: Clearable<Integer> = days("calls", "Call records. A recording goes with its record at the latest."),
-        recordings: Clearable<Integer> = days("recordings", "Recordings."),
+        calls: Clearable<Integer> = days("calls", "Days to keep call records. A recording is deleted with its record at the latest."),
+        recordings: Clearable<Integer> = days("recordings", "Days to keep recordings."),
         ended_allocations: Clearable<Integer> = days(
             "ended_allocations",
-            "Allocations that have expired or were deleted.",
+            "Days to keep expired and deleted allocations.",
         ),
     }
 }
@@ -178,77 +178,77 @@ request_body! {
             "min_duration",
             MIN_DURATION,
             MAX_DURATION,
-            "Seconds. Shortest duration of an allocation, not over `max_duration`.",
+            "Minimum duration of an allocation, in seconds. Must not exceed `max_duration`.",
         ),
         max_duration: Integer = seconds(
             "max_duration",
             MIN_DURATION,
             MAX_DURATION,
-            "Seconds. Longest duration of an allocation.",
+            "Maximum duration of an allocation, in seconds.",
         ),
         pin_cooloff: Integer = seconds(
             "pin_cooloff",
             0,
             2_592_000,
-            "Seconds for which a freed PIN is not drawn again on its number.",
+            "Seconds before a freed PIN can be drawn again on its number.",
         ),
         caller_policy: Keyword<CallerPolicy> = CALLER_POLICY,
         dial_strategy: Keyword<DialStrategy> = DIAL_STRATEGY,
-        ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Seconds for which each number is rung."),
+        ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Ringing time of each number, in seconds."),
         max_call_duration: Integer = seconds(
             "max_call_duration",
             10,
             86_400,
-            "Seconds for which two parties can talk.",
+            "Maximum duration of a connected call, in seconds.",
         ),
         accept_call: Keyword<AcceptCall> = ACCEPT_CALL,
         whisper: Boolean = Field::new(
             "whisper",
             Boolean,
-            "Tell a dialled party what kind of call this is before it is connected.",
+            "Announce the kind of call to a dialled party before connecting it.",
         ),
         warning_tone: Integer = seconds(
             "warning_tone",
             0,
             3600,
-            "Seconds before the end of the longest call at which both parties hear a tone; 0: never.",
+            "Seconds before `max_call_duration` at which both parties hear a tone; 0: no tone.",
         ),
         record_announcement: Boolean = Field::new(
             "record_announcement",
             Boolean,
-            "Tell both parties that they are recorded.",
+            "Announce the recording to both parties.",
         ),
         prompts: Object<PromptsRequest> = Field::new(
             "prompts",
             Object::<PromptsRequest>::new(),
-            "What callers hear; own audio is uploaded to `/prompts/{name}`.",
+            "Prompts for callers. Upload your own audio to `/prompts/{name}`.",
         )
         .with_example(r#"{ "language": "hi" }"#),
         rate_limit: Clearable<Object<RateLimitRequest>> = Field::new(
             "rate_limit",
             Object::<RateLimitRequest>::new(),
-            "Rate of API requests, at most what the operator grants; `null`: what the operator grants.",
+            "Rate limit of API requests, up to the operator's limit; `null`: the operator's limit.",
         )
         .with_example(r#"{ "requests_per_second": 10, "burst": 20 }"#)
         .clearable(),
         call_limit: Clearable<Object<CallLimitRequest>> = Field::new(
             "call_limit",
             Object::<CallLimitRequest>::new(),
-            "Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.",
+            "Limit of calls per node, up to the operator's limit; `null`: the operator's limit.",
         )
         .with_example(r#"{ "max_calls": 100, "calls_per_second": 10 }"#)
         .clearable(),
         retention: Clearable<Object<RetentionRequest>> = Field::new(
             "retention",
             Object::<RetentionRequest>::new(),
-            "Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.",
+            "Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the deletion.",
         )
         .with_example(r#"{ "recordings": 90 }"#)
         .clearable(),
         webhooks: Webhooks = Field::new(
             "webhooks",
             Webhooks,
-            "The endpoints that events go to. The list replaces the one before; an endpoint with a known `id` or `url` stays and keeps its secret. Every `url` can be in it once.",
+            "Webhook endpoints. The list replaces the stored one. An endpoint with a known `id` or `url` keeps its secret. Each `url` can appear once.",
         ),
     }
     example r#"{ "ring_timeout": 45, "webhooks": [{ "url": "https://example.com/greenpin", "types": ["call.completed"] }] }"#
@@ -316,12 +316,12 @@ impl FieldKind for Webhooks {
         let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.add_fault(name, Code::WrongType, "must be a list of objects");
+                fields.add_fault(name, Code::WrongType, "must be an array of objects");
                 return None;
             }
         };
         if items.len() > MAX_ENDPOINTS {
-            let message = format!("must hold at most {MAX_ENDPOINTS} endpoints");
+            let message = format!("must have at most {MAX_ENDPOINTS} endpoints");
             fields.add_fault(name, Code::TooMany, message);
             return None;
         }
@@ -331,7 +331,7 @@ impl FieldKind for Webhooks {
             match read_endpoint(item) {
                 Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
                     let field = format!("{place}.url");
-                    fields.add_fault(field, Code::Repeated, "is in the list already");
+                    fields.add_fault(field, Code::Repeated, "is already in the list");
                 }
                 Ok(spec) => specs.push(spec),
                 Err(faults) => add_faults(fields, &place, faults),
@@ -372,7 +372,7 @@ impl FieldKind for EventTypeList {
         let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.add_fault(name, Code::WrongType, "must be a list of event types");
+                fields.add_fault(name, Code::WrongType, "must be an array of event types");
                 return None;
             }
         };
@@ -387,7 +387,7 @@ impl FieldKind for EventTypeList {
                 None => fields.add_fault(
                     format!("{name}[{index}]"),
                     Code::InvalidValue,
-                    "is no type of event",
+                    "is not an event type",
                 ),
             }
         }
@@ -424,7 +424,7 @@ pub(crate) const fn endpoint_id(
         name,
         Parsed {
             parse: EndpointId::parse,
-            rule: "must be the id of an endpoint: ep_ and 26 characters",
+            rule: "must be an endpoint id: ep_ and 26 characters",
             schema: r#"{ "type": "string", "pattern": "^ep_[0-9a-hjkmnp-tv-z]{26}$" }"#,
         },
         doc,
@@ -447,11 +447,11 @@ request_body! {
                 rule: "must be an http or https URL without credentials",
                 schema: r#"{ "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://[^/@]+" }"#,
             },
-            "Address that events are POSTed to: http or https, without credentials in it.",
+            "Destination of events: an http or https URL without credentials.",
         )
         .required()
         .with_example(r#""https://example.com/greenpin""#),
-        types: EventTypeList = event_types("Types of event that it takes; left out: all, also those of later versions.")
+        types: EventTypeList = event_types("Event types to send. Omitted: all types, including those of later versions.")
             .with_example(r#"["call.completed", "recording.ready"]"#),
         format: Keyword<EndpointFormat> = Field::new(
             "format",
@@ -462,24 +462,24 @@ request_body! {
                 ],
                 schema: "DeliveryForm",
             },
-            "The form of the delivery.",
+            "Format of deliveries.",
         )
         .with_default(r#""standard""#),
-        paused: Boolean = Field::new("paused", Boolean, "Events wait while it is set.").with_default("false"),
+        paused: Boolean = Field::new("paused", Boolean, "`true` keeps events pending until the pause ends.").with_default("false"),
         id: Parsed<EndpointId> = endpoint_id(
             "id",
-            "The endpoint to change; left out: the one with the same URL, else a new one.",
+            "Endpoint to change. Omitted: the endpoint with the same URL, or a new one.",
         ),
-        failing_since: Ignored = Field::new("failing_since", Ignored, "Shown; a value given here is ignored."),
+        failing_since: Ignored = Field::new("failing_since", Ignored, "Read-only; ignored in requests."),
         disabled_at: Ignored = Field::new(
             "disabled_at",
             Ignored,
-            "Shown; an endpoint in the list is enabled whatever is given here.",
+            "Read-only; ignored in requests. Including an endpoint in the list enables it.",
         ),
         previous_secret_expires_at: Ignored = Field::new(
             "previous_secret_expires_at",
             Ignored,
-            "Shown; a value given here is ignored.",
+            "Read-only; ignored in requests.",
         ),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
     tag = "Settings",
     request_body(content = ref("#/components/schemas/UpdateSettings"), content_type = "application/json"),
     responses(
-        (status = 200, description = "All settings. An endpoint's `secret` is shown only in the answer that made it.",
+        (status = 200, description = "All settings. The `secret` of an endpoint is included only in the response to its creation.",
             body = Success<Settings>),
         UpdateProblems,
     )
@@ -81,7 +81,7 @@ pub(crate) async fn update(
             return Err(Problem::from_fields(vec![FieldError {
                 field: format!("webhooks[{index}].id"),
                 code: Code::UnknownEndpoint,
-                message: "is no endpoint of this tenant".into(),
+                message: "is not an endpoint of this tenant".into(),
             }]));
         }
     }
@@ -187,7 +187,7 @@ fn read_request(
         fields.add_fault(
             "min_duration",
             Code::OutOfRange,
-            "must not be over max_duration",
+            "must not exceed max_duration",
         );
     }
     fields.finish()?;
