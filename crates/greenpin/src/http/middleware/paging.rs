@@ -110,12 +110,9 @@ pub(crate) fn phone_number(
     text: Option<String>,
 ) -> Result<Option<PhoneNumber>, Problem> {
     let read = |text: String| PhoneNumber::parse(&text);
-    text.map(read).transpose().map_err(|_| {
-        invalid_parameter(
-            field,
-            "must be an E.164 number, with '+' encoded as %2B",
-        )
-    })
+    text.map(read)
+        .transpose()
+        .map_err(|_| invalid_parameter(field, "must be an E.164 number, with '+' encoded as %2B"))
 }
 
 pub(crate) fn timestamp(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {

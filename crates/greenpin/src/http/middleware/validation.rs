@@ -102,11 +102,7 @@ impl Fields {
             return None;
         }
         if text.contains('\0') {
-            self.add_fault(
-                name,
-                Code::InvalidValue,
-                "must not contain U+0000",
-            );
+            self.add_fault(name, Code::InvalidValue, "must not contain U+0000");
             return None;
         }
         Some(text)

@@ -204,54 +204,64 @@ fn tags() -> Value {
     ])
 }
 
-fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
-    let admin = path.starts_with("/v1/admin");
-    let tenant = path.starts_with("/v1/tenants");
-    if admin || tenant {
-        let scheme = if admin { "operator" } else { "tenant" };
-        operation.insert("security".into(), json!([{ scheme: [] }]));
-    } else {
-        operation.insert("security".into(), json!([]));
+/// Kind of an operation, which decides its credentials, headers and common errors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Operation of a tenant; `true` for a write.
+    Tenant(bool),
+    Operator,
+    Public,
+}
+
+impl Audience {
+    fn new(method: &str, path: &str) -> Self {
+        if path.starts_with("/v1/admin") {
+            Self::Operator
+        } else if path.starts_with("/v1/tenants") {
+            Self::Tenant(method != "get")
+        } else {
+            Self::Public
+        }
     }
+
+    fn security(self) -> Value {
+        match self {
+            Self::Tenant(_) => json!([{ "tenant": [] }]),
+            Self::Operator => json!([{ "operator": [] }]),
+            Self::Public => json!([]),
+        }
+    }
+}
+
+fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
+    let audience = Audience::new(method, path);
+    operation.insert("security".into(), audience.security());
     add_path_parameters(path, operation);
-    let writes = tenant && method != "get";
-    if writes {
+    if audience == Audience::Tenant(true) {
         add_idempotency_key(operation);
     }
-    let body = operation
+    let body_codes = operation
         .get_mut("requestBody")
-        .and_then(Value::as_object_mut);
-    let body = body.map(|body| {
-        let named = body
-            .get("content")
-            .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
-        let needed = !named.is_some_and(|named| {
-            OPTIONAL_BODIES
-                .iter()
-                .any(|optional| named.ends_with(optional))
-        });
-        let codes = match named {
-            Some(EMPTY_BODY) => EMPTY_BODY_CODES,
-            Some(_) => BODY_CODES,
-            None => FILE_CODES,
-        };
-        body.insert("required".into(), needed.into());
-        codes
-    });
+        .and_then(Value::as_object_mut)
+        .map(complete_body);
     let Some(responses) = operation
         .get_mut("responses")
         .and_then(Value::as_object_mut)
     else {
         return;
     };
-    if admin || tenant {
-        problems::add_codes(responses, COMMON_CODES);
-        problems::add_codes(responses, if admin { OPERATOR_CODES } else { TENANT_CODES });
+    match audience {
+        Audience::Tenant(_) => problems::add_codes(responses, TENANT_CODES),
+        Audience::Operator => problems::add_codes(responses, OPERATOR_CODES),
+        Audience::Public => {}
     }
-    if writes {
+    if audience != Audience::Public {
+        problems::add_codes(responses, COMMON_CODES);
+    }
+    if audience == Audience::Tenant(true) {
         problems::add_codes(responses, IDEMPOTENCY_CODES);
     }
-    if let Some(codes) = body {
+    if let Some(codes) = body_codes {
         problems::add_codes(responses, codes);
     }
     if path.contains("/recording") {
@@ -259,32 +269,54 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     }
     responses.sort_keys();
     for (status, response) in responses.iter_mut() {
-        let Some(response) = response.as_object_mut() else {
-            continue;
-        };
-        problems::complete(status, response);
-        let headers = response.entry("headers").or_insert_with(|| json!({}));
-        if let Some(headers) = headers.as_object_mut() {
-            headers.insert(
-                "X-Request-Id".into(),
-                json!({ "$ref": "#/components/headers/RequestId" }),
-            );
-            // Requests rejected before the rate limit carry no rate limit headers.
-            if tenant && !matches!(status.as_str(), "401" | "403" | "429" | "500" | "503") {
-                for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
-                    headers.insert(
-                        name.into(),
-                        json!({ "$ref": format!("#/components/headers/{}", name.replace('-', "")) }),
-                    );
-                }
-            }
-            if writes && status.starts_with('2') {
-                headers.insert(
-                    "Idempotency-Replayed".into(),
-                    json!({ "$ref": "#/components/headers/IdempotencyReplayed" }),
-                );
-            }
+        if let Some(response) = response.as_object_mut() {
+            problems::complete(status, response);
+            add_headers(audience, status, response);
         }
+    }
+}
+
+/// Sets `required` of a request body and returns the codes of its faults.
+fn complete_body(body: &mut Map<String, Value>) -> &'static [Code] {
+    let schema = body
+        .get("content")
+        .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
+    let required = !schema.is_some_and(|schema| {
+        OPTIONAL_BODIES
+            .iter()
+            .any(|optional| schema.ends_with(optional))
+    });
+    let codes = match schema {
+        Some(EMPTY_BODY) => EMPTY_BODY_CODES,
+        Some(_) => BODY_CODES,
+        None => FILE_CODES,
+    };
+    body.insert("required".into(), required.into());
+    codes
+}
+
+/// Adds the headers common to all responses of an audience.
+fn add_headers(audience: Audience, status: &str, response: &mut Map<String, Value>) {
+    let headers = response.entry("headers").or_insert_with(|| json!({}));
+    let Some(headers) = headers.as_object_mut() else {
+        return;
+    };
+    let mut add = |name: &str, component: &str| {
+        let reference = json!({ "$ref": format!("#/components/headers/{component}") });
+        headers.insert(name.into(), reference);
+    };
+    add("X-Request-Id", "RequestId");
+    let Audience::Tenant(is_write) = audience else {
+        return;
+    };
+    // Requests rejected before the rate limit carry no rate limit headers.
+    if !matches!(status, "401" | "403" | "429" | "500" | "503") {
+        for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
+            add(name, &name.replace('-', ""));
+        }
+    }
+    if is_write && status.starts_with('2') {
+        add("Idempotency-Replayed", "IdempotencyReplayed");
     }
 }
 

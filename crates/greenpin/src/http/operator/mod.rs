@@ -82,7 +82,8 @@ pub(super) async fn require_token(
     next: Next,
 ) -> Result<Response, Problem> {
     let Some(expected) = &api.node.operator_token else {
-        let detail = "Set http.operator_token in the configuration, or GREENPIN_HTTP__OPERATOR_TOKEN.";
+        let detail =
+            "Set http.operator_token in the configuration, or GREENPIN_HTTP__OPERATOR_TOKEN.";
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
     if !request.headers().contains_key(header::AUTHORIZATION) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER};
 use crate::support::http_client::{basic, call, raw, request, send};
-use crate::support::server::{SID, Server, TOKEN};
+use crate::support::server::{SID, Server, TOKEN, unix_seconds};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -22,7 +22,7 @@ fn server() -> Server {
     server
 }
 
-fn made(server: &Server, number: &str) -> Value {
+fn allocate(server: &Server, number: &str) -> Value {
     server.allocate(
         &json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER], "duration": 3600 }),
     )
@@ -30,14 +30,6 @@ fn made(server: &Server, number: &str) -> Value {
 
 fn path(allocation: &Value) -> String {
     format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap())
-}
-
-fn seconds(time: &Value) -> i64 {
-    time.as_str()
-        .unwrap()
-        .parse::<jiff::Timestamp>()
-        .unwrap()
-        .as_second()
 }
 
 /// The events of the tenant, from one on.
@@ -55,7 +47,7 @@ fn events(server: &Server, skip: usize) -> Vec<Value> {
 #[test]
 fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     let change = json!({
         "from": OTHER_AGENT, "to": [AGENT, CUSTOMER], "duration": 7200, "max_pin_attempts": 5, "record": true,
         "custom_field": "order_id=7",
@@ -82,7 +74,7 @@ fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
         (&after["max_pin_attempts"], &after["record"]),
         (&json!(5), &json!(true))
     );
-    let lasts = seconds(&after["expires_at"]) - seconds(&before["expires_at"]);
+    let lasts = unix_seconds(&after["expires_at"]) - unix_seconds(&before["expires_at"]);
     assert!(
         (3600..3660).contains(&lasts),
         "the duration counts from now: {lasts}"
@@ -111,7 +103,7 @@ fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
 #[test]
 fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     send(
         server.http,
         "PUT",
@@ -148,7 +140,7 @@ fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
 #[test]
 fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     for (change, status, field, code) in [
         (json!({ "pin": "4821" }), 400, "pin", "unknown_field"),
         (
@@ -228,11 +220,11 @@ fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
 #[test]
 fn to_stays_named_where_short_shared_pins_need_it() {
     let server = server();
-    let short = made(&server, SHARED);
+    let short = allocate(&server, SHARED);
     let emptied = send(server.http, "PUT", &path(&short), &json!({ "to": [] }));
     assert_eq!((emptied.status, emptied.code()), (422, "to_required"));
     for number in [EXCLUSIVE, OPEN] {
-        let open = made(&server, number);
+        let open = allocate(&server, number);
         let emptied = send(server.http, "PUT", &path(&open), &json!({ "to": [] }));
         assert_eq!(
             (emptied.status, &emptied.body["response"]["to"]),
@@ -251,7 +243,7 @@ fn what_is_not_there_or_not_active_does_not_change() {
             404
         );
     }
-    let gone = made(&server, EXCLUSIVE);
+    let gone = allocate(&server, EXCLUSIVE);
     call(server.http, "DELETE", &path(&gone));
     let answer = send(server.http, "PUT", &path(&gone), &change);
     assert_eq!(
@@ -264,13 +256,14 @@ fn what_is_not_there_or_not_active_does_not_change() {
 #[test]
 fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
     let server = server();
-    let (one, two, gone) = (
-        made(&server, EXCLUSIVE),
-        made(&server, SHARED),
-        made(&server, OPEN),
+    let (exclusive, shared, deleted) = (
+        allocate(&server, EXCLUSIVE),
+        allocate(&server, SHARED),
+        allocate(&server, OPEN),
     );
-    call(server.http, "DELETE", &path(&gone));
-    let [first, second, third] = [&one, &two, &gone].map(|made| made["greenpin_id"].clone());
+    call(server.http, "DELETE", &path(&deleted));
+    let [first, second, third] =
+        [&exclusive, &shared, &deleted].map(|made| made["greenpin_id"].clone());
     let items = json!([
         { "greenpin_id": first, "custom_field": "a" },
         { "greenpin_id": second, "to": [] },
@@ -326,11 +319,11 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
     );
     assert!(error.get("request_id").is_none());
     assert_eq!(
-        server.get(&path(&one))["custom_field"],
+        server.get(&path(&exclusive))["custom_field"],
         "c",
         "an id that is there twice is changed twice"
     );
-    assert_eq!(server.get(&path(&two))["record"], true);
+    assert_eq!(server.get(&path(&shared))["record"], true);
     let told = events(&server, 4)
         .iter()
         .map(|event| event["data"]["changed"].clone())
@@ -348,10 +341,10 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
 #[test]
 fn a_bulk_update_takes_one_to_a_hundred_items() {
     let server = server();
-    let one = made(&server, EXCLUSIVE);
+    let allocation = allocate(&server, EXCLUSIVE);
     let items = |count: usize| {
         json!(vec![
-            json!({ "greenpin_id": one["greenpin_id"], "record": true });
+            json!({ "greenpin_id": allocation["greenpin_id"], "record": true });
             count
         ])
     };
@@ -386,7 +379,7 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
 fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
     let server = server();
     for number in [EXCLUSIVE, SHARED, OPEN] {
-        let before = made(&server, number);
+        let before = allocate(&server, number);
         let answer = call(
             server.http,
             "POST",
@@ -413,10 +406,10 @@ fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
 #[test]
 fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
     let server = server();
-    let one = made(&server, EXCLUSIVE);
+    let allocation = allocate(&server, EXCLUSIVE);
     for act in ["unlock", "rotate-pin"] {
         let path_of = |id: &str| format!("/greenpin/{id}/{act}");
-        let here = path_of(one["greenpin_id"].as_str().unwrap());
+        let here = path_of(allocation["greenpin_id"].as_str().unwrap());
         assert_eq!(call(server.http, "POST", &here).status, 200);
         assert_eq!(send(server.http, "POST", &here, &json!({})).status, 200);
         for (body, code) in [
@@ -443,9 +436,9 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
             .iter()
             .any(|event| event["type"] == "allocation.unlocked")
     );
-    call(server.http, "DELETE", &path(&one));
+    call(server.http, "DELETE", &path(&allocation));
     for act in ["unlock", "rotate-pin"] {
-        let answer = call(server.http, "POST", &format!("{}/{act}", path(&one)));
+        let answer = call(server.http, "POST", &format!("{}/{act}", path(&allocation)));
         assert_eq!(
             (answer.status, answer.code()),
             (409, "allocation_not_active")
@@ -457,15 +450,19 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
 fn a_number_without_a_free_pin_rotates_none() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
-    server.set(&json!({ "pin_cooloff": 2_592_000 }));
-    let one = made(&server, EXCLUSIVE);
-    let id = GreenpinId::parse(one["greenpin_id"].as_str().unwrap()).unwrap();
+    server.update_settings(&json!({ "pin_cooloff": 2_592_000 }));
+    let allocation = allocate(&server, EXCLUSIVE);
+    let id = GreenpinId::parse(allocation["greenpin_id"].as_str().unwrap()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(rotate_until_none_is_left(&server, &id));
-    let before = server.get(&path(&one));
-    let answer = call(server.http, "POST", &format!("{}/rotate-pin", path(&one)));
+    let before = server.get(&path(&allocation));
+    let answer = call(
+        server.http,
+        "POST",
+        &format!("{}/rotate-pin", path(&allocation)),
+    );
     assert_eq!((answer.status, answer.code()), (409, "pin_space_exhausted"));
-    assert_eq!(server.get(&path(&one)), before);
+    assert_eq!(server.get(&path(&allocation)), before);
 }
 
 /// Rotates from another process, as fast as the store commits: one at a time would take a minute.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER};
-use crate::support::http_client::{Answer, basic, call, create, raw, request};
-use crate::support::server::{SID, Server, TENANT, TOKEN};
+use crate::support::http_client::{HttpResponse, basic, call, create, raw, request};
+use crate::support::server::{SID, Server, TENANT, TOKEN, unix_seconds};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -18,17 +18,17 @@ fn server() -> Server {
     server
 }
 
-fn wanted(number: &str) -> Value {
+fn allocation_body(number: &str) -> Value {
     json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER], "duration": 3600 })
 }
 
-fn post(server: &Server, body: &Value) -> Answer {
+fn post(server: &Server, body: &Value) -> HttpResponse {
     create(server.http, &body.to_string())
 }
 
 /// A create with some fields changed; `null` stays in it.
-fn with(changes: Value) -> Value {
-    let mut body = wanted(EXCLUSIVE);
+fn allocation_body_with(changes: Value) -> Value {
+    let mut body = allocation_body(EXCLUSIVE);
     let (Some(body_fields), Value::Object(changes)) = (body.as_object_mut(), changes) else {
         unreachable!()
     };
@@ -36,25 +36,20 @@ fn with(changes: Value) -> Value {
     body
 }
 
-fn seconds(time: &Value) -> i64 {
-    time.as_str()
-        .unwrap()
-        .parse::<jiff::Timestamp>()
-        .unwrap()
-        .as_second()
-}
-
 #[test]
 fn a_create_answers_with_all_that_the_contract_names() {
     let server = server();
-    let answer = post(&server, &with(json!({ "custom_field": "order_id=12345" })));
+    let answer = post(
+        &server,
+        &allocation_body_with(json!({ "custom_field": "order_id=12345" })),
+    );
     assert_eq!(answer.status, 201);
     let made = &answer.body["response"];
     let pin = made["pin"].as_str().unwrap();
     assert!(pin.len() == 4 && pin.bytes().all(|byte| byte.is_ascii_digit()));
     assert!(made["greenpin_id"].as_str().unwrap().starts_with("gp_"));
     assert_eq!(
-        seconds(&made["expires_at"]) - seconds(&made["created_at"]),
+        unix_seconds(&made["expires_at"]) - unix_seconds(&made["created_at"]),
         3600
     );
     for time in ["created_at", "expires_at"] {
@@ -99,7 +94,7 @@ fn null_means_not_given_and_a_single_number_is_a_list_of_one() {
     let made = server.allocate(&body);
     assert_eq!((&made["from"], &made["to"]), (&json!([AGENT]), &json!([])));
     assert_eq!(
-        seconds(&made["expires_at"]) - seconds(&made["created_at"]),
+        unix_seconds(&made["expires_at"]) - unix_seconds(&made["created_at"]),
         86_400
     );
     assert_eq!(made["custom_field"], Value::Null);
@@ -157,7 +152,7 @@ fn what_is_malformed_is_400_with_its_field() {
         ),
         (json!({ "pin": "1234" }), "pin", "unknown_field"),
     ] {
-        let answer = post(&server, &with(changes));
+        let answer = post(&server, &allocation_body_with(changes));
         assert_eq!((answer.status, answer.faults()), (400, vec![(field, code)]));
     }
 }
@@ -192,12 +187,12 @@ fn what_is_against_a_rule_is_422_with_its_field() {
         (json!({ "to": [CUSTOMER, CUSTOMER] }), "to[1]", "repeated"),
         (json!({ "to": [CUSTOMER, AGENT] }), "to[1]", "on_both_sides"),
     ] {
-        let answer = post(&server, &with(changes));
+        let answer = post(&server, &allocation_body_with(changes));
         assert_eq!((answer.status, answer.faults()), (422, vec![(field, code)]));
     }
     post(
         &server,
-        &with(json!({ "duration": 300, "custom_field": "ü".repeat(256) })),
+        &allocation_body_with(json!({ "duration": 300, "custom_field": "ü".repeat(256) })),
     )
     .body["response"]
         .as_object()
@@ -232,7 +227,7 @@ fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
         ),
     );
     assert_eq!(invalid.status, 400);
-    assert_eq!(post(&server, &wanted(EXCLUSIVE)).status, 201);
+    assert_eq!(post(&server, &allocation_body(EXCLUSIVE)).status, 201);
 }
 
 #[test]
@@ -279,7 +274,7 @@ fn wrong_credentials_meet_one_answer_whoever_they_name() {
             &request("GET", "/v1/tenants/acme/settings", headers, b""),
         )
     };
-    let anonymous = |answer: Answer| {
+    let anonymous = |answer: HttpResponse| {
         assert_eq!((answer.status, answer.code()), (401, "unauthorized"));
         assert!(
             answer
@@ -306,7 +301,7 @@ fn wrong_credentials_meet_one_answer_whoever_they_name() {
 #[test]
 fn a_tenant_reaches_nothing_of_another() {
     let server = server();
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let id = made["greenpin_id"].as_str().unwrap();
     let token = "fictional-token-of-other";
     assert!(
@@ -351,12 +346,15 @@ fn a_tenant_reaches_nothing_of_another() {
     let stolen = ask(
         "POST",
         "/v1/tenants/other/greenpin",
-        wanted(SHARED).to_string().as_bytes(),
+        allocation_body(SHARED).to_string().as_bytes(),
     );
     assert_eq!((stolen.status, stolen.code()), (403, "number_not_in_pool"));
-    assert_eq!(post(&server, &wanted(FOREIGN)).code(), "number_not_in_pool");
     assert_eq!(
-        post(&server, &wanted("+914000000099")).code(),
+        post(&server, &allocation_body(FOREIGN)).code(),
+        "number_not_in_pool"
+    );
+    assert_eq!(
+        post(&server, &allocation_body("+914000000099")).code(),
         "number_not_in_pool"
     );
 }
@@ -365,8 +363,8 @@ fn a_tenant_reaches_nothing_of_another() {
 fn a_delete_frees_the_number_and_is_done_once() {
     let server = server();
     let path = |made: &Value| format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
-    let made = server.allocate(&wanted(EXCLUSIVE));
-    let busy = post(&server, &wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
+    let busy = post(&server, &allocation_body(EXCLUSIVE));
     assert_eq!((busy.status, busy.code()), (409, "virtual_number_busy"));
     let deleted = call(server.http, "DELETE", &path(&made));
     assert_eq!(deleted.status, 200);
@@ -380,29 +378,32 @@ fn a_delete_frees_the_number_and_is_done_once() {
     let again = call(server.http, "DELETE", &path(&made));
     assert_eq!((again.status, again.code()), (409, "already_deleted"));
     assert_eq!(server.get(&path(&made))["status"], "deleted");
-    assert_ne!(server.allocate(&wanted(EXCLUSIVE))["pin"], made["pin"]);
+    assert_ne!(
+        server.allocate(&allocation_body(EXCLUSIVE))["pin"],
+        made["pin"]
+    );
 }
 
 #[test]
 fn a_shared_number_needs_callers_and_keeps_to_its_limit() {
     let server = server();
-    let mut nobody = wanted(SHARED);
+    let mut nobody = allocation_body(SHARED);
     nobody["to"] = json!([]);
     let answer = post(&server, &nobody);
     assert_eq!(
         (answer.status, answer.code(), answer.faults()),
         (422, "to_required", vec![("to", "to_required")])
     );
-    server.allocate(&wanted(SHARED));
-    server.allocate(&wanted(SHARED));
-    let full = post(&server, &wanted(SHARED));
+    server.allocate(&allocation_body(SHARED));
+    server.allocate(&allocation_body(SHARED));
+    let full = post(&server, &allocation_body(SHARED));
     assert_eq!((full.status, full.code()), (409, "pin_space_exhausted"));
 }
 
 #[test]
 fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
     let server = server();
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let allocation = format!(
         "/v1/tenants/acme/greenpin/{}",
         made["greenpin_id"].as_str().unwrap()
@@ -490,12 +491,13 @@ fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
 #[test]
 fn settings_change_what_is_given_and_hold_for_the_next_create() {
     let server = server();
-    server
-        .set(&json!({ "timezone": "America/New_York", "min_duration": 600, "max_duration": 3600 }));
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    server.update_settings(
+        &json!({ "timezone": "America/New_York", "min_duration": 600, "max_duration": 3600 }),
+    );
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let offset = &made["created_at"].as_str().unwrap()[19..];
     assert!(["-05:00", "-04:00"].contains(&offset), "{offset}");
-    let mut body = wanted(SHARED);
+    let mut body = allocation_body(SHARED);
     for duration in [599, 3601] {
         body["duration"] = json!(duration);
         assert_eq!(
@@ -515,8 +517,8 @@ fn settings_change_what_is_given_and_hold_for_the_next_create() {
 #[test]
 fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
     let server = server();
-    let hook = json!({ "url": "https://hook.example/a", "types": ["call.completed"] });
-    let made = server.set(&json!({ "webhooks": [hook] }));
+    let inbox = json!({ "url": "https://inbox.example/a", "types": ["call.completed"] });
+    let made = server.update_settings(&json!({ "webhooks": [inbox] }));
     assert!(
         made["webhooks"][0]["secret"]
             .as_str()
@@ -525,8 +527,8 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
     );
     let id = made["webhooks"][0]["id"].clone();
     let moved =
-        json!({ "webhooks": [{ "id": id, "url": "https://hook.example/b", "paused": true }] });
-    let kept = server.set(&moved);
+        json!({ "webhooks": [{ "id": id, "url": "https://inbox.example/b", "paused": true }] });
+    let kept = server.update_settings(&moved);
     assert_eq!(
         (&kept["webhooks"][0]["id"], &kept["webhooks"][0]["paused"]),
         (&id, &json!(true))
@@ -543,7 +545,7 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["field"].clone())
+        .map(|item| item["field"].clone())
         .collect();
     assert_eq!(status, 400);
     assert_eq!(
@@ -562,7 +564,7 @@ fn a_list_goes_on_where_its_page_ended_while_rows_are_added() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
     let ids: Vec<_> = (0..5)
-        .map(|_| server.allocate(&wanted(SHARED))["greenpin_id"].clone())
+        .map(|_| server.allocate(&allocation_body(SHARED))["greenpin_id"].clone())
         .collect();
     let page = |path: &str| {
         let (status, body) = server.request("GET", path, None);
@@ -571,15 +573,15 @@ fn a_list_goes_on_where_its_page_ended_while_rows_are_added() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["greenpin_id"].clone())
+            .map(|item| item["greenpin_id"].clone())
             .collect();
         (found, body["next_cursor"].as_str().map(str::to_owned))
     };
     let (first, cursor) = page("/greenpin?limit=3");
-    server.allocate(&wanted(SHARED));
+    server.allocate(&allocation_body(SHARED));
     let (second, end) = page(&format!("/greenpin?limit=3&cursor={}", cursor.unwrap()));
     let mut newest_first: Vec<_> = ids.clone();
-    newest_first.sort_by(|one, other| other.as_str().cmp(&one.as_str()));
+    newest_first.sort_by(|first, second| second.as_str().cmp(&first.as_str()));
     assert_eq!([first, second].concat(), newest_first);
     assert_eq!(end, None);
     assert_eq!(

@@ -107,14 +107,14 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
 }
 
 /// The ids of a list, and where it goes on.
-fn listed(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
+fn list_calls(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
     let (status, body) = server.request("GET", &format!("/calls{query}"), None);
     assert_eq!(status, 200, "{body}");
     let ids = body["response"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["call_sid"].as_str().unwrap().to_owned());
+        .map(|call| call["call_sid"].as_str().unwrap().to_owned());
     (
         ids.collect(),
         body["next_cursor"].as_str().map(str::to_owned),
@@ -126,7 +126,7 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     server.add_number(SHARED, &["--mode", "shared"]);
-    assert_eq!(listed(&server, ""), (Vec::new(), None));
+    assert_eq!(list_calls(&server, ""), (Vec::new(), None));
     let body = json!({ "caller_id_number": NUMBER, "from": [AGENT], "to": [CUSTOMER], "duration": 86_400 });
     let made = server.allocate(&body);
     let first = Timestamp::now().whole_seconds();
@@ -163,19 +163,19 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
             vec![two],
         ),
     ] {
-        let (found, next) = listed(&server, &query);
+        let (found, next) = list_calls(&server, &query);
         assert_eq!(
             (found.iter().collect::<Vec<_>>(), next),
             (expected, None),
             "{query}"
         );
     }
-    let (page, next) = listed(&server, "?limit=2");
+    let (page, next) = list_calls(&server, "?limit=2");
     assert_eq!(
         (page, next.as_ref()),
         (vec![three.clone(), two.clone()], Some(two))
     );
-    let (page, next) = listed(&server, &format!("?limit=2&cursor={}", next.unwrap()));
+    let (page, next) = list_calls(&server, &format!("?limit=2&cursor={}", next.unwrap()));
     assert_eq!((page, next), (vec![one.clone()], None));
     let (_, body) = server.request("GET", "/calls?status=active", None);
     assert_eq!(body["response"][0], server.get(&format!("/calls/{three}")));

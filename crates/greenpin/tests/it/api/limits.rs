@@ -6,10 +6,10 @@ use call::PhoneNumber;
 use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::http_client::{Answer, basic, call, raw, request, send};
-use crate::support::server::{PATIENCE, SID, Server};
+use crate::support::http_client::{HttpResponse, basic, call, raw, request, send};
+use crate::support::server::{SID, Server, TIMEOUT};
 
-fn number(answer: &Answer, header: &str) -> u64 {
+fn number(answer: &HttpResponse, header: &str) -> u64 {
     answer
         .header(header)
         .unwrap_or_else(|| panic!("no {header}"))
@@ -33,7 +33,7 @@ fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
     assert!(made.status.success(), "{made:?}");
     let free = call(server.http, "GET", "/numbers");
     assert_eq!((free.status, number(&free, "ratelimit-limit")), (200, 2000));
-    server.set(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
+    server.update_settings(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
     let refused = (0..20)
         .map(|_| call(server.http, "GET", "/numbers"))
         .find(|answer| answer.status != 200);
@@ -60,7 +60,7 @@ fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
         (other.status, number(&other, "ratelimit-limit")),
         (200, 2000)
     );
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while call(server.http, "PUT", "/settings").status == 429 {
         assert!(Instant::now() < deadline, "the limit is never over");
     }
@@ -130,12 +130,13 @@ fn limit_and_retention_are_settings() {
         (&Value::Null, &kept)
     );
     let rate = json!({ "requests_per_second": 100, "burst": 200 });
-    let set =
-        server.set(&json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }));
+    let set = server.update_settings(
+        &json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }),
+    );
     let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null });
     assert_eq!((&set["rate_limit"], &set["retention"]), (&rate, &kept));
     let set = server
-        .set(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
+        .update_settings(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
     let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365 });
     assert_eq!(
         (&set["rate_limit"], &set["retention"]),
@@ -195,7 +196,7 @@ fn limit_and_retention_are_settings() {
         );
     }
     assert_eq!(
-        server.set(&json!({ "retention": null }))["retention"]["calls"],
+        server.update_settings(&json!({ "retention": null }))["retention"]["calls"],
         Value::Null
     );
 }
@@ -248,10 +249,10 @@ fn what_is_older_than_its_days_goes_with_its_file() {
         .block_on(old_call(&server));
     let path = format!("/calls/{sid}");
     for (days, is_there) in [(101, true), (99, false)] {
-        server.set(&json!({ "retention": { "calls": days } }));
+        server.update_settings(&json!({ "retention": { "calls": days } }));
         server.kill();
         server.start_again();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_there && call(server.http, "GET", &path).status != 404 {
             assert!(Instant::now() < deadline, "it is still there");
         }

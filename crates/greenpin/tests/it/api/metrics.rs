@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::support::http_client::{call, create, raw, raw_text, request};
-use crate::support::server::{PATIENCE, Server, trunk};
+use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::tls::{Certificates, sip};
 
 fn scrape(server: &Server) -> String {
@@ -115,7 +115,7 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
     assert_eq!(sample(&text, unmatched), 1.0);
     assert!(sample(&text, "greenpin_store_jobs_total") >= 1.0);
     // The server writes by itself, too; what waits is done at some moment.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while sample(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
         assert!(Instant::now() < deadline, "the queue never empties");
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use greenpin::http::{self, Code};
 use serde_json::Value;
 
-use crate::support::http_client::{Answer, raw, raw_text, request};
+use crate::support::http_client::{HttpResponse, raw, raw_text, request};
 use crate::support::server::Server;
 
 fn document() -> Value {
@@ -193,7 +193,7 @@ fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() 
     }
 }
 
-fn get(server: &Server, headers: &str) -> Answer {
+fn get(server: &Server, headers: &str) -> HttpResponse {
     raw(server.http, &request("GET", "/openapi.json", headers, b""))
 }
 
@@ -215,7 +215,7 @@ fn the_document_is_served_and_not_sent_again_to_who_has_it() {
     assert_eq!(get(&server, "if-none-match: \"other\"\r\n").status, 200);
 }
 
-fn docs(server: &Server) -> (Answer, String) {
+fn docs(server: &Server) -> (HttpResponse, String) {
     raw_text(server.http, &request("GET", "/docs", "", b""))
 }
 

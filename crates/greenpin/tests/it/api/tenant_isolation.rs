@@ -10,14 +10,14 @@ use greenpin::store::{
 use serde_json::{Value, json};
 
 use crate::support::call_setup::AGENT;
-use crate::support::http_client::{Answer, basic, raw, request};
+use crate::support::http_client::{HttpResponse, basic, raw, request};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
 const NUMBER: &str = "+914000000001";
 const OTHER_TOKEN: &str = "fictional-token-of-other";
 
 /// A tenant with one of each resource, and another one with none.
-struct Two {
+struct TwoTenants {
     server: Server,
     greenpin_id: String,
     call_sid: String,
@@ -25,8 +25,8 @@ struct Two {
     endpoint_id: String,
 }
 
-impl Two {
-    fn set() -> Self {
+impl TwoTenants {
+    fn start() -> Self {
         let server = Server::with("");
         server.add_number(NUMBER, &[]);
         let made =
@@ -88,7 +88,7 @@ impl Two {
         path
     }
 
-    fn ask(&self, who: &str, tenant: &str, method: &str, path: &str) -> Answer {
+    fn ask(&self, who: &str, tenant: &str, method: &str, path: &str) -> HttpResponse {
         let headers = format!("{who}content-type: application/json\r\n");
         let body: &[u8] = if method == "GET" { b"" } else { b"{}" };
         let path = format!("/v1/tenants/{tenant}{path}");
@@ -145,7 +145,7 @@ async fn recorded_call(server: &Server) -> String {
 
 #[test]
 fn no_route_shows_or_changes_what_is_another_tenants() {
-    let two = Two::set();
+    let two = TwoTenants::start();
     let before = two.state();
     let (own, other) = (basic(SID, TOKEN), basic("AC2", OTHER_TOKEN));
     let document: Value = serde_json::from_str(http::openapi()).unwrap();
@@ -216,7 +216,7 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
 
 #[test]
 fn a_bulk_change_finds_nothing_of_another_tenant() {
-    let two = Two::set();
+    let two = TwoTenants::start();
     let before = two.state();
     let item = json!([{ "greenpin_id": two.greenpin_id, "record": true }]).to_string();
     let headers = format!(

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::{AGENT, SECOND_AGENT, Stage, VN, pin_of};
+use crate::support::call_setup::{AGENT, CallSetup, SECOND_AGENT, VN, pin_of};
 use crate::support::http_client::{basic, raw, request};
 use crate::support::loud_audio::{loud, wav};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
-impl Stage {
+impl CallSetup {
     fn with_settings(settings: &Value) -> Self {
-        let stage = Self::set();
-        stage.server.set(settings);
-        stage
+        let setup = Self::start();
+        setup.server.update_settings(settings);
+        setup
     }
 
     /// A customer who has keyed in the PIN, and an agent who has answered.
@@ -35,21 +35,21 @@ fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Valu
 
 #[test]
 fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
-    let mut stage = Stage::with_settings(&json!({ "prompts": { "language": "hi" } }));
+    let mut setup = CallSetup::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
-    let (status, answer) = stage.put("enter_pin", &file);
+    let (status, answer) = setup.put("enter_pin", &file);
     assert_eq!(
         (status, &answer["response"]["duration"]),
         (200, &json!(2.0)),
         "{answer}"
     );
-    let shown = stage.server.get("/prompts");
+    let shown = setup.server.get("/prompts");
     let own = |name: &str| {
         shown
             .as_array()
             .unwrap()
             .iter()
-            .find(|one| one["name"] == name)
+            .find(|prompt| prompt["name"] == name)
             .unwrap()["own"]
             .clone()
     };
@@ -57,20 +57,20 @@ fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
         (own("enter_pin"), own("goodbye")),
         (json!(true), json!(false))
     );
-    stage.allocate(&json!({}));
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.hears(loud());
-    assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
+    setup.allocate(&json!({}));
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.wait_for_audio(loud());
+    assert_eq!(setup.server.audio("/prompts/enter_pin"), file);
     assert_eq!(
-        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        setup.server.request("DELETE", "/prompts/enter_pin", None).0,
         200
     );
     assert_eq!(
-        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        setup.server.request("DELETE", "/prompts/enter_pin", None).0,
         404
     );
     assert_eq!(
-        stage.server.request("GET", "/prompts/enter_pin", None).0,
+        setup.server.request("GET", "/prompts/enter_pin", None).0,
         404
     );
 }
@@ -130,7 +130,7 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
             .as_array()
             .unwrap()
             .iter()
-            .all(|one| one["own"] == false)
+            .all(|prompt| prompt["own"] == false)
     );
     let (status, body) = server.request(
         "PUT",
@@ -146,63 +146,63 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
 
 #[test]
 fn a_party_that_presses_one_is_connected() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    assert_eq!(stage.put("accept_call", &wav(8000, 8000)).0, 200);
-    stage.is_answered(false);
-    stage.agent.hears(loud());
-    stage.agent.press("1");
-    stage.hook.event("call.answered");
-    stage.both_talk();
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    assert_eq!(setup.put("accept_call", &wav(8000, 8000)).0, 200);
+    setup.is_answered(false);
+    setup.agent.wait_for_audio(loud());
+    setup.agent.press("1");
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
+    setup.customer.bye();
+    setup.agent.serve("BYE");
     assert_eq!(
-        stage.hook.event("call.completed")["data"]["call_type"],
+        setup.inbox.wait_for_event("call.completed")["data"]["call_type"],
         "completed"
     );
 }
 
 #[test]
 fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    stage.is_answered(false);
-    stage.agent.bye_as_callee();
-    assert!(stage.agent.invited().contains(SECOND_AGENT));
-    stage.agent.respond(486);
-    stage.agent.served("ACK");
-    let completed = stage.hook.event("call.completed");
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    setup.is_answered(false);
+    setup.agent.bye_as_callee();
+    assert!(setup.agent.receive_invite().contains(SECOND_AGENT));
+    setup.agent.respond(486);
+    setup.agent.serve("ACK");
+    let completed = setup.inbox.wait_for_event("call.completed");
     assert_eq!(completed["data"]["call_type"], "incomplete");
 }
 
 #[test]
 fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    stage.is_answered(false);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    setup.is_answered(false);
+    setup.customer.bye();
+    setup.agent.serve("BYE");
     assert_eq!(
-        stage.hook.event("call.completed")["data"]["call_type"],
+        setup.inbox.wait_for_event("call.completed")["data"]["call_type"],
         "client-hangup"
     );
 }
 
 #[test]
 fn a_whisper_is_heard_before_the_call_is_connected() {
-    let mut stage = Stage::with_settings(&json!({ "whisper": true }));
-    assert_eq!(stage.put("whisper", &wav(8000, 8000)).0, 200);
-    stage.is_answered(false);
-    stage.agent.hears(loud());
-    stage.hook.event("call.answered");
-    stage.both_talk();
+    let mut setup = CallSetup::with_settings(&json!({ "whisper": true }));
+    assert_eq!(setup.put("whisper", &wav(8000, 8000)).0, 200);
+    setup.is_answered(false);
+    setup.agent.wait_for_audio(loud());
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
 }
 
 #[test]
 fn both_are_told_that_they_are_recorded_and_then_talk() {
-    let mut stage = Stage::with_settings(&json!({ "record_announcement": true }));
-    assert_eq!(stage.put("recorded", &wav(8000, 8000)).0, 200);
-    stage.is_answered(true);
-    stage.agent.hears(loud());
-    stage.customer.hears(loud());
-    stage.both_talk();
-    stage.customer.bye();
-    stage.hook.event("recording.ready");
+    let mut setup = CallSetup::with_settings(&json!({ "record_announcement": true }));
+    assert_eq!(setup.put("recorded", &wav(8000, 8000)).0, 200);
+    setup.is_answered(true);
+    setup.agent.wait_for_audio(loud());
+    setup.customer.wait_for_audio(loud());
+    setup.both_talk();
+    setup.customer.bye();
+    setup.inbox.wait_for_event("recording.ready");
 }

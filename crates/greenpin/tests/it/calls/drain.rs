@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::http_client::{call, raw, request, send};
 use crate::support::party::Party;
-use crate::support::server::{PATIENCE, Server};
+use crate::support::server::{Server, TIMEOUT};
 
 const NUMBER: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -25,7 +25,7 @@ fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
     let made = server.allocate(&wanted(NUMBER));
     assert_eq!(customer.call(NUMBER), 200);
     server.terminate();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let refused = loop {
         let answer = send(server.http, "POST", "/greenpin", &wanted(SHARED));
         if answer.status != 201 {

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::ports::free_port;
-use crate::support::process::Peer;
-use crate::support::server::{PATIENCE, Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::process::ExternalProcess;
+use crate::support::server::{Server, TIMEOUT, trunk};
+use crate::support::webhook_inbox::WebhookInbox;
 
 /// What is said to rtpengine, as it is written in bencode.
-enum Word {
+enum Bencode {
     Text(String),
     List(Vec<Self>),
     Dictionary(BTreeMap<&'static str, Self>),
 }
 
-impl Word {
+impl Bencode {
     fn write(&self) -> String {
         let text = |text: &str| format!("{}:{text}", text.len());
         match self {
@@ -34,15 +34,15 @@ impl Word {
     }
 }
 
-fn word(text: &str) -> Word {
-    Word::Text(text.to_owned())
+fn word(text: &str) -> Bencode {
+    Bencode::Text(text.to_owned())
 }
 
 /// rtpengine in user space, and the socket that steers it.
 struct Gateway {
     socket: UdpSocket,
     asked: u32,
-    _peer: Peer,
+    _peer: ExternalProcess,
 }
 
 impl Gateway {
@@ -67,7 +67,7 @@ impl Gateway {
             &["--num-threads=1", &listen, &ports[0], &ports[1]],
         ]
         .concat();
-        let peer = Peer::run("rtpengine", folder, &arguments);
+        let peer = ExternalProcess::run("rtpengine", folder, &arguments);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .connect(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -85,11 +85,11 @@ impl Gateway {
     }
 
     /// Asks until it answers, each time with the same cookie: it does nothing twice.
-    fn ask(&mut self, words: BTreeMap<&'static str, Word>) -> String {
+    fn ask(&mut self, words: BTreeMap<&'static str, Bencode>) -> String {
         self.asked += 1;
         let cookie = format!("question{} ", self.asked);
-        let question = cookie.clone() + &Word::Dictionary(words).write();
-        let deadline = Instant::now() + PATIENCE;
+        let question = cookie.clone() + &Bencode::Dictionary(words).write();
+        let deadline = Instant::now() + TIMEOUT;
         let mut buffer = [0; 4096];
         loop {
             assert!(Instant::now() < deadline, "rtpengine never answers");
@@ -105,7 +105,7 @@ impl Gateway {
     }
 
     /// Gives it a description of one side; gives the one that the other side is to see.
-    fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Word)>) -> String {
+    fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Bencode)>) -> String {
         let mut words = BTreeMap::from([
             ("command", word(command)),
             ("call-id", word("a-call")),
@@ -126,40 +126,40 @@ impl Gateway {
 /// it, what was answered to greenpin, and what the record says of the agent's leg.
 fn call_through_a_gateway(
     of_trunk: &str,
-    codec: Option<BTreeMap<&'static str, Word>>,
+    codec: Option<BTreeMap<&'static str, Bencode>>,
     talk: impl FnOnce(&mut Party, &mut Party),
 ) -> (String, String, Value) {
     let mut gateway = Gateway::open();
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let callers = "[[trunks]]\nname = \"callers\"\naccept_from = [\"127.0.0.1/32\"]\n";
     let server = Server::with(&(callers.to_owned() + &trunk("gateway", agent.address(), of_trunk)));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     let offer = invite.split_once("\r\n\r\n").unwrap().1.to_owned();
     let mut more = vec![
         ("transport-protocol", word("RTP/AVP")),
         ("ICE", word("remove")),
     ];
-    more.extend(codec.map(|codec| ("codec", Word::Dictionary(codec))));
+    more.extend(codec.map(|codec| ("codec", Bencode::Dictionary(codec))));
     let shown = gateway.pass("offer", &offer, more);
-    agent.sends_audio_as(&shown);
+    agent.set_audio_destination(&shown);
     let description = agent.description("sendrecv");
     let answer = gateway.pass("answer", &description, vec![("to-tag", word("agent"))]);
-    agent.answer_with(&answer);
-    agent.served("ACK");
-    hook.event("call.answered");
+    agent.respond_with_sdp(&answer);
+    agent.serve("ACK");
+    inbox.wait_for_event("call.answered");
     talk(&mut customer, &mut agent);
     customer.bye();
-    agent.served("BYE");
-    let completed = hook.event("call.completed");
+    agent.serve("BYE");
+    let completed = inbox.wait_for_event("call.completed");
     let sid = completed["data"]["call_sid"].as_str().unwrap();
     assert_eq!(header(&invite, "Content-Type"), "application/sdp");
     (
@@ -173,7 +173,7 @@ fn call_through_a_gateway(
 fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with_its_phone() {
     let (offer, answer, media) =
         call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
-            both_hear_each_other(customer, 0x2a, agent, 0x9c);
+            exchange_audio(customer, 0x2a, agent, 0x9c);
         });
     assert!(
         offer.contains("RTP/SAVP") && answer.contains("RTP/SAVP"),
@@ -202,20 +202,20 @@ fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with
 #[test]
 fn audio_goes_both_ways_through_a_gateway_that_makes_g722_of_what_its_phone_says() {
     let codec = BTreeMap::from([
-        ("transcode", Word::List(vec![word("PCMA")])),
-        ("mask", Word::List(vec![word("G722")])),
+        ("transcode", Bencode::List(vec![word("PCMA")])),
+        ("mask", Bencode::List(vec![word("G722")])),
     ]);
     let of_trunk = "srtp = \"required\"\ncodecs = [\"g722\"]";
     let (offer, _, media) = call_through_a_gateway(of_trunk, Some(codec), |customer, agent| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let (mut one, mut other) = (false, false);
         while !(one && other) {
             assert!(
                 Instant::now() < deadline,
                 "one of them hears nothing: {one} {other}"
             );
-            one |= customer.says_and_hears_something();
-            other |= agent.says_and_hears_something();
+            one |= customer.send_and_check_audio();
+            other |= agent.send_and_check_audio();
         }
     });
     assert!(

@@ -17,10 +17,10 @@ use crate::support::server::Server;
 use crate::support::sipp::{errors, expanded, scenarios, sipp};
 
 /// Scenarios at a time.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT: usize = 8;
 
 /// A scenario: the caller's file, the called party's, and the record's `call_type` and `dial_call_status`.
-struct Row {
+struct Scenario {
     caller: &'static str,
     callee: Option<&'static str>,
     record: Option<(&'static str, Option<&'static str>)>,
@@ -29,8 +29,8 @@ struct Row {
 }
 
 /// A caller who is told something and never gets into a call.
-const fn refused(caller: &'static str) -> Row {
-    Row {
+const fn refused(caller: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: None,
         record: None,
@@ -39,8 +39,8 @@ const fn refused(caller: &'static str) -> Row {
 }
 
 /// A caller who is answered and reaches nobody.
-const fn alone(caller: &'static str) -> Row {
-    Row {
+const fn alone(caller: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: None,
         record: Some(("call-attempt", None)),
@@ -49,8 +49,8 @@ const fn alone(caller: &'static str) -> Row {
 }
 
 /// Two parties who talked.
-const fn talked(caller: &'static str, callee: &'static str) -> Row {
-    Row {
+const fn talked(caller: &'static str, callee: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: Some(callee),
         record: Some(("completed", Some("completed"))),
@@ -59,16 +59,16 @@ const fn talked(caller: &'static str, callee: &'static str) -> Row {
 }
 
 /// Two parties whose audio goes past us, or would.
-const fn direct(caller: &'static str, callee: &'static str) -> Row {
-    Row {
+const fn direct(caller: &'static str, callee: &'static str) -> Scenario {
+    Scenario {
         trunk: "media = \"direct\"\n",
         ..talked(caller, callee)
     }
 }
 
 /// A caller whose call nobody took.
-const fn untaken(callee: &'static str, status: &'static str) -> Row {
-    Row {
+const fn untaken(callee: &'static str, status: &'static str) -> Scenario {
+    Scenario {
         caller: "pin",
         callee: Some(callee),
         record: Some(("incomplete", Some(status))),
@@ -76,7 +76,7 @@ const fn untaken(callee: &'static str, status: &'static str) -> Row {
     }
 }
 
-const ROWS: &[Row] = &[
+const SCENARIOS: &[Scenario] = &[
     // What the caller does.
     talked("talk", "stays"),
     talked("info-relay", "answers"),
@@ -169,12 +169,12 @@ const ROWS: &[Row] = &[
 /// A row's place: two addresses of its own, so that all can use the port of SIP, and a number. Another run of the tests
 /// has other addresses.
 #[derive(Clone, Copy)]
-struct Place {
+struct ScenarioSlot {
     index: usize,
-    row: &'static Row,
+    row: &'static Scenario,
 }
 
-impl Place {
+impl ScenarioSlot {
     fn address(&self, host: u8) -> String {
         let subnet = std::process::id() % 200 + 20;
         format!("127.{subnet}.{}.{host}", self.index)
@@ -296,14 +296,14 @@ impl Place {
 
 #[test]
 fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
-    let places: Vec<Place> = ROWS
+    let places: Vec<ScenarioSlot> = SCENARIOS
         .iter()
         .enumerate()
-        .map(|(index, row)| Place { index, row })
+        .map(|(index, row)| ScenarioSlot { index, row })
         .collect();
-    let server = Server::with(&places.iter().map(Place::trunk).collect::<String>());
-    server.set(&json!({ "ring_timeout": 5 }));
-    let staged: Vec<(Place, Value)> = places
+    let server = Server::with(&places.iter().map(ScenarioSlot::trunk).collect::<String>());
+    server.update_settings(&json!({ "ring_timeout": 5 }));
+    let staged: Vec<(ScenarioSlot, Value)> = places
         .into_iter()
         .map(|place| (place, place.allocate(&server)))
         .collect();
@@ -321,7 +321,7 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT {
             scope.spawn(play_all);
         }
     });
@@ -336,7 +336,7 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
         failures.is_empty(),
         "{} of {}:\n{}",
         failures.len(),
-        ROWS.len(),
+        SCENARIOS.len(),
         failures.join("\n")
     );
     assert!(!server.log().contains("fictional password"));
@@ -348,9 +348,12 @@ fn every_file_is_played_and_says_what_it_shows() {
     for (side, played) in [
         (
             "caller",
-            ROWS.iter().map(|row| row.caller).collect::<Vec<_>>(),
+            SCENARIOS.iter().map(|row| row.caller).collect::<Vec<_>>(),
         ),
-        ("callee", ROWS.iter().filter_map(|row| row.callee).collect()),
+        (
+            "callee",
+            SCENARIOS.iter().filter_map(|row| row.callee).collect(),
+        ),
     ] {
         for entry in fs::read_dir(scenarios().join(side)).unwrap() {
             let path = entry.unwrap().path();

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::http_client::basic;
-use crate::support::operator_api::{OPERATOR, ask, bearer, operate, response, send, server};
+use crate::support::operator_api::{
+    OPERATOR, ask, bearer, operator_request, response, send, server,
+};
 use crate::support::server::{Server, TENANT};
 
 /// Every call of the operator API.
@@ -55,7 +57,7 @@ fn without_the_operators_token_every_call_is_401_and_asks_for_it() {
         );
         assert!(answer.header("x-request-id").is_some());
     }
-    let untouched = operate(&server, "GET", &format!("/tenants/{TENANT}")).body;
+    let untouched = operator_request(&server, "GET", &format!("/tenants/{TENANT}")).body;
     assert_eq!(
         untouched["response"]["status"], "active",
         "none of them did anything"
@@ -90,7 +92,7 @@ fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
         .unwrap();
     assert!(limited.code() == "rate_limited" && limited.header("retry-after").is_some());
     assert_eq!(
-        operate(&server, "GET", "/tenants").status,
+        operator_request(&server, "GET", "/tenants").status,
         200,
         "the right one is let in all the same"
     );
@@ -118,7 +120,7 @@ fn without_a_configured_token_every_call_is_403() {
 #[test]
 fn what_is_not_there_is_404_and_a_wrong_method_405() {
     let server = server();
-    assert_eq!(operate(&server, "GET", "/nothing").status, 404);
+    assert_eq!(operator_request(&server, "GET", "/nothing").status, 404);
     for (method, path) in [
         ("DELETE", "/tenants"),
         ("PUT", "/tenants/acme"),
@@ -134,7 +136,7 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
         ("GET", "/drain"),
         ("POST", "/calls"),
     ] {
-        let answer = operate(&server, method, path);
+        let answer = operator_request(&server, method, path);
         assert_eq!(
             (answer.status, answer.code()),
             (405, "method_not_allowed"),
@@ -173,8 +175,8 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
         ),
         201,
     );
-    let suspended = operate(&server, "POST", "/tenants/other/suspend");
-    let log = operate(&server, "GET", "/audit");
+    let suspended = operator_request(&server, "POST", "/tenants/other/suspend");
+    let log = operator_request(&server, "GET", "/audit");
     let lines = log.body["response"].as_array().unwrap();
     let acts: Vec<_> = lines
         .iter()
@@ -204,10 +206,10 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
             .to_string()
             .contains(made["token"].as_str().unwrap())
     );
-    let first = operate(&server, "GET", "/audit?limit=1");
+    let first = operator_request(&server, "GET", "/audit?limit=1");
     let cursor = first.body["next_cursor"].as_str().unwrap();
     assert_eq!(cursor, lines[0]["audit_id"].as_str().unwrap());
-    let rest = operate(&server, "GET", &format!("/audit?after={cursor}"));
+    let rest = operator_request(&server, "GET", &format!("/audit?after={cursor}"));
     assert_eq!(
         (
             rest.body["response"].as_array().unwrap().len(),
@@ -223,7 +225,7 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
         "limit=1&limit=2",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/audit?{wrong}")).status,
+            operator_request(&server, "GET", &format!("/audit?{wrong}")).status,
             400,
             "{wrong}"
         );

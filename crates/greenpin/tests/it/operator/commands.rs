@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::VN;
-use crate::support::operator_api::{operate, response, server, tenants_status};
+use crate::support::operator_api::{operator_request, response, server, tenants_status};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
 /// What a command that must succeed prints, a JSON object a line.
@@ -106,7 +106,7 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
     );
     let listed = lines(&server, &["tenant", "credential", "list", TENANT, "--json"]);
     assert_eq!(listed.len(), 3);
-    assert!(listed.iter().any(|one| one["label"] == "second shop") && listed[0]["live"] == false);
+    assert!(listed.iter().any(|item| item["label"] == "second shop") && listed[0]["live"] == false);
     server.start_again();
     let text = |made: &Value, name: &str| made[name].as_str().unwrap().to_owned();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401);
@@ -238,12 +238,12 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         "removed"
     );
     refused(&server.command(&["number", "remove", VN]), "no pool");
-    let acts = operate(&server, "GET", "/audit?limit=200").body["response"].clone();
+    let acts = operator_request(&server, "GET", "/audit?limit=200").body["response"].clone();
     let acts: Vec<_> = acts
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["act"].as_str().unwrap().to_owned())
+        .map(|item| item["act"].as_str().unwrap().to_owned())
         .collect();
     let expected = [
         "tenant.create",
@@ -347,7 +347,7 @@ fn allocations_are_listed_and_shown() {
     for (more, why) in [
         (["--duration", "299"], "300"),
         (["--to", "+919900000001"], "--to[0] is in from"),
-        (["--to", "+918800000001"], "--to[1] is in the list already"),
+        (["--to", "+918800000001"], "--to[1] is already in the list"),
     ] {
         refused(&server.command(&[&create[..], &more].concat()), why);
     }
@@ -410,7 +410,7 @@ fn trunks_are_listed_and_shells_are_helped() {
         &[("GREENPIN_HTTP__LISTEN", Path::new(&served))],
     );
     let asked: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
-    let shown = response(operate(&server, "GET", "/trunks"), 200)[0].clone();
+    let shown = response(operator_request(&server, "GET", "/trunks"), 200)[0].clone();
     assert_eq!(
         (&asked["name"], &asked["peer"]),
         (&shown["name"], &shown["peer"])

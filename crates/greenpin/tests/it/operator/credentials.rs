@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::operator_api::{operate, response, send, server, tenants_status};
-use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+use crate::support::operator_api::{operator_request, response, send, server, tenants_status};
+use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN};
 
 const PATH: &str = "/tenants/acme/credentials";
 
-fn listed(server: &Server, sid: &str) -> Value {
-    let all = response(operate(server, "GET", PATH), 200);
+fn find_credential(server: &Server, sid: &str) -> Value {
+    let all = response(operator_request(server, "GET", PATH), 200);
     all.as_array()
         .unwrap()
         .iter()
-        .find(|one| one["account_sid"] == sid)
+        .find(|credential| credential["account_sid"] == sid)
         .unwrap()
         .clone()
 }
@@ -38,18 +38,21 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
     );
     let (sid, token) = texts(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
-    let shown = listed(&server, &sid);
+    let shown = find_credential(&server, &sid);
     assert!(
         shown["label"] == "of the second shop"
             && shown["live"] == true
             && shown["revoked_at"].is_null()
     );
     assert!(
-        !response(operate(&server, "GET", PATH), 200)
+        !response(operator_request(&server, "GET", PATH), 200)
             .to_string()
             .contains(&token)
     );
-    response(operate(&server, "DELETE", &format!("{PATH}/{sid}")), 200);
+    response(
+        operator_request(&server, "DELETE", &format!("{PATH}/{sid}")),
+        200,
+    );
     assert_eq!(
         tenants_status(&server, TENANT, &sid, &token).0,
         401,
@@ -61,9 +64,10 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
         "the other one goes on"
     );
     assert!(
-        listed(&server, &sid)["live"] == false && listed(&server, &sid)["revoked_at"].is_string()
+        find_credential(&server, &sid)["live"] == false
+            && find_credential(&server, &sid)["revoked_at"].is_string()
     );
-    let again = operate(&server, "DELETE", &format!("{PATH}/{sid}"));
+    let again = operator_request(&server, "DELETE", &format!("{PATH}/{sid}"));
     assert_eq!((again.status, again.code()), (409, "already_revoked"));
     let (chosen, _) = texts(&response(
         send(&server, "POST", PATH, &json!({ "account_sid": "AC-x" })),
@@ -71,7 +75,7 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
     ));
     assert_eq!(chosen, "AC-x");
     assert_eq!(
-        response(operate(&server, "POST", PATH), 201)["token"]
+        response(operator_request(&server, "POST", PATH), 201)["token"]
             .as_str()
             .unwrap()
             .len(),
@@ -83,7 +87,7 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
 fn a_rotation_leaves_no_moment_without_a_valid_credential() {
     let server = server();
     let made = response(
-        operate(&server, "POST", &format!("{PATH}/{SID}/rotate")),
+        operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate")),
         201,
     );
     assert_eq!(
@@ -108,7 +112,10 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
         200,
         "the old one lives for the overlap"
     );
-    assert_eq!(listed(&server, SID)["revoked_at"], made["replaced_until"]);
+    assert_eq!(
+        find_credential(&server, SID)["revoked_at"],
+        made["replaced_until"]
+    );
     let made = response(
         send(
             &server,
@@ -125,7 +132,7 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
     );
     let (sid, token) = texts(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
-    let dead = operate(&server, "POST", &format!("{PATH}/{SID}/rotate"));
+    let dead = operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate"));
     assert_eq!((dead.status, dead.code()), (409, "already_revoked"));
 }
 
@@ -215,14 +222,18 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
         "/tenants/acme/credentials/AC9",
         "/tenants/nobody/credentials/AC0001",
     ] {
-        assert_eq!(operate(&server, "DELETE", path).status, 404, "{path}");
+        assert_eq!(
+            operator_request(&server, "DELETE", path).status,
+            404,
+            "{path}"
+        );
     }
     assert_eq!(
-        operate(&server, "GET", "/tenants/nobody/credentials").status,
+        operator_request(&server, "GET", "/tenants/nobody/credentials").status,
         404
     );
     assert!(
-        listed(&server, SID)["revoked_at"].is_null(),
+        find_credential(&server, SID)["revoked_at"].is_null(),
         "a rotation that failed revokes nothing"
     );
     assert_eq!(
@@ -241,11 +252,11 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
 #[test]
 fn the_use_of_a_credential_is_noted_to_the_minute() {
     let server = server();
-    assert!(listed(&server, SID)["last_used_at"].is_null());
+    assert!(find_credential(&server, SID)["last_used_at"].is_null());
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let used_at = loop {
-        if let Some(used_at) = listed(&server, SID)["last_used_at"].as_str() {
+        if let Some(used_at) = find_credential(&server, SID)["last_used_at"].as_str() {
             break used_at.to_owned();
         }
         assert!(Instant::now() < deadline, "the use was never noted");
@@ -257,9 +268,9 @@ fn the_use_of_a_credential_is_noted_to_the_minute() {
 #[test]
 fn what_another_process_revokes_or_suspends_is_refused_within_moments() {
     let server = server();
-    let (sid, token) = texts(&response(operate(&server, "POST", PATH), 201));
+    let (sid, token) = texts(&response(operator_request(&server, "POST", PATH), 201));
     let until = |sid: &str, token: &str, status: u16| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while tenants_status(&server, TENANT, sid, token).0 != status {
             assert!(Instant::now() < deadline, "never {status}");
         }

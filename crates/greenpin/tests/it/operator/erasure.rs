@@ -5,16 +5,16 @@ use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, send, tenants_status};
+use crate::support::operator_api::{OPERATOR, operator_request, response, send, tenants_status};
 use crate::support::party::Party;
-use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN, trunk};
+use crate::support::webhook_inbox::WebhookInbox;
 
 const SHARED: &str = "+914000000002";
 
 /// A server with a tenant that has talked, and two parties.
-fn stage() -> (Server, Party, Party) {
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+fn setup() -> (Server, Party, Party) {
+    let mut agent = Party::unconnected(AGENT);
     let trunk = trunk("carrier", agent.address(), "");
     let server = Server::with_operator(OPERATOR, &trunk);
     agent.set_server(server.sip);
@@ -34,14 +34,14 @@ fn allocate(server: &Server, number: &str) -> Value {
 fn connect(allocation: &Value, agent: &mut Party, customer: &mut Party) {
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
+    agent.serve("ACK");
 }
 
 fn database(server: &Server) -> Connection {
     let database = Connection::open(server.database()).unwrap();
-    database.busy_timeout(PATIENCE).unwrap();
+    database.busy_timeout(TIMEOUT).unwrap();
     database
 }
 
@@ -98,14 +98,14 @@ fn recordings(server: &Server) -> usize {
 
 #[test]
 fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
-    let (server, mut agent, mut customer) = stage();
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let (server, mut agent, mut customer) = setup();
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let allocation = allocate(&server, VN);
     allocate(&server, SHARED);
     connect(&allocation, &mut agent, &mut customer);
     customer.bye();
-    hook.event("recording.ready");
+    inbox.wait_for_event("recording.ready");
     assert_eq!(recordings(&server), 1);
     let texts_of_tenant = texts(&database(&server), "tenants").into_iter();
     let key = texts_of_tenant
@@ -113,7 +113,7 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
         .max_by_key(String::len)
         .unwrap();
     assert!(found_on_disk(&server, &[&key]) && found_on_disk(&server, &["order of a person"]));
-    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    let receipt = response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert!(!found_on_disk(
         &server,
         &[&key, "order of a person", "whsec_"]
@@ -168,13 +168,13 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
 
 #[test]
 fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
-    let (server, ..) = stage();
-    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    let (server, ..) = setup();
+    let receipt = response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert_eq!(
-        response(operate(&server, "DELETE", "/tenants/acme"), 200),
+        response(operator_request(&server, "DELETE", "/tenants/acme"), 200),
         receipt
     );
-    let shown = response(operate(&server, "GET", "/tenants/acme"), 200);
+    let shown = response(operator_request(&server, "GET", "/tenants/acme"), 200);
     assert_eq!(
         (&shown["status"], &shown["erasure"]),
         (&json!("erased"), &receipt)
@@ -204,7 +204,10 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
         &json!({ "tenant_id": TENANT, "virtual_number": VN }),
     );
     assert_eq!(number.faults(), [("tenant_id", "no_such_tenant")]);
-    assert_eq!(operate(&server, "DELETE", "/tenants/nobody").status, 404);
+    assert_eq!(
+        operator_request(&server, "DELETE", "/tenants/nobody").status,
+        404
+    );
     let made = response(
         send(
             &server,
@@ -228,10 +231,10 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
 
 #[test]
 fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
-    let (server, mut agent, mut customer) = stage();
+    let (server, mut agent, mut customer) = setup();
     let allocation = allocate(&server, VN);
     connect(&allocation, &mut agent, &mut customer);
-    let refused = operate(&server, "DELETE", "/tenants/acme");
+    let refused = operator_request(&server, "DELETE", "/tenants/acme");
     assert_eq!((refused.status, refused.code()), (409, "tenant_has_calls"));
     let output = server.command(&["tenant", "erase", TENANT, "--yes"]);
     assert_eq!(output.status.code(), Some(1));
@@ -241,7 +244,7 @@ fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
 
 #[test]
 fn what_one_tenant_loses_another_keeps() {
-    let (server, ..) = stage();
+    let (server, ..) = setup();
     let made = response(
         send(
             &server,
@@ -265,7 +268,7 @@ fn what_one_tenant_loses_another_keeps() {
             })
             .collect()
     };
-    response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     let database = database(&server);
     let after: Vec<_> = tables(&database)
         .into_iter()

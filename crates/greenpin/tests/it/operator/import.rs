@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::http_client::Answer;
-use crate::support::operator_api::{ask, bearer, operate, response, server};
+use crate::support::http_client::HttpResponse;
+use crate::support::operator_api::{ask, bearer, operator_request, response, server};
 use crate::support::server::{Server, TENANT};
 
 const CSV: &str = "content-type: text/csv; charset=utf-8\r\n";
 
-fn import(server: &Server, query: &str, text: &str) -> Answer {
+fn import(server: &Server, query: &str, text: &str) -> HttpResponse {
     ask(
         server,
         "POST",
@@ -19,7 +19,7 @@ fn import(server: &Server, query: &str, text: &str) -> Answer {
 }
 
 fn count(server: &Server) -> usize {
-    response(operate(server, "GET", "/numbers?limit=200"), 200)
+    response(operator_request(server, "GET", "/numbers?limit=200"), 200)
         .as_array()
         .unwrap()
         .len()
@@ -43,12 +43,15 @@ fn every_number_of_a_file_is_added_with_its_use() {
         json!({ "tenant_id": TENANT, "dry_run": false, "lines": 150, "added": 150, "refused": [] })
     );
     assert_eq!(count(&server), 150);
-    let one = response(operate(&server, "GET", "/numbers/+914000000150"), 200);
+    let line = response(
+        operator_request(&server, "GET", "/numbers/+914000000150"),
+        200,
+    );
     assert_eq!(
-        (&one["mode"], &one["pin_length"], &one["max_active"]),
+        (&line["mode"], &line["pin_length"], &line["max_active"]),
         (&json!("shared"), &json!(6), &json!(100))
     );
-    let log = operate(&server, "GET", "/audit").body;
+    let log = operator_request(&server, "GET", "/audit").body;
     let last = log["response"].as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["act"], &last["object"]),
@@ -70,7 +73,7 @@ fn one_line_at_fault_and_nothing_is_imported() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| json!([one["line"], one["field"], one["code"]]))
+        .map(|line| json!([line["line"], line["field"], line["code"]]))
         .collect();
     let expected = json!([
         [3, "virtual_number", "not_e164"],
@@ -194,7 +197,7 @@ fn a_hundred_thousand_numbers_are_imported_at_once() {
         100_000
     );
     assert_eq!(
-        response(operate(&server, "GET", "/tenants/acme"), 200)["numbers"],
+        response(operator_request(&server, "GET", "/tenants/acme"), 200)["numbers"],
         100_000
     );
     let again = import(&server, "tenant_id=acme", &file(100_000));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::http_client::create;
-use crate::support::operator_api::{ask, bearer, operate, response, send, server};
+use crate::support::operator_api::{ask, bearer, operator_request, response, send, server};
 use crate::support::server::{Server, TENANT};
 
 const EXCLUSIVE: &str = "+914000000001";
@@ -39,8 +39,8 @@ fn path(number: &str) -> String {
     format!("/numbers/{number}")
 }
 
-fn shown(server: &Server, number: &str) -> Value {
-    response(operate(server, "GET", &path(number)), 200)
+fn read_number(server: &Server, number: &str) -> Value {
+    response(operator_request(server, "GET", &path(number)), 200)
 }
 
 fn allocate(server: &Server, number: &str) -> Value {
@@ -49,7 +49,7 @@ fn allocate(server: &Server, number: &str) -> Value {
     )
 }
 
-fn end(server: &Server, allocation: &Value) {
+fn delete_allocation(server: &Server, allocation: &Value) {
     let id = allocation["greenpin_id"].as_str().unwrap();
     assert_eq!(
         server.request("DELETE", &format!("/greenpin/{id}"), None).0,
@@ -60,13 +60,13 @@ fn end(server: &Server, allocation: &Value) {
 #[test]
 fn a_number_that_was_added_takes_allocations() {
     let server = pooled();
-    let number = shown(&server, SHARED);
+    let number = read_number(&server, SHARED);
     let expected = json!({
         "virtual_number": SHARED, "tenant_id": TENANT, "mode": "shared", "pin_length": 6, "max_active": 3, "active": 0,
         "quarantined": false, "quarantined_at": null, "created_at": number["created_at"],
     });
     assert_eq!(number, expected);
-    let number = shown(&server, EXCLUSIVE);
+    let number = read_number(&server, EXCLUSIVE);
     assert_eq!(
         (
             &number["mode"],
@@ -79,8 +79,8 @@ fn a_number_that_was_added_takes_allocations() {
     assert_eq!(allocate(&server, SHARED)["pin"].as_str().unwrap().len(), 6);
     assert_eq!(
         (
-            &shown(&server, EXCLUSIVE)["active"],
-            &shown(&server, SHARED)["active"]
+            &read_number(&server, EXCLUSIVE)["active"],
+            &read_number(&server, SHARED)["active"]
         ),
         (&json!(1), &json!(1))
     );
@@ -167,8 +167,11 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
         ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
         415
     );
-    assert_eq!(operate(&server, "GET", &path(NOBODYS)).status, 404);
-    assert_eq!(operate(&server, "GET", "/numbers/nonsense").status, 404);
+    assert_eq!(operator_request(&server, "GET", &path(NOBODYS)).status, 404);
+    assert_eq!(
+        operator_request(&server, "GET", "/numbers/nonsense").status,
+        404
+    );
 }
 
 #[test]
@@ -184,16 +187,16 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         201,
     );
     response(
-        operate(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
+        operator_request(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
         200,
     );
     let listed = |query: &str| {
-        let answer = operate(&server, "GET", &format!("/numbers?{query}"));
+        let answer = operator_request(&server, "GET", &format!("/numbers?{query}"));
         let mut numbers: Vec<String> = response(answer, 200)
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["virtual_number"].as_str().unwrap().to_owned())
+            .map(|number| number["virtual_number"].as_str().unwrap().to_owned())
             .collect();
         numbers.sort_unstable();
         numbers
@@ -208,13 +211,13 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
     );
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = operate(&server, "GET", &format!("/numbers?limit=1{cursor}")).body;
+        let page = operator_request(&server, "GET", &format!("/numbers?limit=1{cursor}")).body;
         seen.extend(
             page["response"]
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|one| one["virtual_number"].to_string()),
+                .map(|number| number["virtual_number"].to_string()),
         );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
@@ -232,7 +235,7 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         "nonsense=1",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/numbers?{wrong}")).status,
+            operator_request(&server, "GET", &format!("/numbers?{wrong}")).status,
             400,
             "{wrong}"
         );
@@ -251,7 +254,7 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         "exclusive",
         "no change"
     );
-    end(&server, &first);
+    delete_allocation(&server, &first);
     let changed = response(
         change(EXCLUSIVE, json!({ "mode": "shared", "max_active": 2 })),
         200,
@@ -288,7 +291,8 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         ask(&server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
         415
     );
-    both.iter().for_each(|one| end(&server, one));
+    both.iter()
+        .for_each(|number| delete_allocation(&server, number));
     let changed = response(change(SHARED, json!({ "mode": "exclusive" })), 200);
     assert_eq!(
         (&changed["pin_length"], &changed["max_active"]),
@@ -318,7 +322,7 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
     };
     let allocation = allocate(&server, SHARED);
     assert_eq!(to(SHARED, "other").code(), "number_in_use");
-    end(&server, &allocation);
+    delete_allocation(&server, &allocation);
     assert_eq!(response(to(SHARED, "other"), 200)["tenant_id"], "other");
     let body =
         json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
@@ -341,8 +345,9 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
 fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
     let server = pooled();
     let kept = allocate(&server, SHARED);
-    let act =
-        |number: &str, act: &str| operate(&server, "POST", &format!("{}/{act}", path(number)));
+    let act = |number: &str, act: &str| {
+        operator_request(&server, "POST", &format!("{}/{act}", path(number)))
+    };
     for _ in 0..2 {
         let quarantined = response(act(SHARED, "quarantine"), 200);
         assert!(quarantined["quarantined"] == true && quarantined["quarantined_at"].is_string());
@@ -361,7 +366,7 @@ fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
         ))["status"],
         "active"
     );
-    assert_eq!(shown(&server, SHARED)["active"], 1);
+    assert_eq!(read_number(&server, SHARED)["active"], 1);
     for _ in 0..2 {
         assert_eq!(response(act(SHARED, "release"), 200)["quarantined"], false);
     }
@@ -375,15 +380,15 @@ fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
 fn a_number_is_removed_while_no_allocation_is_active() {
     let server = pooled();
     let allocation = allocate(&server, SHARED);
-    let refused = operate(&server, "DELETE", &path(SHARED));
+    let refused = operator_request(&server, "DELETE", &path(SHARED));
     assert_eq!((refused.status, refused.code()), (409, "number_in_use"));
-    end(&server, &allocation);
+    delete_allocation(&server, &allocation);
     assert_eq!(
-        response(operate(&server, "DELETE", &path(SHARED)), 200)["status"],
+        response(operator_request(&server, "DELETE", &path(SHARED)), 200)["status"],
         "removed"
     );
     for method in ["DELETE", "GET"] {
-        assert_eq!(operate(&server, method, &path(SHARED)).status, 404);
+        assert_eq!(operator_request(&server, method, &path(SHARED)).status, 404);
     }
     assert_eq!(
         server.get(&format!(

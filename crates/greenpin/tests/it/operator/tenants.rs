@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::operator_api::{
-    OPERATOR, ask, bearer, operate, response, send, server, tenants_status,
+    OPERATOR, ask, bearer, operator_request, response, send, server, tenants_status,
 };
 use crate::support::server::{SID, TENANT, TOKEN};
 
@@ -32,7 +32,7 @@ fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
         tenants_status(&server, TENANT, sid, token),
         (403, "foreign_tenant".into())
     );
-    let shown = operate(&server, "GET", "/tenants/other");
+    let shown = operator_request(&server, "GET", "/tenants/other");
     assert!(!shown.body.to_string().contains(token));
     let shown = response(shown, 200);
     for (name, value) in [
@@ -50,7 +50,7 @@ fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
     let made = response(send(&server, "POST", "/tenants", &chosen), 201);
     assert_eq!(made["account_sid"], "AC.third");
     assert_eq!(
-        response(operate(&server, "GET", "/tenants/third"), 200)["timezone"],
+        response(operator_request(&server, "GET", "/tenants/third"), 200)["timezone"],
         "UTC"
     );
 }
@@ -80,7 +80,7 @@ fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
         assert_eq!((answer.status, answer.code()), (409, code));
     }
     assert_eq!(
-        operate(&server, "GET", "/tenants/new").status,
+        operator_request(&server, "GET", "/tenants/new").status,
         404,
         "nothing is half made"
     );
@@ -109,13 +109,13 @@ fn tenants_are_listed_by_name_a_page_at_a_time() {
     }
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = operate(&server, "GET", &format!("/tenants?limit=3{cursor}")).body;
+        let page = operator_request(&server, "GET", &format!("/tenants?limit=3{cursor}")).body;
         names.extend(
             page["response"]
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|one| one["tenant_id"].clone()),
+                .map(|tenant| tenant["tenant_id"].clone()),
         );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -131,14 +131,17 @@ fn tenants_are_listed_by_name_a_page_at_a_time() {
         "limit=1&limit=1",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/tenants?{wrong}")).status,
+            operator_request(&server, "GET", &format!("/tenants?{wrong}")).status,
             400,
             "{wrong}"
         );
     }
-    assert_eq!(operate(&server, "GET", "/tenants/nobody").status, 404);
     assert_eq!(
-        operate(&server, "GET", "/tenants/Not%20A%20Name").status,
+        operator_request(&server, "GET", "/tenants/nobody").status,
+        404
+    );
+    assert_eq!(
+        operator_request(&server, "GET", "/tenants/Not%20A%20Name").status,
         404
     );
 }
@@ -148,7 +151,10 @@ fn a_suspended_tenant_is_refused_at_once_until_it_is_resumed() {
     let server = server();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     for _ in 0..2 {
-        let suspended = response(operate(&server, "POST", "/tenants/acme/suspend"), 200);
+        let suspended = response(
+            operator_request(&server, "POST", "/tenants/acme/suspend"),
+            200,
+        );
         assert!(suspended["status"] == "suspended" && suspended["suspended_at"].is_string());
         assert_eq!(
             tenants_status(&server, TENANT, SID, TOKEN),
@@ -162,14 +168,17 @@ fn a_suspended_tenant_is_refused_at_once_until_it_is_resumed() {
     );
     for _ in 0..2 {
         assert_eq!(
-            response(operate(&server, "POST", "/tenants/acme/resume"), 200)["status"],
+            response(
+                operator_request(&server, "POST", "/tenants/acme/resume"),
+                200
+            )["status"],
             "active"
         );
         assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     }
     for act in ["suspend", "resume"] {
         assert_eq!(
-            operate(&server, "POST", &format!("/tenants/nobody/{act}")).status,
+            operator_request(&server, "POST", &format!("/tenants/nobody/{act}")).status,
             404
         );
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::call_setup::{AGENT, CUSTOMER, Stage, VN};
+use crate::support::call_setup::{AGENT, CUSTOMER, CallSetup, VN};
 use crate::support::party::{Party, header};
-use crate::support::server::PATIENCE;
+use crate::support::server::TIMEOUT;
 
 const SHARED: &str = "+914000000002";
 /// Datagrams of a flood, from each of its two sources.
@@ -17,14 +17,14 @@ const FLOOD: usize = 20_000;
 /// MiB that the server may grow by under it.
 const GROWTH: u64 = 64;
 
-impl Stage {
+impl CallSetup {
     /// A call on which both talk.
     fn talking() -> Self {
-        let mut stage = Self::set();
-        let allocation = stage.allocate(&json!({}));
-        stage.connect(&allocation);
-        stage.both_talk();
-        stage
+        let mut setup = Self::start();
+        let allocation = setup.allocate(&json!({}));
+        setup.connect(&allocation);
+        setup.both_talk();
+        setup
     }
 
     /// The ordinary end of a call that nothing has harmed.
@@ -41,7 +41,7 @@ impl Stage {
 
 fn stranger() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
 }
 
@@ -89,9 +89,9 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
 
 #[test]
 fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
-    let mut stage = Stage::talking();
-    let before = stage.server.memory();
-    let (target, over) = (stage.server.sip, AtomicBool::new(false));
+    let mut setup = CallSetup::talking();
+    let before = setup.server.resident_kib();
+    let (target, over) = (setup.server.sip, AtomicBool::new(false));
     let connections = std::thread::scope(|scope| {
         let flood = |half: usize| {
             let socket = stranger();
@@ -108,7 +108,7 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
         let connections = scope.spawn(move || nuisance_over_tcp(target));
         let watch = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                stage.both_talk();
+                setup.both_talk();
             }
         });
         for flood in floods {
@@ -118,14 +118,14 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
         watch.join().unwrap();
         connections.join().unwrap()
     });
-    let after = stage.server.memory();
+    let after = setup.server.resident_kib();
     assert!(
         after < before + GROWTH * 1024,
         "{before} KiB before, {after} KiB after"
     );
     drop(connections);
     until_drained(target);
-    stage.end();
+    setup.end();
 }
 
 /// Waits until the server has read what a flood has left in its socket: what comes on top is lost there, and the parties
@@ -136,7 +136,7 @@ fn until_drained(server: SocketAddr) {
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
     let asked = request("OPTIONS", VN, AGENT, 1, socket.local_addr().unwrap());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         socket.send_to(asked.as_bytes(), server).unwrap();
         if socket.recv_from(&mut [0; 65_535]).is_ok() {
@@ -162,15 +162,15 @@ fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> S
 
 #[test]
 fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
-    let stage = Stage::set();
-    stage.server.add_number(SHARED, &[]);
-    stage.allocate(&json!({}));
+    let setup = CallSetup::start();
+    setup.server.add_number(SHARED, &[]);
+    setup.allocate(&json!({}));
     let socket = stranger();
     for method in [
         "INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE",
         "DANCE",
     ] {
-        let known = told(stage.server.sip, &socket, method, VN);
+        let known = told(setup.server.sip, &socket, method, VN);
         let status = match method {
             "REGISTER" | "MESSAGE" => 405,
             "DANCE" => 501,
@@ -179,22 +179,22 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
         assert!(known.starts_with(&format!("SIP/2.0 {status} ")), "{known}");
         for number in [SHARED, "+914000000099", "1000", "admin", "00914000000001"] {
             assert_eq!(
-                told(stage.server.sip, &socket, method, number),
+                told(setup.server.sip, &socket, method, number),
                 known,
                 "{method} {number}"
             );
         }
     }
-    assert_eq!(stage.server.get("/calls"), json!([]));
+    assert_eq!(setup.server.get("/calls"), json!([]));
 }
 
 #[test]
 fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
-    let mut stage = Stage::talking();
+    let mut setup = CallSetup::talking();
     let socket = stranger();
-    assert!(told(stage.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
+    assert!(told(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
     // It knows all that names the call, and still is not one of its parties.
-    let sdp = stage.customer.description("sendrecv");
+    let sdp = setup.customer.description("sendrecv");
     let keys = (
         "INFO",
         "Content-Type: application/dtmf-relay\r\n",
@@ -206,28 +206,28 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
         ("UPDATE", "", ""),
         keys,
     ] {
-        let forged = stage.customer.forged(method, headers, body);
-        socket.send_to(forged.as_bytes(), stage.server.sip).unwrap();
+        let forged = setup.customer.build_in_dialog(method, headers, body);
+        socket.send_to(forged.as_bytes(), setup.server.sip).unwrap();
         let mut buffer = [0; 65_535];
         let (length, _) = socket.recv_from(&mut buffer).unwrap();
         let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
         assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
         assert!(header(&answer, "CSeq").contains(method));
     }
-    stage.end();
-    assert_eq!(stage.server.get("/calls").as_array().map(Vec::len), Some(1));
+    setup.end();
+    assert_eq!(setup.server.get("/calls").as_array().map(Vec::len), Some(1));
 }
 
 #[test]
 fn a_stranger_over_tcp_is_refused_as_well() {
-    let stage = Stage::set();
+    let setup = CallSetup::start();
     let source = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     source
         .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
         .unwrap();
-    source.connect(&stage.server.sip.into()).unwrap();
+    source.connect(&setup.server.sip.into()).unwrap();
     let mut stream = TcpStream::from(source);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let message = request("INVITE", VN, AGENT, 1, stream.local_addr().unwrap());
     stream.write_all(message.as_bytes()).unwrap();
     let mut start = [0; 12];
@@ -241,36 +241,39 @@ fn guess(server: SocketAddr, caller: usize, wrong: &str) {
     assert_eq!(guesser.call(SHARED), 200);
     for _ in 0..3 {
         guesser.press(wrong);
-        guesser.until_quiet();
+        guesser.wait_until_quiet();
     }
-    guesser.served("BYE");
+    guesser.serve("BYE");
 }
 
 #[test]
 fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
-    let mut stage = Stage::set();
-    stage
+    let mut setup = CallSetup::start();
+    setup
         .server
         .add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
-    let allocation = stage.allocate(&json!({ "caller_id_number": SHARED }));
+    let allocation = setup.allocate(&json!({ "caller_id_number": SHARED }));
     let pin = allocation["pin"].as_str().unwrap();
     let wrong = if pin == "000000" { "111111" } else { "000000" };
-    let target = stage.server.sip;
+    let target = setup.server.sip;
     std::thread::scope(|scope| {
         for caller in 0..8 {
             scope.spawn(move || guess(target, caller, wrong));
         }
     });
-    stage.hook.event("number.pin_attack");
+    setup.inbox.wait_for_event("number.pin_attack");
     // A stranger is refused with the right PIN, too, and a customer is not.
     let mut stranger = Party::new("+917700000099", target);
     assert_eq!(stranger.call(SHARED), 200);
     stranger.press(pin);
-    stranger.until_quiet();
-    assert_eq!(stage.customer.call(SHARED), 200);
-    stage.customer.press(pin);
-    stage.agent_answers();
-    assert_eq!(stage.hook.event("call.answered")["data"]["from"], CUSTOMER);
-    stage.both_talk();
+    stranger.wait_until_quiet();
+    assert_eq!(setup.customer.call(SHARED), 200);
+    setup.customer.press(pin);
+    setup.agent_answers();
+    assert_eq!(
+        setup.inbox.wait_for_event("call.answered")["data"]["from"],
+        CUSTOMER
+    );
+    setup.both_talk();
     stranger.bye();
 }

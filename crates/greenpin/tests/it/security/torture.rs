@@ -14,7 +14,7 @@ use crate::support::server::Server;
 use crate::support::sipp;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message, and what comes back.
 struct Case {
@@ -24,12 +24,12 @@ struct Case {
     /// The final status over UDP; `None`: silence.
     udp: Option<u16>,
     /// The final statuses over TCP, and what becomes of the connection.
-    tcp: (&'static [u16], Then),
+    tcp: (&'static [u16], StreamState),
 }
 
 /// What becomes of the connection that brought a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Then {
+enum StreamState {
     /// It serves the next request.
     Stays,
     /// The server closes it: nobody can tell where the next message would begin.
@@ -37,7 +37,7 @@ enum Then {
     /// The message goes on: the next request would be its body.
     Waits,
 }
-use Then::{Closes, Stays, Waits};
+use StreamState::{Closes, Stays, Waits};
 
 /// A message that gets the same answer over both.
 const fn both(section: &'static str, name: &'static str, status: &'static [u16]) -> Case {
@@ -58,7 +58,7 @@ const fn apart(
     name: &'static str,
     udp: Option<u16>,
     tcp: &'static [u16],
-    then: Then,
+    then: StreamState,
 ) -> Case {
     Case {
         section,
@@ -243,7 +243,7 @@ fn udp_answer(
     message: &[u8],
     expected: Option<u16>,
 ) -> Option<String> {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
     socket.send_to(message, server).unwrap();
     if expected.is_none() {
         socket.send_to(probe("UDP").as_bytes(), server).unwrap();
@@ -262,12 +262,12 @@ fn udp_answer(
 
 #[test]
 fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
-    let stage = Stage::set();
+    let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (index, (rfc, case)) in cases().enumerate() {
         let message = message(rfc, case);
         let socket = socket(u8::try_from(index).unwrap() + 1, &message);
-        let answer = udp_answer(stage.server.sip, &socket, &message, case.udp);
+        let answer = udp_answer(setup.server.sip, &socket, &message, case.udp);
         let status = answer.as_deref().map(status);
         if status != case.udp {
             wrong.push(format!(
@@ -278,7 +278,7 @@ fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
         answer.iter().for_each(|answer| check_form(case, answer));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    stage.call_over("u1");
+    setup.call_over("u1");
 }
 
 /// The next final response of a connection; `None`: it was closed, or says nothing more.
@@ -299,9 +299,9 @@ fn final_answer(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// The final answers to a message, and what became of the connection.
-fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>, Then) {
+fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>, StreamState) {
     let mut stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
     stream.write_all(message).unwrap();
     if !message.windows(4).any(|window| window == b"\r\n\r\n") {
         stream.write_all(b"\r\n").unwrap();
@@ -328,10 +328,10 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
 
 #[test]
 fn each_message_gets_its_answer_over_tcp_and_calls_go_on() {
-    let stage = Stage::set();
+    let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (rfc, case) in cases() {
-        let (answers, then) = tcp_answers(stage.server.sip, case, &message(rfc, case));
+        let (answers, then) = tcp_answers(setup.server.sip, case, &message(rfc, case));
         let statuses: Vec<u16> = answers.iter().map(|answer| status(answer)).collect();
         if (&statuses[..], then) != case.tcp {
             wrong.push(format!(
@@ -342,7 +342,7 @@ fn each_message_gets_its_answer_over_tcp_and_calls_go_on() {
         answers.iter().for_each(|answer| check_form(case, answer));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    stage.call_over("t1");
+    setup.call_over("t1");
 }
 
 #[test]
@@ -355,13 +355,13 @@ fn every_message_of_both_documents_is_in_the_table() {
 }
 
 /// A server whose trunk is all of this machine, and an agent that sipp plays.
-struct Stage {
+struct TortureSetup {
     server: Server,
     agent: sipp::Agent,
 }
 
-impl Stage {
-    fn set() -> Self {
+impl TortureSetup {
+    fn start() -> Self {
         let agent = sipp::Agent::somewhere("udp");
         let server = Server::with(&agent.trunk("127.0.0.0/8"));
         server.add_number(VN, &[]);

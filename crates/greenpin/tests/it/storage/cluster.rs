@@ -4,23 +4,21 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::support::http_client::{Answer, create};
+use crate::support::call_setup::allocation_body;
+use crate::support::http_client::{HttpResponse, create};
 use crate::support::party::Party;
 use crate::support::server::{Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
-fn wanted(number: &str) -> String {
-    let body =
-        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
-    body.to_string()
-}
-
 /// Creates at both servers at once, `each` at either.
-fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
-    let (body, addresses) = (wanted(number), servers.each_ref().map(|server| server.http));
+fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse> {
+    let (body, addresses) = (
+        allocation_body(number),
+        servers.each_ref().map(|server| server.http),
+    );
     std::thread::scope(|scope| {
         let creates: Vec<_> = (0..each)
             .flat_map(|_| addresses)
@@ -29,7 +27,10 @@ fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
                 scope.spawn(move || create(http, body))
             })
             .collect();
-        creates.into_iter().map(|one| one.join().unwrap()).collect()
+        creates
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
@@ -67,7 +68,7 @@ fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more
 fn what_one_server_writes_the_other_reads_and_changes() {
     let [first, second] = Server::two_nodes("");
     first.add_number(EXCLUSIVE, &[]);
-    let made = first.allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+    let made = first.allocate(&serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap());
     let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
     let read = second.get(&path);
     assert_eq!((&read["pin"], &read["from"]), (&made["pin"], &made["from"]));
@@ -140,33 +141,34 @@ fn a_server_with_another_master_key_does_not_start_on_the_database() {
 }
 
 /// Two nodes, and two parties that talk through the first one.
-struct Talk {
+struct ClusterCall {
     servers: [Server; 2],
-    hook: Hook,
+    inbox: WebhookInbox,
     agent: Party,
     _customer: Party,
 }
 
-impl Talk {
+impl ClusterCall {
     fn begin() -> Self {
         let (agent, customer) = ("+919900000001", "+918800000001");
-        let mut agent = Party::new(agent, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(agent);
         let trunk = trunk("carrier", agent.address(), "");
         let servers = Server::two_nodes(&trunk);
         agent.set_server(servers[0].sip);
         let mut customer = Party::new(customer, servers[0].sip);
         servers[0].add_number(EXCLUSIVE, &[]);
-        let hook = Hook::open();
-        servers[1].send_events_to(&hook.url);
-        let allocation = servers[0].allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+        let inbox = WebhookInbox::open();
+        servers[1].send_events_to(&inbox.url);
+        let allocation =
+            servers[0].allocate(&serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap());
         assert_eq!(customer.call(EXCLUSIVE), 200);
         customer.press(allocation["pin"].as_str().unwrap());
-        agent.invited();
+        agent.receive_invite();
         agent.respond(200);
-        agent.served("ACK");
+        agent.serve("ACK");
         Self {
             servers,
-            hook,
+            inbox,
             agent,
             _customer: customer,
         }
@@ -174,7 +176,7 @@ impl Talk {
 
     /// What the other node tells of the end of the call, and that it is told once.
     fn completed_once(&mut self) -> Value {
-        let record = self.hook.event("call.completed");
+        let record = self.inbox.wait_for_event("call.completed");
         assert_eq!(record["data"]["hangup_by"], "system");
         let calls = self.servers[1].get("/calls");
         assert_eq!(
@@ -198,7 +200,7 @@ impl Talk {
 
 #[test]
 fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
-    let mut talk = Talk::begin();
+    let mut talk = ClusterCall::begin();
     talk.servers[0].kill();
     talk.completed_once();
     talk.servers[0].start_again();
@@ -211,11 +213,11 @@ fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
 
 #[test]
 fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
-    let mut talk = Talk::begin();
-    talk.servers[0].hold_up();
+    let mut talk = ClusterCall::begin();
+    talk.servers[0].pause();
     talk.completed_once();
-    talk.servers[0].go_on();
-    talk.agent.served("BYE");
-    talk.servers[0].log_with("others took it for dead");
+    talk.servers[0].resume();
+    talk.agent.serve("BYE");
+    talk.servers[0].wait_for_log("others took it for dead");
     assert_eq!(talk.completed_events(), 1);
 }

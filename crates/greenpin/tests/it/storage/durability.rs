@@ -5,27 +5,25 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::http_client::{Answer, create};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::call_setup::allocation_body;
+use crate::support::http_client::{HttpResponse, create};
+use crate::support::server::{Server, TIMEOUT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
-fn wanted(number: &str) -> String {
-    let body =
-        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
-    body.to_string()
-}
-
-fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<Answer> {
-    let body = wanted(number);
+fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<HttpResponse> {
+    let body = allocation_body(number);
     std::thread::scope(|scope| {
         let creates: Vec<_> = (0..count)
             .map(|_| scope.spawn(|| create(server.http, &body)))
             .collect();
-        creates.into_iter().map(|one| one.join().unwrap()).collect()
+        creates
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
@@ -99,8 +97,8 @@ fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck()
         let path = format!("/greenpin/{}", holder["greenpin_id"].as_str().unwrap());
         assert_eq!(server.request("DELETE", &path, None).0, 200);
     }
-    assert_eq!(create(server.http, &wanted(EXCLUSIVE)).status, 201);
-    assert_eq!(create(server.http, &wanted(SHARED)).status, 201);
+    assert_eq!(create(server.http, &allocation_body(EXCLUSIVE)).status, 201);
+    assert_eq!(create(server.http, &allocation_body(SHARED)).status, 201);
 }
 
 /// Creates from many connections; kills the server in the middle of it. Returns what was answered with 201.
@@ -113,7 +111,7 @@ fn burst_and_kill(server: &mut Server) -> Vec<Value> {
         for index in 0..16 {
             let (answered, count, over) = (&answered, &count, &over);
             scope.spawn(move || {
-                let body = wanted(if index == 0 { EXCLUSIVE } else { SHARED });
+                let body = allocation_body(if index == 0 { EXCLUSIVE } else { SHARED });
                 while !over.load(Ordering::Relaxed) {
                     // A connection that is cut has no answer: nothing was promised.
                     let Ok(answer) = std::panic::catch_unwind(|| create(http, &body)) else {
@@ -129,7 +127,7 @@ fn burst_and_kill(server: &mut Server) -> Vec<Value> {
                 }
             });
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < BEFORE_THE_KILL {
             assert!(Instant::now() < deadline, "the burst did not come about");
             std::thread::yield_now();

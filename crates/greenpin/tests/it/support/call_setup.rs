@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::party::{Party, both_hear_each_other};
+use super::party::{Party, exchange_audio};
 use super::server::{Server, trunk};
-use super::webhook_inbox::Hook;
+use super::webhook_inbox::WebhookInbox;
 
 /// The virtual number.
 pub const VN: &str = "+914000000001";
@@ -20,31 +20,31 @@ pub const CUSTOMER_SAYS: u8 = 0x2a;
 pub const AGENT_SAYS: u8 = 0x9c;
 
 /// A server whose number is exclusive, its events, and two parties.
-pub struct Stage {
+pub struct CallSetup {
     pub server: Server,
-    pub hook: Hook,
+    pub inbox: WebhookInbox,
     pub agent: Party,
     pub customer: Party,
 }
 
-impl Stage {
+impl CallSetup {
     /// With nothing beside the usual.
-    pub fn set() -> Self {
-        Self::set_with("", "")
+    pub fn start() -> Self {
+        Self::start_with("", "")
     }
 
     /// The same with more keys of the trunk, and more of the configuration.
-    pub fn set_with(of_trunk: &str, configuration: &str) -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    pub fn start_with(of_trunk: &str, configuration: &str) -> Self {
+        let mut agent = Party::unconnected(AGENT);
         let server = Server::with(&(trunk("carrier", agent.address(), of_trunk) + configuration));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
         server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
+        let inbox = WebhookInbox::open();
+        server.send_events_to(&inbox.url);
         Self {
             server,
-            hook,
+            inbox,
             agent,
             customer,
         }
@@ -67,10 +67,10 @@ impl Stage {
 
     /// The agent takes the call; gives its INVITE.
     pub fn agent_answers(&mut self) -> String {
-        let invite = self.agent.invited();
+        let invite = self.agent.receive_invite();
         self.agent.respond(180);
         self.agent.respond(200);
-        self.agent.served("ACK");
+        self.agent.serve("ACK");
         invite
     }
 
@@ -78,12 +78,12 @@ impl Stage {
     pub fn connect(&mut self, allocation: &Value) {
         self.call_with(pin_of(allocation));
         self.agent_answers();
-        self.hook.event("call.answered");
+        self.inbox.wait_for_event("call.answered");
     }
 
     /// Both talk until they have heard each other.
     pub fn both_talk(&mut self) {
-        both_hear_each_other(
+        exchange_audio(
             &mut self.customer,
             CUSTOMER_SAYS,
             &mut self.agent,
@@ -94,16 +94,21 @@ impl Stage {
     /// The customer hangs up on the agent.
     pub fn hang_up(&mut self) {
         self.customer.bye();
-        self.agent.served("BYE");
+        self.agent.serve("BYE");
     }
 
     /// What `call.completed` says.
     pub fn completed(&mut self) -> Value {
-        self.hook.event("call.completed")["data"].take()
+        self.inbox.wait_for_event("call.completed")["data"].take()
     }
 }
 
 /// The PIN of an allocation.
 pub fn pin_of(allocation: &Value) -> &str {
     allocation["pin"].as_str().unwrap()
+}
+
+/// Returns the body of a request for an allocation between the agent and the customer.
+pub fn allocation_body(number: &str) -> String {
+    json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER] }).to_string()
 }

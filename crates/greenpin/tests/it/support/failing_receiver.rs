@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 /// What a receiver does with a request that it has read.
 #[derive(Clone)]
-pub enum Behaviour {
+pub enum FailureMode {
     /// Sends this and closes.
-    Answer(String),
+    Respond(String),
     /// Sends this, and keeps the connection open without ever saying more.
     Hang(String),
     /// Sends this a byte at a time, with this pause after each.
@@ -17,39 +17,39 @@ pub enum Behaviour {
 }
 
 /// A receiver, and the paths that were asked for.
-pub struct Misbehaving {
+pub struct FailingReceiver {
     /// Where it is.
     pub url: String,
-    asked: Receiver<String>,
+    paths: Receiver<String>,
 }
 
-impl Misbehaving {
+impl FailingReceiver {
     /// Opens a receiver.
-    pub fn open(behaviour: Behaviour) -> Self {
+    pub fn open(mode: FailureMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (sender, asked) = channel();
+        let (sender, paths) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (sender, behaviour) = (sender.clone(), behaviour.clone());
+                let (sender, mode) = (sender.clone(), mode.clone());
                 std::thread::spawn(move || {
                     let path = read(&stream).unwrap_or_default();
                     let _ = sender.send(path);
-                    behave(stream, behaviour);
+                    respond(stream, mode);
                 });
             }
         });
-        Self { url, asked }
+        Self { url, paths }
     }
 
     /// Requests that have come and were not waited for.
-    pub fn left(&self) -> usize {
-        self.asked.try_iter().count()
+    pub fn unexpected_requests(&self) -> usize {
+        self.paths.try_iter().count()
     }
 }
 
 /// An answer with a body.
-pub fn answer(status: &str, body: &str) -> String {
+pub fn http_response(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -76,23 +76,23 @@ fn read(stream: &TcpStream) -> Option<String> {
     Some(path)
 }
 
-fn behave(mut stream: TcpStream, behaviour: Behaviour) {
-    match behaviour {
-        Behaviour::Answer(text) => {
+fn respond(mut stream: TcpStream, mode: FailureMode) {
+    match mode {
+        FailureMode::Respond(text) => {
             let _ = stream.write_all(text.as_bytes());
         }
-        Behaviour::Hang(text) => {
+        FailureMode::Hang(text) => {
             let _ = stream.write_all(text.as_bytes());
             // Until the other side has had enough.
             let _ = stream.read(&mut [0]);
         }
-        Behaviour::Drip(text, pause) => {
+        FailureMode::Drip(text, pause) => {
             for byte in text.bytes() {
-                let begun = Instant::now();
+                let started_at = Instant::now();
                 if stream.write_all(&[byte]).is_err() {
                     return;
                 }
-                std::thread::sleep(pause.saturating_sub(begun.elapsed()));
+                std::thread::sleep(pause.saturating_sub(started_at.elapsed()));
             }
         }
     }

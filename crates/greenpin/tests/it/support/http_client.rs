@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::server::{PATIENCE, SID, TENANT, TOKEN};
+use super::server::{SID, TENANT, TIMEOUT, TOKEN};
 
 /// An answer, read to the end of its connection.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     head: String,
@@ -19,7 +19,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
@@ -42,10 +42,10 @@ impl Answer {
             .unwrap_or_default();
         errors
             .iter()
-            .map(|one| {
+            .map(|error| {
                 (
-                    one["field"].as_str().unwrap(),
-                    one["code"].as_str().unwrap(),
+                    error["field"].as_str().unwrap(),
+                    error["code"].as_str().unwrap(),
                 )
             })
             .collect()
@@ -61,14 +61,14 @@ pub fn basic(account_sid: &str, token: &str) -> String {
 }
 
 /// Sends bytes and reads the answer. The server may stop reading before all is sent.
-pub fn raw(server: SocketAddr, request: &[u8]) -> Answer {
+pub fn raw(server: SocketAddr, request: &[u8]) -> HttpResponse {
     raw_text(server, request).0
 }
 
 /// The same, with the body as it is.
-pub fn raw_text(server: SocketAddr, request: &[u8]) -> (Answer, String) {
+pub fn raw_text(server: SocketAddr, request: &[u8]) -> (HttpResponse, String) {
     let mut stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -83,11 +83,11 @@ pub fn raw_text(server: SocketAddr, request: &[u8]) -> (Answer, String) {
     )
 }
 
-fn parse(answer: &[u8]) -> Option<Answer> {
+fn parse(answer: &[u8]) -> Option<HttpResponse> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer {
+    Some(HttpResponse {
         status,
         head: head.to_owned(),
         body: serde_json::from_str(body).unwrap_or(Value::Null),
@@ -104,7 +104,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 }
 
 /// A create of the test tenant with its credentials.
-pub fn create(server: SocketAddr, body: &str) -> Answer {
+pub fn create(server: SocketAddr, body: &str) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     raw(
         server,
@@ -118,7 +118,7 @@ pub fn create(server: SocketAddr, body: &str) -> Answer {
 }
 
 /// Any other call of the test tenant.
-pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
+pub fn call(server: SocketAddr, method: &str, path: &str) -> HttpResponse {
     raw(
         server,
         &request(
@@ -131,7 +131,7 @@ pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
 }
 
 /// A call of the test tenant with a JSON body.
-pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Answer {
+pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}{path}");
     raw(

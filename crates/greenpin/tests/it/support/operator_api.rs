@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::http_client::{Answer, basic, raw, request};
-use super::server::{PATIENCE, Server};
+use super::http_client::{HttpResponse, basic, raw, request};
+use super::server::{Server, TIMEOUT};
 
 /// The operator's token.
 pub const OPERATOR: &str = "fictional-operator-token";
@@ -18,7 +18,7 @@ pub fn server() -> Server {
 }
 
 /// A request with any header lines.
-pub fn ask(server: &Server, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+pub fn ask(server: &Server, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpResponse {
     raw(
         server.http,
         &request(method, &format!("/v1/admin{path}"), headers, body),
@@ -31,12 +31,12 @@ pub fn bearer() -> String {
 }
 
 /// A request of the operator without a body.
-pub fn operate(server: &Server, method: &str, path: &str) -> Answer {
+pub fn operator_request(server: &Server, method: &str, path: &str) -> HttpResponse {
     ask(server, method, path, &bearer(), b"")
 }
 
 /// A request of the operator with JSON.
-pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answer {
+pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> HttpResponse {
     ask(
         server,
         method,
@@ -47,7 +47,7 @@ pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answer {
 }
 
 /// The `response` of an answer with this status.
-pub fn response(answer: Answer, status: u16) -> Value {
+pub fn response(answer: HttpResponse, status: u16) -> Value {
     assert_eq!(answer.status, status, "{}", answer.body);
     answer.body["response"].clone()
 }
@@ -61,12 +61,12 @@ pub fn tenants_status(server: &Server, tenant: &str, sid: &str, token: &str) -> 
 
 /// Returns a trunk as the operator API shows it.
 pub fn trunk(server: &Server, index: usize) -> Value {
-    response(operate(server, "GET", "/trunks"), 200)[index].clone()
+    response(operator_request(server, "GET", "/trunks"), 200)[index].clone()
 }
 
 /// Waits until a trunk has a value.
 pub fn wait_for_trunk(server: &Server, index: usize, key: &str, value: &Value) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while trunk(server, index)[key] != *value {
         assert!(
             Instant::now() < deadline,

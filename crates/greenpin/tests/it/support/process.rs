@@ -16,12 +16,12 @@ pub fn send_signal(process: &Child, signal: Signal) {
 }
 
 /// A process that ends with the test.
-pub struct Peer {
+pub struct ExternalProcess {
     pub process: Child,
     pub folder: TempDir,
 }
 
-impl Peer {
+impl ExternalProcess {
     /// Starts a program in a folder of its own.
     pub fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
         time_limit::watch();
@@ -48,7 +48,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for ExternalProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the peer's log:\n{}", self.log());

@@ -17,7 +17,7 @@ use super::process::send_signal;
 use super::time_limit;
 
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 /// The tenant that every test server has.
 pub const TENANT: &str = "acme";
 /// Its credentials.
@@ -148,7 +148,7 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(ready) = self.log().lines().find_map(ready_line) {
                 self.http = ready["http"]
@@ -190,8 +190,8 @@ impl Server {
     }
 
     /// Everything that was logged since the last start, once it holds a text.
-    pub fn log_with(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let log = self.log();
             if log.contains(text) {
@@ -218,7 +218,7 @@ impl Server {
     }
 
     /// KiB of memory that the process holds now.
-    pub fn memory(&self) -> u64 {
+    pub fn resident_kib(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let held = status
@@ -239,12 +239,12 @@ impl Server {
     }
 
     /// Holds the process up, as a machine that hangs does.
-    pub fn hold_up(&self) {
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets a process go on that was held up.
-    pub fn go_on(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -280,7 +280,7 @@ impl Server {
     }
 
     /// Begins another command with the same configuration; its output can be read while it runs.
-    pub fn running(&self, arguments: &[&str]) -> Child {
+    pub fn spawn_command(&self, arguments: &[&str]) -> Child {
         program(self.folder.path())
             .args(arguments)
             .stdout(Stdio::piped())
@@ -306,7 +306,7 @@ impl Server {
             request = request.json(body);
         }
         self.runtime.block_on(async {
-            let response = request.timeout(PATIENCE).send().await.unwrap();
+            let response = request.timeout(TIMEOUT).send().await.unwrap();
             (
                 response.status().as_u16(),
                 response.json().await.unwrap_or(Value::Null),
@@ -323,7 +323,7 @@ impl Server {
 
     /// Asks until the `response` is as wanted, at a pace that no rate limit minds.
     pub fn get_until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.get(path);
             if wanted(&found) {
@@ -345,7 +345,7 @@ impl Server {
     }
 
     /// Sets some of the tenant's settings.
-    pub fn set(&self, settings: &Value) -> Value {
+    pub fn update_settings(&self, settings: &Value) -> Value {
         let (status, mut answer) = self.request("PUT", "/settings", Some(settings));
         assert_eq!(status, 200, "{answer}");
         answer["response"].take()
@@ -353,7 +353,7 @@ impl Server {
 
     /// Sends the tenant's events to a receiver; returns the secret.
     pub fn send_events_to(&self, url: &str) -> String {
-        let settings = self.set(&json!({ "webhooks": [{ "url": url }] }));
+        let settings = self.update_settings(&json!({ "webhooks": [{ "url": url }] }));
         settings["webhooks"][0]["secret"]
             .as_str()
             .unwrap()
@@ -418,4 +418,10 @@ fn spawn(folder: &Path, start: u32) -> Child {
         .env("GREENPIN_LOG", "trace")
         .env("GREENPIN_LOG_FORMAT", "json");
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+/// Returns a time of a response in seconds since the Unix epoch.
+pub fn unix_seconds(time: &Value) -> i64 {
+    let text = time.as_str().unwrap();
+    text.parse::<jiff::Timestamp>().unwrap().as_second()
 }

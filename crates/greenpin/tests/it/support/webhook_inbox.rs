@@ -11,17 +11,17 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::server::PATIENCE;
+use super::server::TIMEOUT;
 
 /// One webhook as it came.
-pub struct Webhook {
+pub struct ReceivedWebhook {
     /// Header names in lower case.
     pub headers: HashMap<String, String>,
     /// The body to the byte.
     pub body: String,
 }
 
-impl Webhook {
+impl ReceivedWebhook {
     /// The event.
     pub fn event(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
@@ -29,15 +29,15 @@ impl Webhook {
 }
 
 /// A receiver that takes everything with 204.
-pub struct Hook {
+pub struct WebhookInbox {
     /// Where it is.
     pub url: String,
-    webhooks: Receiver<Webhook>,
+    webhooks: Receiver<ReceivedWebhook>,
     /// What came and was passed over so far, in order.
-    pub seen: Vec<Webhook>,
+    pub received: Vec<ReceivedWebhook>,
 }
 
-impl Hook {
+impl WebhookInbox {
     /// Opens a receiver.
     pub fn open() -> Self {
         super::time_limit::watch();
@@ -53,35 +53,35 @@ impl Hook {
         Self {
             url,
             webhooks,
-            seen: Vec::new(),
+            received: Vec::new(),
         }
     }
 
     /// Waits for the next webhook.
-    pub fn webhook(&mut self) -> &Webhook {
+    pub fn next_webhook(&mut self) -> &ReceivedWebhook {
         let webhook = self
             .webhooks
-            .recv_timeout(PATIENCE)
+            .recv_timeout(TIMEOUT)
             .expect("no webhook came");
-        self.seen.push(webhook);
-        self.seen.last().expect("it was kept just now")
+        self.received.push(webhook);
+        self.received.last().expect("it was kept just now")
     }
 
     /// Waits for the next event of a type that was not taken before.
-    pub fn event(&mut self, wanted: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait_for_event(&mut self, wanted: &str) -> Value {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let types = || {
-                self.seen
+                self.received
                     .iter()
-                    .map(|one| one.event()["type"].to_string())
+                    .map(|webhook| webhook.event()["type"].to_string())
                     .collect::<Vec<_>>()
             };
             let webhook = self.webhooks.recv_timeout(left);
             let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; came: {:?}", types()));
             let event = webhook.event();
-            self.seen.push(webhook);
+            self.received.push(webhook);
             if event["type"] == wanted {
                 return event;
             }
@@ -89,7 +89,7 @@ impl Hook {
     }
 }
 
-fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
+fn serve(stream: TcpStream, webhooks: &Sender<ReceivedWebhook>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
@@ -112,7 +112,7 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
         reader.read_exact(&mut body).ok()?;
         // Before the answer: what follows upon it comes after this one.
         webhooks
-            .send(Webhook {
+            .send(ReceivedWebhook {
                 headers,
                 body: String::from_utf8(body).ok()?,
             })
@@ -122,7 +122,7 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
 }
 
 /// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
-pub fn is_signed(webhook: &Webhook, secret: &str) -> bool {
+pub fn is_signed(webhook: &ReceivedWebhook, secret: &str) -> bool {
     let key = STANDARD
         .decode(secret.strip_prefix("whsec_").unwrap())
         .unwrap();

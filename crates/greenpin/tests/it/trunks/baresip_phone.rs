@@ -10,7 +10,7 @@ use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::ports::free_port;
 use crate::support::server::Server;
 use crate::support::tls::{Certificates, sip};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const PASSWORD: &str = "a-fictional-password";
 
@@ -74,8 +74,8 @@ fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
     let server = Server::with(&(sip(&certificates) + &trunk));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     for (transport, address) in [
         ("udp", server.sip),
         ("tcp", server.sip),
@@ -83,7 +83,7 @@ fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let _phone = Phone::call(folder.path(), &certificates, address, transport);
-        let begun = hook.event("call.initiated");
+        let begun = inbox.wait_for_event("call.initiated");
         assert_eq!(begun["data"]["from"], CUSTOMER, "{transport}");
         let sid = begun["data"]["call_sid"].as_str().unwrap().to_owned();
         // It is answered, and hangs up by itself after a while.

@@ -4,17 +4,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::server::{Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const OTHER: &str = "+918800000002";
 const KEYS: &str = "keep_alive = 0\naccept_from = [\"192.0.2.1\"]\naccept_username = \"pbx\"\n\
                     accept_password = \"a-fictional-password\"\n";
-
-fn party(number: &str) -> Party {
-    Party::new(number, "127.0.0.1:9".parse().unwrap())
-}
 
 fn sha256(text: &str) -> String {
     digest(&SHA256, text.as_bytes())
@@ -54,7 +50,7 @@ fn proof(challenge: &str, password: &str, uri: &str) -> String {
 
 #[test]
 fn a_caller_is_known_by_a_password_where_its_address_is_not() {
-    let mut agent = party(AGENT);
+    let mut agent = Party::unconnected(AGENT);
     let server = Server::with(&format!(
         "[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}",
         agent.address()
@@ -79,22 +75,22 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
         "no answer tells a number: {challenges:?}"
     );
     let challenge = header(&customer.last, "WWW-Authenticate");
-    customer.say_also(&proof(&challenge, "another password", &uri));
+    customer.add_headers(&proof(&challenge, "another password", &uri));
     assert_eq!(customer.call(VN), 401);
     assert!(!customer.last.contains("stale"), "{}", customer.last);
-    customer.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    customer.add_headers(&proof(&challenge, "a-fictional-password", &uri));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.bye();
-    agent.served("BYE");
+    agent.serve("BYE");
     assert!(!server.log().contains("fictional-password"));
     // What was used up opens nothing any more.
     let mut again = Party::new(CUSTOMER, server.sip);
-    again.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    again.add_headers(&proof(&challenge, "a-fictional-password", &uri));
     assert_eq!(again.call(VN), 401);
     assert!(
         header(&again.last, "WWW-Authenticate").contains("stale=true"),
@@ -105,7 +101,7 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
 
 #[test]
 fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
-    let agent = party(AGENT);
+    let agent = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"a\"\nkeep_alive = 0\naccept_from = [\"192.0.2.1\"]\npeer = \"sip:{}\"\n",
         agent.address()
@@ -116,16 +112,16 @@ fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
 
 /// A call that a trunk with further keys brings, told by headers of a test's own: the caller as the events have it.
 fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
-    let agent = party(AGENT);
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), keys));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let mut customer = Party::new("anonymous", server.sip);
-    customer.say_also(headers);
+    customer.add_headers(headers);
     assert_eq!(customer.call(VN), 200);
-    hook.event("call.initiated")["data"]["from"].clone()
+    inbox.wait_for_event("call.initiated")["data"]["from"].clone()
 }
 
 #[test]
@@ -141,7 +137,7 @@ fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
 
 #[test]
 fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
-    let agent = party(AGENT);
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), "called_from = \"to\""));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
@@ -155,16 +151,17 @@ fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
         )
     };
     for (to, status) in [("+914000000009", "404"), ("trunk-user", "404"), (VN, "200")] {
-        caller.say_sip(&message(&to.replace('+', "n"), to, caller.address()));
-        let answer =
-            caller.message(|text| text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100"));
+        caller.send_sip(&message(&to.replace('+', "n"), to, caller.address()));
+        let answer = caller.wait_for_message(|text| {
+            text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100")
+        });
         assert_eq!(&answer[8..11], status, "{to}");
     }
 }
 
 #[test]
 fn a_trunk_speaks_its_own_codecs_and_no_others() {
-    let mut agent = party(AGENT);
+    let mut agent = Party::unconnected(AGENT);
     let trunks = trunk("carrier", agent.address(), "codecs = [\"pcmu\", \"pcma\"]");
     let server = Server::with(&trunks);
     agent.set_server(server.sip);
@@ -172,10 +169,10 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
-    customer.speak("9");
+    customer.set_codecs("9");
     assert_eq!(customer.call(VN), 488, "G.722 is not allowed");
     let mut customer = Party::new(CUSTOMER, server.sip);
-    customer.speak("9 8 0");
+    customer.set_codecs("9 8 0");
     assert_eq!(customer.call(VN), 200);
     let answered = customer
         .last
@@ -188,15 +185,15 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
         "the trunk's order, not the peer's: {answered}"
     );
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(invite.contains(" RTP/AVP 0 8 101\r\n"), "{invite}");
     agent.respond(486);
-    agent.served("ACK");
+    agent.serve("ACK");
 }
 
 #[test]
 fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
-    let mut proxy = party(AGENT);
+    let mut proxy = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"carrier\"\npeer = \"sip:192.0.2.7:5080\"\noutbound_proxy = \"sip:{}\"\n\
          keep_alive = 0\n",
@@ -211,7 +208,7 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = proxy.invited();
+    let invite = proxy.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@192.0.2.7:5080 SIP/2.0\r\n")),
         "{invite}"
@@ -221,28 +218,28 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
         format!("<sip:{};lr>", proxy.address())
     );
     proxy.respond(200);
-    proxy.served("ACK");
+    proxy.serve("ACK");
     customer.bye();
-    proxy.served("BYE");
+    proxy.serve("BYE");
 }
 
 #[test]
 fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() {
-    let agent = party(AGENT);
+    let agent = Party::unconnected(AGENT);
     let limits = "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\ntenant_max_calls = 2\n";
     let server = Server::with(&(limits.to_owned() + &trunk("carrier", agent.address(), "")));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let too_much = json!({ "call_limit": { "max_calls": 3, "calls_per_second": 1 } });
     assert_eq!(server.request("PUT", "/settings", Some(&too_much)).0, 422);
-    server.set(&json!({ "call_limit": { "max_calls": 1, "calls_per_second": 100 } }));
+    server.update_settings(&json!({ "call_limit": { "max_calls": 1, "calls_per_second": 100 } }));
     let [mut first, mut second] = [CUSTOMER, OTHER].map(|number| Party::new(number, server.sip));
     assert_eq!(first.call(VN), 200);
     assert_eq!(second.call(VN), 503);
     assert_eq!(header(&second.last, "Retry-After"), "5");
-    let completed = hook.event("call.completed");
+    let completed = inbox.wait_for_event("call.completed");
     assert_eq!(
         (&completed["data"]["from"], &completed["data"]["call_type"]),
         (&json!(OTHER), &json!("call-attempt"))
@@ -254,14 +251,14 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
     let mut third = Party::new(OTHER, server.sip);
     assert_eq!(third.call(VN), 200, "room again");
     // Without a limit of its own the operator's holds.
-    server.set(&json!({ "call_limit": null }));
+    server.update_settings(&json!({ "call_limit": null }));
     assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 200);
     assert_eq!(Party::new(OTHER, server.sip).call(VN), 503);
 }
 
 #[test]
 fn a_trunk_that_brings_more_calls_a_second_than_it_may_is_told_to_come_back() {
-    let agent = party(AGENT);
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk(
         "carrier",
         agent.address(),

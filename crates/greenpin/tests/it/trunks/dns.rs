@@ -10,9 +10,9 @@ use hickory_resolver::proto::rr::{Name, RData, Record};
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, wait_for_trunk};
+use crate::support::operator_api::{OPERATOR, operator_request, response, wait_for_trunk};
 use crate::support::party::{Party, header};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel};
 
 type Zone = Arc<Mutex<Vec<Record>>>;
@@ -134,17 +134,17 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
     let pin = allocate(&server);
     let mut caller = customer(&server, &pin);
     let [one, two, three] = &mut parties;
-    let invite = one.invited();
+    let invite = one.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@carrier.example SIP/2.0\r\n")),
         "{invite}"
     );
     one.respond(503);
-    one.served("ACK");
-    two.invited();
+    one.serve("ACK");
+    two.receive_invite();
     two.respond(486);
-    two.served("ACK");
-    caller.served("BYE");
+    two.serve("ACK");
+    caller.serve("BYE");
     dns.knows(vec![
         names[0].clone(),
         (
@@ -153,14 +153,14 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
         ),
     ]);
     // When the records are asked for again is theirs to say: until then calls go where they went.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while three.received.is_empty() {
         assert!(Instant::now() < deadline, "the new service is never called");
         let mut caller = customer(&server, &pin);
         let mut both = [&mut *two, &mut *three];
         let mut is_called = || {
             both.iter_mut()
-                .position(|party| party.invited_soon().is_some())
+                .position(|party| party.poll_invite().is_some())
         };
         // A busy machine takes longer than the moment that each is given.
         let index = (0..5)
@@ -168,8 +168,8 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
             .expect("somebody is called");
         let called = &mut both[index];
         called.respond(486);
-        called.served("ACK");
-        caller.served("BYE");
+        called.serve("ACK");
+        caller.serve("BYE");
     }
 }
 
@@ -178,7 +178,7 @@ fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere(
     let dns = Dns::open();
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     assert_eq!(
-        response(operate(&server, "GET", "/trunks"), 200)[0]["state"],
+        response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"],
         "away"
     );
     let mut caller = Party::new(CUSTOMER, server.sip);
@@ -198,7 +198,7 @@ fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere(
 
 #[test]
 fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
-    let mut registrar = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut registrar = Party::unconnected(AGENT);
     let dns = Dns::open();
     dns.knows(vec![("carrier.example.", address())]);
     let keys =
@@ -209,18 +209,18 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
         .replace("carrier.example", &format!("carrier.example:{port}"));
     let server = Server::with_operator(OPERATOR, &configuration);
     registrar.set_server(server.sip);
-    let told = registrar.served("REGISTER");
+    let told = registrar.serve("REGISTER");
     assert!(
         told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")),
         "{told}"
     );
-    registrar.served("OPTIONS");
+    registrar.serve("OPTIONS");
     wait_for_trunk(&server, 0, "state", &json!("up"));
 }
 
 /// What a party is asked over a transport, as its `Via` names it.
 fn asked_over(party: &mut Party, transport: &str) {
-    let asked = party.served("OPTIONS");
+    let asked = party.serve("OPTIONS");
     assert!(
         asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"),
         "{asked}"
@@ -233,8 +233,7 @@ fn asked_over(party: &mut Party, transport: &str) {
 
 #[test]
 fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
-    let [mut over_tcp, mut over_udp] =
-        [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let [mut over_tcp, mut over_udp] = [(); 2].map(|()| Party::unconnected(AGENT));
     let tcp = Tunnel::accept(over_tcp.address(), None);
     over_tcp.set_server(tcp.near);
     let dns = Dns::open();
@@ -280,8 +279,7 @@ fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_w
 #[test]
 fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() {
     let certificates = Certificates::new();
-    let [mut named, mut known, mut clear] =
-        [(); 3].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let [mut named, mut known, mut clear] = [(); 3].map(|()| Party::unconnected(AGENT));
     let [one, two] = [&mut named, &mut known].map(|party| {
         let tunnel = Tunnel::accept(party.address(), Some(certificates.acceptor("other")));
         party.set_server(tunnel.near);
@@ -325,7 +323,7 @@ fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() 
     dns.knows(services.iter().chain([&in_clear]).cloned().collect());
     wait_for_trunk(&server, 0, "state", &json!("away"));
     assert!(
-        clear.invited_soon().is_none() && clear.received.is_empty(),
+        clear.poll_invite().is_none() && clear.received.is_empty(),
         "it was reached in clear"
     );
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::operator_api::{OPERATOR, wait_for_trunk};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::ports::free_port;
 use crate::support::process::send_signal;
 use crate::support::server::Server;
@@ -61,7 +61,7 @@ impl Drop for Carrier {
 #[test]
 fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let carrier = Carrier::start(folder.path(), agent.address());
     let server = Server::with_operator(
         OPERATOR,
@@ -84,7 +84,7 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
     assert_eq!(customer.final_response(), 200);
     customer.press(allocation["pin"].as_str().unwrap());
     agent.set_server(carrier.address);
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@{}", carrier.address)),
         "{invite}"
@@ -96,8 +96,8 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
     );
     agent.respond(200);
     agent.set_server(server.sip);
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.bye();
-    agent.served("BYE");
+    agent.serve("BYE");
 }

@@ -13,19 +13,15 @@ fn metrics(server: &Server) -> String {
     raw_text(server.http, &request("GET", "/metrics", "", b"")).1
 }
 
-fn party(number: &str) -> Party {
-    Party::new(number, "127.0.0.1:9".parse().unwrap())
-}
-
 #[test]
 fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
-    let [mut first, mut second] = [party(AGENT), party(AGENT)];
+    let [mut first, mut second] = [Party::unconnected(AGENT), Party::unconnected(AGENT)];
     let trunks = trunk("first", first.address(), "keep_alive = 1")
         + &trunk("second", second.address(), "priority = 20");
     let server = Server::with_operator(OPERATOR, &trunks);
     first.set_server(server.sip);
     second.set_server(server.sip);
-    let options = first.served_with("OPTIONS", 503, "");
+    let options = first.serve_with("OPTIONS", 503, "");
     assert!(
         options.starts_with(&format!("OPTIONS sip:{} SIP/2.0", first.address())),
         "{options}"
@@ -47,11 +43,11 @@ fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    second.invited();
+    second.receive_invite();
     second.respond(486);
-    second.served("ACK");
+    second.serve("ACK");
     // Whatever else it says, it is there.
-    first.served_with("OPTIONS", 405, "");
+    first.serve_with("OPTIONS", 405, "");
     wait_for_trunk(&server, 0, "state", &json!("up"));
     assert!(metrics(&server).contains("greenpin_trunk_up{trunk=\"first\"} 1\n"));
     let log = server.log();
@@ -68,14 +64,14 @@ const CHALLENGE: &str =
 
 #[test]
 fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
-    let mut registrar = party(CUSTOMER);
+    let mut registrar = Party::unconnected(CUSTOMER);
     let keys = "register = true\nusername = \"trunk-user\"\npassword = \"a fictional password\"";
     let server = Server::with_operator(OPERATOR, &trunk("carrier", registrar.address(), keys));
     registrar.set_server(server.sip);
     assert_eq!(trunk_details(&server, 0)["registered"], false);
-    let asked = registrar.served_with("REGISTER", 401, CHALLENGE);
+    let asked = registrar.serve_with("REGISTER", 401, CHALLENGE);
     assert!(header(&asked, "To").contains("sip:trunk-user@"), "{asked}");
-    let again = registrar.served_with("REGISTER", 200, "Expires: 600\r\n");
+    let again = registrar.serve_with("REGISTER", 200, "Expires: 600\r\n");
     let proof = header(&again, "Authorization");
     assert!(
         proof.starts_with("Digest username=\"trunk-user\", realm=\"carrier\""),
@@ -94,25 +90,25 @@ fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
     assert_eq!(registrar.call(VN), 200);
     registrar.bye();
     server.terminate();
-    let gone = registrar.served_with("REGISTER", 200, "");
+    let gone = registrar.serve_with("REGISTER", 200, "");
     assert_eq!(header(&gone, "Expires"), "0");
-    server.log_with("\"message\":\"stopped\"");
+    server.wait_for_log("\"message\":\"stopped\"");
     assert!(!server.log().contains("fictional password"));
 }
 
 #[test]
 fn nobody_registers_with_us() {
-    let mut phone = party(CUSTOMER);
+    let mut phone = Party::unconnected(CUSTOMER);
     let server = Server::with(&trunk("carrier", phone.address(), ""));
     phone.set_server(server.sip);
     let address = phone.address();
-    phone.say_sip(&format!(
+    phone.send_sip(&format!(
         "REGISTER sip:{} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bKr;rport\r\nMax-Forwards: 70\r\n\
          From: <sip:x@{address}>;tag=1\r\nTo: <sip:x@{address}>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\
          Contact: <sip:x@{address}>\r\nContent-Length: 0\r\n\r\n",
         server.sip
     ));
-    let answer = phone.message(|text| text.starts_with("SIP/2.0 "));
+    let answer = phone.wait_for_message(|text| text.starts_with("SIP/2.0 "));
     assert!(
         answer.starts_with("SIP/2.0 405 ") && !header(&answer, "Allow").contains("REGISTER"),
         "{answer}"

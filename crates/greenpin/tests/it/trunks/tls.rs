@@ -10,9 +10,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, wait_for_trunk};
-use crate::support::party::{Party, both_hear_each_other, header};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::operator_api::{OPERATOR, operator_request, response, wait_for_trunk};
+use crate::support::party::{Party, exchange_audio, header};
+use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel, sip};
 
 fn trunk(peer: SocketAddr, keys: &str) -> String {
@@ -45,7 +45,7 @@ fn a_call_comes_and_goes_over_tls() {
         "{contact}"
     );
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@{};transport=tls ", tunnel.far)),
         "{invite}"
@@ -60,29 +60,29 @@ fn a_call_comes_and_goes_over_tls() {
     );
     agent.respond(200);
     // Its contact names no transport: what began encrypted stays so.
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
-    customer.served("BYE");
+    customer.serve("BYE");
 }
 
 #[test]
 fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     for (shown, trusted) in [("other", &certificates), ("loopback", &foreign)] {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(AGENT);
         let tunnel = Tunnel::accept(agent.address(), Some(certificates.acceptor(shown)));
         let keys = format!("keep_alive = 1\ntls_ca = {:?}", trusted.path("ca.pem"));
         let server =
             Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
-        let deadline = Instant::now() + PATIENCE;
-        while response(operate(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
+        let deadline = Instant::now() + TIMEOUT;
+        while response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
             assert!(Instant::now() < deadline, "it is never away");
             std::thread::yield_now();
         }
-        server.log_with("TLS handshake with a trunk's peer failed");
+        server.wait_for_log("TLS handshake with a trunk's peer failed");
         agent.set_server(tunnel.near);
-        assert!(agent.invited_soon().is_none() && agent.received.is_empty());
+        assert!(agent.poll_invite().is_none() && agent.received.is_empty());
     }
 }
 
@@ -91,7 +91,7 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
     let certificates = Certificates::new();
     let trunk = "[[trunks]]\nname = \"elsewhere\"\naccept_from = [\"192.0.2.1\"]\n";
     let server = Server::with(&(sip(&certificates) + trunk));
-    let mut stranger = Party::new(CUSTOMER, "127.0.0.1:9".parse().unwrap());
+    let mut stranger = Party::unconnected(CUSTOMER);
     let tunnel = Tunnel::connect(
         server.sip_tls(),
         &certificates.connector(None),
@@ -103,7 +103,7 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
 
 /// A party and the stream between it and a server.
 fn party_over_tls(number: &str, server: &Server, connector: &TlsConnector) -> (Party, Tunnel) {
-    let mut party = Party::new(number, "127.0.0.1:9".parse().unwrap());
+    let mut party = Party::unconnected(number);
     let tunnel = Tunnel::connect(server.sip_tls(), connector, party.address());
     party.set_server(tunnel.near);
     (party, tunnel)
@@ -114,7 +114,7 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let [old, new, newest] = [(); 3].map(|()| Certificates::new());
     let shown = Certificates::new();
     shown.renew(&old);
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let server = Server::with(
         &(sip(&shown) + &crate::support::server::trunk("carrier", agent.address(), "")),
     );
@@ -125,21 +125,21 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let (mut customer, _tunnel) = party_over_tls(CUSTOMER, &server, &old.connector(None));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
+    agent.serve("ACK");
     shown.renew(&new);
     server.hang_up();
-    server.log_with("reloaded the certificates for SIP over TLS");
+    server.wait_for_log("reloaded the certificates for SIP over TLS");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
     std::fs::write(shown.path("loopback.pem"), "no certificate").unwrap();
     server.hang_up();
-    let log = server.log_with("cannot reload the certificates for SIP over TLS");
+    let log = server.wait_for_log("cannot reload the certificates for SIP over TLS");
     assert!(log.contains("no certificate in"), "{log}");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
     // The files are looked at by themselves, too.
     shown.renew(&newest);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let party = Party::new(CUSTOMER, server.sip);
     while Tunnel::try_connect(server.sip_tls(), &newest.connector(None), party.address()).is_err() {
         assert!(
@@ -148,9 +148,9 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
             server.log()
         );
     }
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
-    customer.served("BYE");
+    customer.serve("BYE");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_trunk_shows_its_peer_who_it_is() {
         (certificates.identity("other"), "up"),
         (String::new(), "away"),
     ] {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(AGENT);
         let tunnel = Tunnel::accept(
             agent.address(),
             Some(certificates.demanding_acceptor("loopback")),
@@ -173,7 +173,7 @@ fn a_trunk_shows_its_peer_who_it_is() {
         let configuration = sip(&certificates) + &trunk(tunnel.far, &(ca.clone() + &keys));
         let server = Server::with_operator(OPERATOR, &configuration);
         if state == "up" {
-            agent.served("OPTIONS");
+            agent.serve("OPTIONS");
         }
         wait_for_trunk(&server, 0, "state", &json!(state));
     }
@@ -218,7 +218,7 @@ fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usi
         stream.flush().await.ok()?;
         let mut chunk = [0; 4096];
         let read = stream.read(&mut chunk);
-        let length = tokio::time::timeout(PATIENCE, read)
+        let length = tokio::time::timeout(TIMEOUT, read)
             .await
             .expect("it is answered or closed")
             .ok()?;

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::failing_receiver::{Behaviour, Misbehaving, answer};
+use crate::support::failing_receiver::{FailingReceiver, FailureMode, http_response};
 use crate::support::http_client::{call, send};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 use crate::support::webhook_inbox::is_signed;
 
 const NUMBER: &str = "+914000000001";
@@ -32,8 +32,8 @@ fn endpoint_id(server: &Server) -> String {
 #[test]
 fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
     let server = server();
-    let mut hook = Hook::open();
-    let old = server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    let old = server.send_events_to(&inbox.url);
     let path = format!("/webhooks/{}/rotate-secret", endpoint_id(&server));
     let rotate = |body: Value| {
         let answer = send(server.http, "POST", &path, &body);
@@ -46,14 +46,14 @@ fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
     let new = rotate(json!({ "overlap": 3600 }));
     assert!(server.get("/settings")["webhooks"][0]["previous_secret_expires_at"].is_string());
     allocate(&server);
-    hook.event("allocation.created");
-    let both = hook.seen.last().unwrap();
+    inbox.wait_for_event("allocation.created");
+    let both = inbox.received.last().unwrap();
     assert!(is_signed(both, &old) && is_signed(both, &new));
     let last = rotate(json!({ "overlap": 0 }));
     allocate(&server);
-    hook.event("allocation.created");
-    let one = hook.seen.last().unwrap();
-    assert!(is_signed(one, &last) && !is_signed(one, &new) && !is_signed(one, &old));
+    inbox.wait_for_event("allocation.created");
+    let webhook = inbox.received.last().unwrap();
+    assert!(is_signed(webhook, &last) && !is_signed(webhook, &new) && !is_signed(webhook, &old));
     assert_eq!(
         server.get("/settings")["webhooks"][0]["previous_secret_expires_at"],
         Value::Null
@@ -111,13 +111,14 @@ fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
 #[test]
 fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_same() {
     let server = server();
-    let mut hook = Hook::open();
-    let set = server.set(&json!({ "webhooks": [{ "url": hook.url, "format": "flat" }] }));
+    let mut inbox = WebhookInbox::open();
+    let set =
+        server.update_settings(&json!({ "webhooks": [{ "url": inbox.url, "format": "flat" }] }));
     assert_eq!(set["webhooks"][0]["format"], "flat");
     let secret = set["webhooks"][0]["secret"].as_str().unwrap();
     let made = allocate(&server);
-    let flat = hook.event("allocation.created");
-    assert!(is_signed(hook.seen.last().unwrap(), secret));
+    let flat = inbox.wait_for_event("allocation.created");
+    assert!(is_signed(inbox.received.last().unwrap(), secret));
     let logged = server.get("/events")[0].clone();
     let mut expected = logged.as_object().unwrap().clone();
     let data = expected.remove("data").unwrap();
@@ -128,14 +129,14 @@ fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_sam
         (&made["greenpin_id"], &json!("order"))
     );
     assert_eq!(
-        hook.seen.last().unwrap().headers["webhook-id"],
+        inbox.received.last().unwrap().headers["webhook-id"],
         logged["event_id"].as_str().unwrap()
     );
     let wrong = send(
         server.http,
         "PUT",
         "/settings",
-        &json!({ "webhooks": [{ "url": hook.url, "format": "xml" }] }),
+        &json!({ "webhooks": [{ "url": inbox.url, "format": "xml" }] }),
     );
     assert_eq!(
         (wrong.status, &wrong.body["errors"][0]["field"]),
@@ -146,8 +147,8 @@ fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_sam
 #[test]
 fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
     let server = server();
-    let mut hook = Hook::open();
-    server.set(&json!({ "webhooks": [{ "url": hook.url, "paused": true }] }));
+    let mut inbox = WebhookInbox::open();
+    server.update_settings(&json!({ "webhooks": [{ "url": inbox.url, "paused": true }] }));
     let id = allocate(&server)["greenpin_id"]
         .as_str()
         .unwrap()
@@ -163,13 +164,13 @@ fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
     let shown = server.get("/settings")["webhooks"].clone();
     let mut going_on = shown[0].clone();
     going_on["paused"] = false.into();
-    assert!(hook.seen.is_empty());
-    server.set(&json!({ "webhooks": [going_on] }));
-    hook.event("allocation.deleted");
-    let sequences: Vec<_> = hook
-        .seen
+    assert!(inbox.received.is_empty());
+    server.update_settings(&json!({ "webhooks": [going_on] }));
+    inbox.wait_for_event("allocation.deleted");
+    let sequences: Vec<_> = inbox
+        .received
         .iter()
-        .map(|one| one.event()["sequence"].clone())
+        .map(|webhook| webhook.event()["sequence"].clone())
         .collect();
     assert_eq!(sequences, [1, 2, 3]);
 }
@@ -178,15 +179,15 @@ fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
 fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
     let server = server();
     (0..3).for_each(|_| drop(allocate(&server)));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let replay = |body: Value| send(server.http, "POST", "/events/redeliver", &body);
     let (after, before) = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00+05:30");
     let done = replay(json!({ "after": after, "before": before, "types": ["allocation.created"] }));
     let expected = json!({ "events": 3, "deliveries": 3, "next_cursor": null });
     assert_eq!((done.status, &done.body["response"]), (200, &expected));
     let mut came: Vec<_> = (0..3)
-        .map(|_| hook.event("allocation.created")["event_id"].to_string())
+        .map(|_| inbox.wait_for_event("allocation.created")["event_id"].to_string())
         .collect();
     came.sort();
     let log = server.get("/events");
@@ -194,7 +195,7 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["event_id"].to_string())
+        .map(|webhook| webhook["event_id"].to_string())
         .collect();
     assert_eq!(came, logged);
     for (body, status, field) in [
@@ -268,7 +269,7 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
 #[test]
 fn an_endpoint_can_be_enabled_also_when_it_is_not_disabled() {
     let server = server();
-    let receiver = Misbehaving::open(Behaviour::Answer(answer("500 Oh", "")));
+    let receiver = FailingReceiver::open(FailureMode::Respond(http_response("500 Oh", "")));
     server.send_events_to(&receiver.url);
     allocate(&server);
     server.get_until("/settings", |settings| {

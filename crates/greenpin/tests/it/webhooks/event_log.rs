@@ -16,8 +16,8 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(server: &Server, arguments: &[&str]) -> Self {
-        let mut process = server.running(&[&["events", "tail"], arguments].concat());
+    fn start(server: &Server, arguments: &[&str]) -> Self {
+        let mut process = server.spawn_command(&[&["events", "tail"], arguments].concat());
         let lines = BufReader::new(process.stdout.take().unwrap());
         Self { process, lines }
     }
@@ -28,7 +28,7 @@ impl Tail {
         line.trim_end().to_owned()
     }
 
-    fn event(&mut self) -> Value {
+    fn next_event(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 }
@@ -53,17 +53,17 @@ fn tail_prints_the_last_events_and_then_each_as_it_comes() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     let (_, second) = (allocate(&server), allocate(&server));
-    let mut all = Tail::of(&server, &["--json", "--last", "1"]);
-    assert_eq!(all.event()["greenpin_id"], second.as_str());
+    let mut all = Tail::start(&server, &["--json", "--last", "1"]);
+    assert_eq!(all.next_event()["greenpin_id"], second.as_str());
     let third = allocate(&server);
-    let event = all.event();
+    let event = all.next_event();
     assert_eq!(
         (&event["greenpin_id"], &event["type"]),
         (&json!(third), &json!("allocation.created"))
     );
     let log = server.get("/events");
     let first_id = log[0]["event_id"].as_str().unwrap();
-    let mut after = Tail::of(&server, &["--tenant", "acme", "--after", first_id]);
+    let mut after = Tail::start(&server, &["--tenant", "acme", "--after", first_id]);
     for (index, id) in [(1, &second), (2, &third)] {
         let line = after.line();
         let words = [

@@ -95,12 +95,9 @@ const GREENPIN_ID: Field<Parsed<String>> = Field::new(
 const VIRTUAL_NUMBER: Field<Number> =
     Field::new("virtual_number", Number, "Number to call.").required();
 
-const CALLER: Field<Number> = Field::new(
-    "caller",
-    Number,
-    "Number of the caller; `null`: withheld.",
-)
-.with_example(r#""+918800000001""#);
+const CALLER: Field<Number> =
+    Field::new("caller", Number, "Number of the caller; `null`: withheld.")
+        .with_example(r#""+918800000001""#);
 
 const DIGITS: Field<Parsed<Pin>> = Field::new(
     "digits",

@@ -17,10 +17,7 @@ pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
 
 /// A new allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(
-    description = "A new allocation.",
-    examples(created_example)
-)]
+#[schema(description = "A new allocation.", examples(created_example))]
 pub(crate) struct CreatedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,

@@ -120,9 +120,9 @@ impl CallsQuery {
             ended,
             call_type,
             virtual_number: phone_number("virtual_number", self.virtual_number)?,
-            greenpin_id: greenpin_id.transpose().map_err(|()| {
-                invalid_parameter("greenpin_id", "must be an allocation id")
-            })?,
+            greenpin_id: greenpin_id
+                .transpose()
+                .map_err(|()| invalid_parameter("greenpin_id", "must be an allocation id"))?,
             party: phone_number("party", self.party)?,
             started_after: timestamp("started_after", self.started_after)?,
             started_before: timestamp("started_before", self.started_before)?,

@@ -10,8 +10,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::http_client::{call, create};
-use crate::support::server::{PATIENCE, Server};
-use crate::support::webhook_inbox::{Hook, Webhook};
+use crate::support::server::{Server, TIMEOUT};
+use crate::support::webhook_inbox::{ReceivedWebhook, WebhookInbox};
 
 const NUMBER: &str = "+914000000001";
 const KILLS: usize = 50;
@@ -64,7 +64,7 @@ fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Ackn
         for _ in 0..CLIENTS {
             scope.spawn(|| work(http, &over, &count, acknowledged));
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < requests {
             assert!(Instant::now() < deadline, "the work did not come about");
             std::thread::yield_now();
@@ -92,9 +92,9 @@ fn log(server: &Server) -> HashMap<String, Value> {
 }
 
 /// The places of each allocation's events in the order in which each came first.
-fn first_arrivals(webhooks: &[Webhook]) -> HashMap<String, Vec<i64>> {
+fn first_arrivals(webhooks: &[ReceivedWebhook]) -> HashMap<String, Vec<i64>> {
     let (mut seen, mut arrivals) = (HashSet::new(), HashMap::<String, Vec<i64>>::new());
-    for event in webhooks.iter().map(Webhook::event) {
+    for event in webhooks.iter().map(ReceivedWebhook::event) {
         if seen.insert(event["event_id"].to_string()) {
             let of = arrivals
                 .entry(event["greenpin_id"].as_str().unwrap().to_owned())
@@ -119,8 +119,8 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
             "1000000",
         ],
     );
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let acknowledged = Mutex::new(Acknowledged::new());
     for kill in 0..KILLS {
         // Moments that differ by more than the clients' own chance: 1 to 40 answers after the start.
@@ -130,9 +130,9 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
     let (acknowledged, log) = (acknowledged.into_inner().unwrap(), log(&server));
     let mut missing: HashSet<&String> = log.keys().collect();
     while !missing.is_empty() {
-        missing.remove(&hook.webhook().headers["webhook-id"]);
+        missing.remove(&inbox.next_webhook().headers["webhook-id"]);
     }
-    for webhook in &hook.seen {
+    for webhook in &inbox.received {
         let id = &webhook.headers["webhook-id"];
         assert_eq!(
             log.get(id),
@@ -140,7 +140,7 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
             "{id} is not what the log says"
         );
     }
-    let arrivals = first_arrivals(&hook.seen);
+    let arrivals = first_arrivals(&inbox.received);
     for (id, sequences) in &arrivals {
         assert!(
             sequences.iter().copied().eq(1..=sequences.len() as i64),

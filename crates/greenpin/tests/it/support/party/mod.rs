@@ -1,12 +1,16 @@
 //! A telephone written for the tests, of plain text and plain sockets: it shares no code with the server, says
 //! whatever a test wants said, and keeps every byte that it receives.
 
+mod media;
+
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub use self::media::exchange_audio;
+use self::media::{Crypto, INLINE};
+use super::server::TIMEOUT;
+
 const EVENT_PAYLOAD_TYPE: u8 = 97;
 
 /// One party of a call, with one call at a time.
@@ -32,7 +36,7 @@ pub struct Party {
     rtp_timestamp: u32,
     invite_branch: String,
     /// Header lines of its INVITE beside the usual ones.
-    more: String,
+    extra_headers: String,
     /// Codecs that it offers and answers with, as payload types.
     formats: &'static str,
     /// Attributes of those beside A-law.
@@ -43,20 +47,8 @@ pub struct Party {
     crypto: Option<Crypto>,
 }
 
-/// Encrypted audio of a party: `AES_CM_128_HMAC_SHA1_80` with a key of its own.
-struct Crypto {
-    protocol: &'static str,
-    seals: media::SrtpSender,
-    /// Known with the server's description.
-    opens: Option<media::SrtpReceiver>,
-}
-
-const SUITE: media::SrtpSuite = media::SrtpSuite::AesCm128HmacSha1_80;
 /// Parties that there were.
 static PARTIES: AtomicU32 = AtomicU32::new(0);
-/// The key of every party that encrypts, and as it stands in a description.
-const KEY: &[u8; 30] = b"thirty octets, known to a test";
-const INLINE: &str = "AES_CM_128_HMAC_SHA1_80 inline:dGhpcnR5IG9jdGV0cywga25vd24gdG8gYSB0ZXN0";
 
 impl Party {
     /// A party with a number that talks to `server`; without one, it waits to be called.
@@ -92,7 +84,7 @@ impl Party {
             rtp_sequence: 7,
             rtp_timestamp: 1000,
             invite_branch: format!("z9hG4bK{unique}"),
-            more: String::new(),
+            extra_headers: String::new(),
             formats: "8",
             maps: "",
             presses: Vec::new(),
@@ -100,61 +92,24 @@ impl Party {
         }
     }
 
+    /// Creates a party without a server, to be called or connected later.
+    pub fn unconnected(number: &str) -> Self {
+        Self::new(number, "127.0.0.1:9".parse().unwrap())
+    }
+
     /// From now on its INVITEs carry further header lines.
-    pub fn say_also(&mut self, headers: &str) {
-        headers.clone_into(&mut self.more);
+    pub fn add_headers(&mut self, headers: &str) {
+        headers.clone_into(&mut self.extra_headers);
     }
 
     /// From now on it names these payload types in its descriptions.
-    pub fn speak(&mut self, formats: &'static str) {
+    pub fn set_codecs(&mut self, formats: &'static str) {
         self.formats = formats;
     }
 
     /// The same with attributes of its own.
-    pub fn speak_with(&mut self, formats: &'static str, maps: &'static str) {
+    pub fn set_codecs_with_attributes(&mut self, formats: &'static str, maps: &'static str) {
         (self.formats, self.maps) = (formats, maps);
-    }
-
-    /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
-    pub fn encrypt(&mut self, protocol: &'static str) {
-        let seals = media::SrtpSender::new(SUITE, KEY).unwrap();
-        self.crypto = Some(Crypto {
-            protocol,
-            seals,
-            opens: None,
-        });
-    }
-
-    /// Takes the server's key from its description, where it encrypts.
-    fn take_key(&mut self, description: &str) {
-        use base64::Engine as _;
-        let line = description
-            .lines()
-            .find(|line| line.contains("AES_CM_128_HMAC_SHA1_80 inline:"));
-        if let (Some(crypto), Some(line)) = (&mut self.crypto, line) {
-            let text = line.rsplit(':').next().unwrap();
-            let key = base64::prelude::BASE64_STANDARD.decode(text).unwrap();
-            assert_ne!(key, KEY);
-            crypto.opens = Some(media::SrtpReceiver::new(SUITE, &key).unwrap());
-        }
-    }
-
-    /// The next RTP packet, opened where it is encrypted; `None` if none comes soon.
-    fn rtp_packet(&mut self) -> Option<Vec<u8>> {
-        let mut buffer = [0; 2048];
-        let (length, _) = self.rtp.recv_from(&mut buffer).ok()?;
-        self.received.extend_from_slice(&buffer[..length]);
-        let opened = match self
-            .crypto
-            .as_mut()
-            .and_then(|crypto| crypto.opens.as_mut())
-        {
-            Some(opens) => opens
-                .open(&mut buffer[..length])
-                .expect("the server seals with its key"),
-            None => length,
-        };
-        Some(buffer[..opened].to_vec())
     }
 
     /// Where it takes calls.
@@ -203,7 +158,7 @@ impl Party {
     }
 
     /// Sends a message of a test's own making.
-    pub fn say_sip(&self, message: &str) {
+    pub fn send_sip(&self, message: &str) {
         self.send(message);
     }
 
@@ -224,13 +179,13 @@ impl Party {
         let message = format!(
             "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\nMax-Forwards: 70\r\n\
              From: \"{number}\" <sip:{number}@{address}>;tag=caller\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
-             CSeq: 1 INVITE\r\nContact: <sip:{number}@{address}>\r\n{canaries}{more}Content-Type: application/sdp\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{number}@{address}>\r\n{canaries}{extra_headers}Content-Type: application/sdp\r\n\
              Content-Length: {length}\r\n\r\n{body}",
             target = self.remote_target,
             to = self.remote_to,
             call_id = self.call_id,
             canaries = self.canaries(),
-            more = self.more,
+            extra_headers = self.extra_headers,
             length = body.len(),
         );
         self.send(&message);
@@ -245,8 +200,9 @@ impl Party {
     /// The final status of the INVITE under way; acknowledged as it must be.
     pub fn final_response(&mut self) -> u16 {
         let status = loop {
-            let message =
-                self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(" INVITE\r\n"));
+            let message = self.wait_for_message(|text| {
+                text.starts_with("SIP/2.0 ") && text.contains(" INVITE\r\n")
+            });
             let status: u16 = message[8..11].parse().unwrap();
             self.last = message;
             if status >= 200 {
@@ -262,7 +218,7 @@ impl Party {
         if status < 300 {
             self.remote_target = uri(&header(&self.last, "Contact"));
             self.remote_rtp = Some(media_address(&self.last));
-            self.take_key(&self.last.clone());
+            self.read_server_key(&self.last.clone());
         }
         let ack = self.request("ACK", 1, &branch, "", "");
         self.send(&ack);
@@ -292,21 +248,22 @@ impl Party {
     }
 
     /// A request within the call, and the status that it was answered with.
-    pub fn within(&mut self, method: &str, headers: &str, body: &str) -> u16 {
+    pub fn send_in_dialog(&mut self, method: &str, headers: &str, body: &str) -> u16 {
         self.sequence += 1;
         let sequence = self.sequence;
         let branch = format!("{}{method}{sequence}", self.invite_branch);
         let request = self.request(method, sequence, &branch, headers, body);
         self.send(&request);
         let wanted = format!("CSeq: {sequence} {method}\r\n");
-        let answer = self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(&wanted));
+        let answer =
+            self.wait_for_message(|text| text.starts_with("SIP/2.0 ") && text.contains(&wanted));
         let status = answer[8..11].parse().unwrap();
         self.last = answer;
         status
     }
 
     /// A request within the call as the party would send it, for somebody else to send.
-    pub fn forged(&self, method: &str, headers: &str, body: &str) -> String {
+    pub fn build_in_dialog(&self, method: &str, headers: &str, body: &str) -> String {
         self.request(
             method,
             self.sequence + 1,
@@ -318,25 +275,25 @@ impl Party {
 
     /// Hangs up.
     pub fn bye(&mut self) {
-        assert_eq!(self.within("BYE", "", ""), 200);
+        assert_eq!(self.send_in_dialog("BYE", "", ""), 200);
     }
 
     /// Waits to be called, and remembers the INVITE.
-    pub fn invited(&mut self) -> String {
-        let invite = self.message(|text| text.starts_with("INVITE "));
+    pub fn receive_invite(&mut self) -> String {
+        let invite = self.wait_for_message(|text| text.starts_with("INVITE "));
         self.remote_rtp = Some(media_address(&invite));
-        self.take_key(&invite);
+        self.read_server_key(&invite);
         self.last = invite.clone();
         invite
     }
 
     /// Waits for a new INVITE within the call, and remembers it.
-    pub fn reinvited(&mut self) -> String {
+    pub fn receive_reinvite(&mut self) -> String {
         let known = self
             .last
             .starts_with("INVITE ")
             .then(|| header(&self.last, "CSeq"));
-        let invite = self.message(|text| {
+        let invite = self.wait_for_message(|text| {
             text.starts_with("INVITE ") && known.as_ref() != Some(&header(text, "CSeq"))
         });
         self.remote_rtp = Some(media_address(&invite));
@@ -346,19 +303,19 @@ impl Party {
     }
 
     /// Waits for a new INVITE within the call, and takes it.
-    pub fn redirected(&mut self) {
-        self.reinvited();
+    pub fn accept_reinvite(&mut self) {
+        self.receive_reinvite();
         self.respond(200);
-        self.served("ACK");
+        self.serve("ACK");
     }
 
     /// Where it sends its audio.
-    pub fn sends_to(&self) -> Option<SocketAddr> {
+    pub fn audio_destination(&self) -> Option<SocketAddr> {
         self.remote_rtp
     }
 
     /// It has refused to send elsewhere.
-    pub fn goes_on_sending_to(&mut self, before: Option<SocketAddr>) {
+    pub fn keep_audio_destination(&mut self, before: Option<SocketAddr>) {
         (self.remote_rtp, self.remote_rtcp) = (before, None);
     }
 
@@ -368,7 +325,7 @@ impl Party {
     }
 
     /// The INVITE, if one comes soon.
-    pub fn invited_soon(&mut self) -> Option<String> {
+    pub fn poll_invite(&mut self) -> Option<String> {
         let mut buffer = [0; 65_535];
         self.sip
             .set_read_timeout(Some(Duration::from_secs(2)))
@@ -403,7 +360,7 @@ impl Party {
     }
 
     /// Answers the INVITE with a description of a test's own making.
-    pub fn answer_with(&mut self, description: &str) {
+    pub fn respond_with_sdp(&mut self, description: &str) {
         self.reply(
             &self.last,
             200,
@@ -413,14 +370,14 @@ impl Party {
     }
 
     /// From now on it sends its audio where a description says.
-    pub fn sends_audio_as(&mut self, description: &str) {
+    pub fn set_audio_destination(&mut self, description: &str) {
         self.remote_rtp = Some(media_address(description));
     }
 
     /// Waits for a request other than an INVITE, answers it with a status and further header lines, and returns it.
-    pub fn served_with(&mut self, method: &str, status: u16, headers: &str) -> String {
+    pub fn serve_with(&mut self, method: &str, status: u16, headers: &str) -> String {
         let start = format!("{method} ");
-        let request = self.message(|text| text.starts_with(&start));
+        let request = self.wait_for_message(|text| text.starts_with(&start));
         self.reply(&request, status, headers, "");
         request
     }
@@ -457,9 +414,9 @@ impl Party {
     }
 
     /// Waits for a request, answers it with 200, and returns it.
-    pub fn served(&mut self, method: &str) -> String {
+    pub fn serve(&mut self, method: &str) -> String {
         let start = format!("{method} ");
-        let request = self.message(|text| text.starts_with(&start));
+        let request = self.wait_for_message(|text| text.starts_with(&start));
         if method != "ACK" {
             self.reply(&request, 200, "", "");
         }
@@ -485,12 +442,14 @@ impl Party {
             canaries = self.canaries(),
         );
         self.send(&message);
-        self.message(|text| text.starts_with("SIP/2.0 200") && text.contains("CSeq: 1 BYE\r\n"));
+        self.wait_for_message(|text| {
+            text.starts_with("SIP/2.0 200") && text.contains("CSeq: 1 BYE\r\n")
+        });
     }
 
     /// The next SIP message that fits; everything else is kept and passed over.
-    pub fn message(&mut self, fits: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn wait_for_message(&mut self, fits: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + TIMEOUT;
         let mut buffer = [0; 65_535];
         while Instant::now() < deadline {
             self.drain_media();
@@ -509,31 +468,6 @@ impl Party {
         );
     }
 
-    /// Waits until the server has nothing more to say: its prompts are over.
-    pub fn until_quiet(&mut self) {
-        let mut buffer = [0; 2048];
-        self.rtp
-            .set_read_timeout(Some(Duration::from_millis(400)))
-            .unwrap();
-        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
-            self.received.extend_from_slice(&buffer[..length]);
-        }
-        self.rtp
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-    }
-
-    /// Waits for a packet of RTCP.
-    pub fn hear_rtcp(&mut self) {
-        let mut buffer = [0; 2048];
-        self.rtcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (length, _) = self.rtcp.recv_from(&mut buffer).expect("RTCP comes");
-        self.received.extend_from_slice(&buffer[..length]);
-        self.rtcp
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-    }
-
     /// Its session description with another direction.
     pub fn description(&self, direction: &str) -> String {
         self.sdp(true).replace("sendrecv", direction)
@@ -546,274 +480,16 @@ impl Party {
         self.send(&ack);
     }
 
-    fn drain_media(&mut self) {
-        let mut buffer = [0; 2048];
-        for socket in [&self.rtp, &self.rtcp] {
-            socket.set_nonblocking(true).unwrap();
-            while let Ok((length, _)) = socket.recv_from(&mut buffer) {
-                self.received.extend_from_slice(&buffer[..length]);
-            }
-            socket.set_nonblocking(false).unwrap();
-        }
-    }
-
-    fn send_rtp(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) {
-        self.rtp_sequence = self.rtp_sequence.wrapping_add(1);
-        let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
-        packet.extend_from_slice(&self.rtp_sequence.to_be_bytes());
-        packet.extend_from_slice(&timestamp.to_be_bytes());
-        packet.extend_from_slice(&0xdead_beef_u32.to_be_bytes());
-        packet.extend_from_slice(payload);
-        if let Some(crypto) = &mut self.crypto
-            && crypto.opens.is_some()
-        {
-            let length = packet.len();
-            packet.resize(length + media::SRTP_OVERHEAD, 0);
-            let sealed = crypto.seals.seal(&mut packet, length).unwrap();
-            packet.truncate(sealed);
-        }
-        self.rtp.send_to(&packet, self.remote_rtp.unwrap()).unwrap();
-    }
-
-    /// Presses keys by RFC 4733, each packet sent `copies` times.
-    pub fn press_repeating(&mut self, keys: &str, copies: usize) {
-        for key in keys.chars() {
-            let event = "0123456789*#ABCD"
-                .find(key)
-                .and_then(|event| u8::try_from(event).ok())
-                .unwrap();
-            self.rtp_timestamp += 4000;
-            let timestamp = self.rtp_timestamp;
-            for (end, duration) in [(0, 160u16), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480)] {
-                let [high, low] = duration.to_be_bytes();
-                for _ in 0..copies {
-                    let payload = [event, end | 10, high, low];
-                    self.send_rtp(EVENT_PAYLOAD_TYPE, duration == 160, timestamp, &payload);
-                }
-            }
-        }
-    }
-
-    /// Presses a key by RFC 4733 of which only the first packet arrives.
-    pub fn press_without_end(&mut self, key: char) {
-        let event = "0123456789*#ABCD"
-            .find(key)
-            .and_then(|event| u8::try_from(event).ok())
-            .unwrap();
-        self.rtp_timestamp += 4000;
-        self.send_rtp(
-            EVENT_PAYLOAD_TYPE,
-            true,
-            self.rtp_timestamp,
-            &[event, 10, 0, 160],
-        );
-    }
-
-    /// Presses keys by RFC 4733, in clear although the call is encrypted.
-    pub fn press_in_clear(&mut self, keys: &str) {
-        let crypto = self.crypto.take();
-        self.press(keys);
-        self.crypto = crypto;
-    }
-
-    /// Presses keys as tones in its audio, G.711 A-law.
-    pub fn sound(&mut self, keys: &str) {
-        let mut tones = media::DigitTones::default();
-        tones.press(keys.chars().map(|key| media::Digit::try_from(key).unwrap()));
-        while let Some(frame) = tones.frame() {
-            let mut payload = [0; 160];
-            media::Codec::Pcma.encode(&frame, &mut payload);
-            self.rtp_timestamp += 160;
-            self.send_rtp(8, false, self.rtp_timestamp, &payload);
-        }
-    }
-
-    /// Presses keys by RFC 4733.
-    pub fn press(&mut self, keys: &str) {
-        self.press_repeating(keys, 1);
-    }
-
     /// Presses keys by SIP INFO.
     pub fn press_by_info(&mut self, keys: &str) {
         for key in keys.chars() {
             let body = format!("Signal={key}\r\nDuration=100\r\n");
             assert_eq!(
-                self.within("INFO", "Content-Type: application/dtmf-relay\r\n", &body),
+                self.send_in_dialog("INFO", "Content-Type: application/dtmf-relay\r\n", &body),
                 200
             );
         }
     }
-
-    /// Sends RTCP whose CNAME is the party's number.
-    pub fn send_rtcp(&self) {
-        let number = self.number.as_bytes();
-        let mut item = vec![
-            0xde,
-            0xad,
-            0xbe,
-            0xef,
-            1,
-            u8::try_from(number.len()).unwrap(),
-        ];
-        item.extend_from_slice(number);
-        item.push(0);
-        while !item.len().is_multiple_of(4) {
-            item.push(0);
-        }
-        let words = u16::try_from(item.len() / 4).unwrap();
-        let mut packet = vec![0x80, 201, 0, 1, 0xde, 0xad, 0xbe, 0xef, 0x81, 202];
-        packet.extend_from_slice(&words.to_be_bytes());
-        packet.extend_from_slice(&item);
-        let remote = self.remote_rtp.unwrap();
-        let rtcp = self
-            .remote_rtcp
-            .unwrap_or(SocketAddr::new(remote.ip(), remote.port() + 1));
-        self.rtcp.send_to(&packet, rtcp).unwrap();
-    }
-
-    /// Says one packet of G.711 A-law made of one octet, with a header extension that holds the party's number.
-    pub fn say(&mut self, octet: u8) {
-        self.rtp_timestamp += 160;
-        let timestamp = self.rtp_timestamp;
-        self.send_rtp(8, false, timestamp, &[octet; 160]);
-    }
-
-    /// Says one packet of G.711 A-law that comes twice.
-    pub fn say_twice(&mut self, octet: u8) {
-        self.say(octet);
-        self.rtp_sequence = self.rtp_sequence.wrapping_sub(1);
-        self.send_rtp(8, false, self.rtp_timestamp, &[octet; 160]);
-    }
-
-    /// Says one packet of this payload type that lasts so many ticks of its clock.
-    pub fn say_packet(&mut self, payload_type: u8, ticks: u32, payload: &[u8]) {
-        self.rtp_timestamp += ticks;
-        let timestamp = self.rtp_timestamp;
-        self.send_rtp(payload_type, false, timestamp, payload);
-    }
-
-    /// Says one packet of comfort noise (RFC 3389).
-    pub fn say_noise(&mut self, payload: &[u8]) {
-        self.rtp_timestamp += 160;
-        let timestamp = self.rtp_timestamp;
-        self.send_rtp(13, false, timestamp, payload);
-    }
-
-    /// Waits for a packet of this payload type that fits; gives its payload.
-    pub fn hears_packet(&mut self, payload_type: u8, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            assert!(
-                Instant::now() < deadline,
-                "no packet of payload type {payload_type} came"
-            );
-            let Some(packet) = self.rtp_packet() else {
-                continue;
-            };
-            if packet.len() > 12 && packet[1] & 0x7f == payload_type && fits(&packet[12..]) {
-                return packet[12..].to_vec();
-            }
-        }
-    }
-
-    /// The payloads of this payload type that come until none comes for 20 ms: whoever says one packet at a time and waits
-    /// so speaks no faster than a phone.
-    pub fn hears_until_quiet(&mut self, payload_type: u8) -> Vec<Vec<u8>> {
-        let packets = std::iter::from_fn(|| self.rtp_packet());
-        let packets =
-            packets.filter(|packet| packet.len() > 12 && packet[1] & 0x7f == payload_type);
-        packets.map(|packet| packet[12..].to_vec()).collect()
-    }
-
-    /// Says something until both parties have heard what they wait for: audio made of one octet.
-    fn hear(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut heard = false;
-        while deaf.load(Ordering::SeqCst) > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "one party did not hear the other"
-            );
-            self.say(own);
-            let Some(packet) = self.rtp_packet() else {
-                continue;
-            };
-            if !heard && packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
-                heard = true;
-                deaf.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-    }
-
-    /// Waits until a packet of audio made of one octet is heard.
-    pub fn hears(&mut self, octet: u8) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            assert!(
-                Instant::now() < deadline,
-                "the party never heard {octet:#x}"
-            );
-            let Some(packet) = self.rtp_packet() else {
-                continue;
-            };
-            if packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
-                return;
-            }
-        }
-    }
-
-    /// Says something until a packet of audio is heard that comes from now on and is not silence.
-    pub fn hears_something(&mut self) {
-        self.drain_media();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            assert!(Instant::now() < deadline, "the party never heard anything");
-            if self.says_and_hears_something() {
-                return;
-            }
-        }
-    }
-
-    /// Says something; whether the next packet is one of audio that is not silence.
-    pub fn says_and_hears_something(&mut self) -> bool {
-        self.say(0x2a);
-        let heard = |octets: &[u8]| octets.iter().any(|octet| !matches!(octet, 0x55 | 0xd5));
-        self.rtp_packet()
-            .is_some_and(|packet| packet.len() > 100 && heard(&packet[12..]))
-    }
-
-    /// The next `count` keys that are heard by RFC 4733.
-    pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let known = self.presses.len();
-        while self.presses.len() < known + count && Instant::now() < deadline {
-            let Some(packet) = self.rtp_packet() else {
-                continue;
-            };
-            if packet.len() == 16 && packet[1] & 0x7f == payload_type {
-                let press = (
-                    u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
-                    packet[12],
-                );
-                if !self.presses.contains(&press) {
-                    self.presses.push(press);
-                }
-            }
-        }
-        self.presses[known..]
-            .iter()
-            .map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)]))
-            .collect()
-    }
-}
-
-/// Lets two parties talk, each in one octet, until both have heard each other.
-pub fn both_hear_each_other(one: &mut Party, says: u8, other: &mut Party, replies: u8) {
-    let deaf = AtomicUsize::new(2);
-    std::thread::scope(|scope| {
-        scope.spawn(|| one.hear(replies, says, &deaf));
-        scope.spawn(|| other.hear(says, replies, &deaf));
-    });
 }
 
 /// The value of a header.
