@@ -1,4 +1,4 @@
-//! The documents are true.
+//! Documentation matches the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};

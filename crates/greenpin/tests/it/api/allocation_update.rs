@@ -1,4 +1,4 @@
-//! Changing allocations, contract section 1.3.
+//! Changes of allocations, contract section 1.3.
 
 use greenpin::store::{GreenpinId, StoreError, TenantId, Timestamp};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn path(allocation: &Value) -> String {
     format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap())
 }
 
-/// The events of the tenant, from one on.
+/// Returns the tenant's events after the first `skip`.
 fn events(server: &Server, skip: usize) -> Vec<Value> {
     server
         .get("/events")
@@ -465,7 +465,7 @@ fn a_number_without_a_free_pin_rotates_none() {
     assert_eq!(server.get(&path(&allocation)), before);
 }
 
-/// Rotates from another process, as fast as the store commits: one at a time would take a minute.
+/// Rotates PINs from another process, as fast as the store commits. One request at a time would take a minute.
 async fn rotate_until_none_is_left(server: &Server, id: &GreenpinId) {
     let tenant = server.store().tenant(TenantId::parse("acme").unwrap());
     let mut rotations = tokio::task::JoinSet::new();

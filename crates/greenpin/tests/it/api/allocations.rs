@@ -1,4 +1,4 @@
-//! The API, contract sections 1.1 to 1.5.
+//! Allocations in the API, contract sections 1.1 to 1.5.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn post(server: &Server, body: &Value) -> HttpResponse {
     create(server.http, &body.to_string())
 }
 
-/// A create with some fields changed; `null` stays in it.
+/// Returns the body of a create request with some fields replaced. `null` is retained.
 fn allocation_body_with(changes: Value) -> Value {
     let mut body = allocation_body(EXCLUSIVE);
     let (Some(body_fields), Value::Object(changes)) = (body.as_object_mut(), changes) else {

@@ -1,4 +1,4 @@
-//! `GET /calls`, contract section 1.3, over calls that were written as the engine writes them.
+//! `GET /calls`, contract section 1.3. The calls are written through the store, as the engine writes them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-/// Three calls, a minute between them: one that was talked on, one that was never dialled, and one that lasts.
+/// Writes three calls, one minute apart: connected, never dialled, and in progress.
 async fn three_calls(store: &Store, first: Timestamp) -> Vec<String> {
     let mut sids = Vec::new();
     for (index, (vn, caller)) in [(NUMBER, CUSTOMER), (SHARED, STRANGER), (NUMBER, STRANGER)]
@@ -72,7 +72,7 @@ fn ending(talked: bool, started_at: Timestamp) -> CallEnding {
     }
 }
 
-/// A call with a recording of some octets, or without one.
+/// Writes a call, with a recording of some bytes if there are any.
 async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     let (store, started_at) = (server.store(), Timestamp::now());
     let call_sid = CallSid::new(started_at);
@@ -106,7 +106,7 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     call_sid.to_string()
 }
 
-/// The ids of a list, and where it goes on.
+/// Returns the ids of a page, and the cursor of the next one.
 fn list_calls(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
     let (status, body) = server.request("GET", &format!("/calls{query}"), None);
     assert_eq!(status, 200, "{body}");

@@ -24,7 +24,7 @@ fn allocation_body() -> Value {
     json!({ "caller_id_number": SHARED, "from": ["+919900000001"], "duration": 600 })
 }
 
-/// A request with a key, as a client would send it.
+/// Sends a request with an idempotency key.
 fn keyed(
     to: std::net::SocketAddr,
     method: &str,
@@ -80,10 +80,10 @@ fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
     assert_eq!(count_allocations(&server), 2);
 }
 
-/// What a process does that ends after the allocation is durable and before the answer is.
+/// Imitates a process that ends after the commit of an allocation and before the response.
 async fn make_and_end(store: Store, key: &str, body: &str) {
     let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
-    // Paths are those below the tenant's own.
+    // Paths are relative to the tenant.
     let (asked, now) = (
         tenant.idempotent_request(key, "POST", "/greenpin", body.as_bytes()),
         Timestamp::now(),
@@ -312,7 +312,7 @@ fn of_fifty_requests_that_race_with_one_key_one_is_done() {
     assert_eq!(count_allocations(&server), 1);
 }
 
-/// Asks until it is answered.
+/// Repeats the request until the first one has finished.
 fn race(at: std::net::SocketAddr) -> Value {
     let deadline = Instant::now() + TIMEOUT;
     loop {

@@ -201,7 +201,7 @@ fn limit_and_retention_are_settings() {
     );
 }
 
-/// A call of a hundred days ago, with a recording.
+/// Writes a call from a hundred days ago, with a recording.
 async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
     let store = server.store();
     let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! What the server says of itself to a monitoring system.
+//! Metrics for a monitoring system.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ fn scrape(server: &Server) -> String {
     text
 }
 
-/// The value of a sample, by its name and labels.
+/// Returns the value of a sample by name and labels.
 fn sample(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| {
         line.strip_prefix(name)
@@ -37,7 +37,7 @@ fn sample(text: &str, name: &str) -> f64 {
         .unwrap()
 }
 
-/// Metrics by the names that their samples have.
+/// Returns the names of metric families with samples.
 fn families(text: &str) -> BTreeSet<String> {
     let types = text
         .lines()
@@ -114,7 +114,7 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
         "greenpin_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"}";
     assert_eq!(sample(&text, unmatched), 1.0);
     assert!(sample(&text, "greenpin_store_jobs_total") >= 1.0);
-    // The server writes by itself, too; what waits is done at some moment.
+    // The server also writes in the background, and completes pending work eventually.
     let deadline = Instant::now() + TIMEOUT;
     while sample(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
         assert!(Instant::now() < deadline, "the queue never empties");

@@ -1,4 +1,4 @@
-//! The OpenAPI document is whole, committed, and served.
+//! The OpenAPI document is complete, committed and served.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ fn document() -> Value {
     serde_json::from_str(http::openapi()).unwrap()
 }
 
-/// Each operation as `(method, path, operation)`.
+/// Returns each operation as `(method, path, operation)`.
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     paths
@@ -142,7 +142,7 @@ fn every_field_of_every_schema_is_described() {
 #[test]
 fn every_call_with_credentials_tells_of_refused_ones() {
     let document = document();
-    // A signed link is its own credential.
+    // A signed link needs no credentials.
     let needs_them = |path: &str| path.starts_with("/v1") && path != "/v1/recordings/{link}";
     for (method, path, operation) in operations(&document)
         .into_iter()
@@ -181,7 +181,7 @@ fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() 
             .all(|entry| !entry["description"].as_str().unwrap().is_empty())
     );
     let text = serde_json::to_string(&document["paths"]).unwrap();
-    // No operation is a wrong method.
+    // No operation documents a wrong method.
     for code in codes
         .into_iter()
         .filter(|code| *code != "method_not_allowed")

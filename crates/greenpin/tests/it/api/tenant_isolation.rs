@@ -1,4 +1,4 @@
-//! No tenant sees what is another's: each route of the router's own list.
+//! Isolation of tenants, checked for each route of the router.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::server::{SID, Server, TENANT, TOKEN};
 const NUMBER: &str = "+914000000001";
 const OTHER_TOKEN: &str = "fictional-token-of-other";
 
-/// A tenant with one of each resource, and another one with none.
+/// Tenant with one of each resource, and a second tenant without any.
 struct TwoTenants {
     server: Server,
     greenpin_id: String,
@@ -73,7 +73,7 @@ impl TwoTenants {
         }
     }
 
-    /// The path of a route, with the first tenant's resources in it.
+    /// Fills a route template with the first tenant's resources.
     fn path(&self, route: &str) -> String {
         let path = route
             .replace("{greenpin_id}", &self.greenpin_id)
@@ -180,7 +180,7 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
             "{method} {route}"
         );
         let within = two.ask(&other, "other", &method, &path);
-        // Each tenant can put a prompt of each name.
+        // Every tenant can upload every prompt.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {
             assert_eq!(
                 (within.status, within.code()),

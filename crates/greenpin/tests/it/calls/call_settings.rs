@@ -1,4 +1,4 @@
-//! What tenants can set for their calls: prompts, and what a dialled party meets before it is connected.
+//! Call settings of a tenant: prompts, and steps before a dialled party is connected.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ impl CallSetup {
         setup
     }
 
-    /// A customer who has keyed in the PIN, and an agent who has answered.
+    /// Connects a customer with a correct PIN to an agent, up to the agent's answer.
     fn is_answered(&mut self, record: bool) {
         let allocation = self.allocate(&json!({ "from": [AGENT, SECOND_AGENT], "record": record }));
         self.call_with(pin_of(&allocation));

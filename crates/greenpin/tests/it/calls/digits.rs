@@ -1,12 +1,12 @@
-//! What the call record says of keys: by which methods they came and what was lost, never which they were.
+//! Digit statistics of the call record: methods and losses, but never the digits.
 
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{CallSetup, VN, pin_of};
 use crate::support::party::Party;
 
-/// A call on which the customer keys its PIN as a test wants it, both talk, and the agent presses a key; gives what the
-/// record says of the media of both, after a look at whether keys show anywhere.
+/// Runs a call with a PIN, audio and a key of the agent. Returns the media reports of both legs, after a check for
+/// digits in any output.
 fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));

@@ -1,4 +1,4 @@
-//! A server that is going.
+//! Shutdown of a server during a call.
 
 use std::time::Instant;
 

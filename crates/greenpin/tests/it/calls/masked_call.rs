@@ -1,4 +1,4 @@
-//! The story of a masked call, each branch, with two real parties and the real server between them.
+//! Masked calls with two parties and a real server, including each failure path.
 
 use std::io::Cursor;
 
@@ -19,7 +19,7 @@ impl CallSetup {
         ))
     }
 
-    /// Lets an allocation's time run out now, as if its duration had passed.
+    /// Expires an allocation at once, as if its duration had passed.
     fn expire(&self, allocation: &Value) {
         let database = rusqlite::Connection::open(self.server.database()).unwrap();
         database
@@ -57,7 +57,7 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     setup.both_talk();
     setup.customer.press("5#");
     assert_eq!(setup.agent.receive_keys(2, 97), "5#");
-    // A key that no PIN has: one told by two methods in short order would count once.
+    // This key is in no PIN. A PIN key received by two methods within a short time would count once.
     setup.customer.press_by_info("*");
     assert_eq!(setup.agent.receive_keys(1, 97), "*");
     setup.hang_up();
@@ -152,7 +152,7 @@ fn a_sealed_recording_is_heard_through_the_api_alone() {
         .wait_for_log("damaged, or was encrypted with another master key");
 }
 
-/// Left only the customer, right only the agent.
+/// Checks for the customer on the left channel only and the agent on the right channel only.
 fn check_recording(wav: &[u8]) {
     let reader = hound::WavReader::new(Cursor::new(wav)).unwrap();
     assert_eq!(
@@ -280,7 +280,7 @@ fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
     setup.call_with(pin_of(&allocation));
     setup.agent.receive_invite();
     setup.agent.respond(180);
-    // Nobody answers: the ring time-out withdraws the call.
+    // No party answers, so the ring timeout cancels the call.
     let invite = setup.agent.last.clone();
     setup.agent.serve("CANCEL");
     setup.agent.last = invite;
@@ -345,7 +345,7 @@ fn an_agent_who_answers_after_the_customer_left_is_hung_up_on() {
     setup.inbox.wait_for_event("call.ringing");
     let invite = setup.agent.last.clone();
     setup.customer.bye();
-    // The answer crosses the CANCEL.
+    // The 200 crosses the CANCEL.
     setup.agent.last = invite;
     setup.agent.respond(200);
     setup.agent.serve("BYE");

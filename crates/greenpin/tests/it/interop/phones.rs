@@ -1,4 +1,4 @@
-//! Phones and proxies that people use: baresip, linphone and kamailio, each in real masked calls.
+//! Masked calls with common phones and proxies: baresip, linphone and kamailio.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::sipp::{errors, expanded, sipp};
 use crate::support::webhook_inbox::WebhookInbox;
 
-/// A configuration of `tests/peers` with its places filled in.
+/// Fills the placeholders of a configuration in `tests/peers`.
 fn configuration(name: &str, places: &[(&str, &str)]) -> String {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers")).join(name);
     let text = fs::read_to_string(path).unwrap();
@@ -26,7 +26,7 @@ fn configuration(name: &str, places: &[(&str, &str)]) -> String {
     })
 }
 
-/// baresip, steered over its control connection.
+/// baresip, controlled over its TCP interface.
 struct Baresip {
     control: TcpStream,
     address: SocketAddr,
@@ -38,7 +38,7 @@ impl Baresip {
         Self::speaking("PCMA", 1, number, account)
     }
 
-    /// A phone that speaks one codec, with as many channels of audio as that has.
+    /// Starts a phone with one codec and its number of channels.
     fn speaking(codec: &str, channels: u16, number: &str, account: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, rtp, control) = (free_port(), free_port(), free_port());
@@ -71,7 +71,7 @@ impl Baresip {
         }
     }
 
-    /// Whether it has heard sound for a while, as it writes down what it hears.
+    /// Returns `true` if the phone's recording of received audio contains sound.
     fn has_received_sound(&self) -> bool {
         let files = fs::read_dir(self.peer.folder.path())
             .unwrap()
@@ -91,7 +91,7 @@ impl Baresip {
             .unwrap();
     }
 
-    /// Waits for an event of a type; they come as netstrings of JSON.
+    /// Waits for an event of a type. Events are netstrings of JSON.
     fn wait_for_event(&mut self, wanted: &str) {
         loop {
             let (mut length, mut octet) = (0, [0]);
@@ -114,7 +114,7 @@ impl Baresip {
     }
 }
 
-/// Half a minute of a tone of 500 Hz.
+/// Writes a tone of 500 Hz, 30 s long.
 fn write_tone(path: &Path) {
     write_tone_at(path, 8000, 1);
 }
@@ -148,7 +148,7 @@ fn connected(address: SocketAddr) -> TcpStream {
     }
 }
 
-/// linphonec, steered by what it reads.
+/// linphonec, controlled over its standard input.
 struct Linphone {
     input: ChildStdin,
     address: SocketAddr,
@@ -182,7 +182,7 @@ impl Linphone {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// Waits until it says something.
+    /// Waits for a text in its output.
     fn wait_for_output(&self, wanted: &str) {
         let deadline = Instant::now() + TIMEOUT;
         while !self.peer.log().contains(wanted) {
@@ -192,7 +192,7 @@ impl Linphone {
     }
 }
 
-/// A server with one number, and who is told of its calls.
+/// Server with one number, and the receiver of its events.
 struct PhoneSetup {
     server: Server,
     inbox: WebhookInbox,
@@ -218,7 +218,7 @@ impl PhoneSetup {
         self.allocation["pin"].as_str().unwrap()
     }
 
-    /// The end of a call on which audio came from the party that is no part of ours.
+    /// Waits for the end of the call and checks for audio from the external phone.
     fn completed(&mut self, hung_up_by: &str, spoke: &str) {
         let record = self.inbox.wait_for_event("call.completed")["data"].take();
         assert_eq!(
@@ -236,7 +236,7 @@ impl PhoneSetup {
     }
 }
 
-/// A called party, and the server whose trunk leads to it.
+/// Returns a called party, and a server with a trunk to it.
 fn called_party(of_trunk: &str) -> (Party, PhoneSetup) {
     let mut agent = Party::unconnected(AGENT);
     let setup = PhoneSetup::start(&trunk("carrier", agent.address(), of_trunk));
@@ -285,7 +285,7 @@ fn baresip_takes_a_masked_call_and_hangs_up() {
     setup.completed("callee", "callee_media");
 }
 
-/// The agent, who speaks A-law, says a tone until the phone has heard it, and hears the phone's own.
+/// Exchanges tones: the agent sends A-law until the phone has received it, and receives the phone's tone.
 fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
     let deadline = Instant::now() + TIMEOUT;
     let (mut heard, mut tone) = (Vec::new(), media::Oscillator::new(700.0, -10.0));
@@ -295,7 +295,7 @@ fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
             "one of them hears nothing: {}",
             heard.len()
         );
-        // One packet for each that comes: the phone's clock is that of both.
+        // One packet is sent for each received packet, so the phone's clock paces both.
         let packet = agent.wait_for_packet(8, |payload| payload.len() == 160);
         let mut samples: [i16; 160] = std::array::from_fn(|_| tone.next_sample() as i16);
         let mut payload = [0; 160];
@@ -314,7 +314,7 @@ fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
     assert!((hertz - 500.0).abs() < 25.0, "{hertz}");
 }
 
-/// The codecs of a call that is over, the caller's first.
+/// Returns the codecs of a completed call, the caller's first.
 fn codecs(setup: &mut PhoneSetup) -> [Value; 2] {
     let sid = setup.inbox.wait_for_event("call.completed")["data"]["call_sid"].take();
     let record = setup
@@ -359,7 +359,7 @@ fn baresip_takes_a_call_in_opus_from_one_who_speaks_g711() {
 
 #[test]
 fn linphone_places_a_masked_call_with_its_keys() {
-    // It names the machine's outer address in its description, and sends from the one that reaches us.
+    // The phone's description names the machine's outer address, but its packets come from the loopback address.
     let (mut agent, mut setup) = called_party("symmetric_rtp = true");
     let mut phone = Linphone::start(CUSTOMER, &[]);
     phone.type_line(&format!("call sip:{VN}@{}", setup.server.sip));
@@ -388,7 +388,7 @@ fn linphone_takes_a_masked_call() {
     setup.completed("caller", "callee_media");
 }
 
-/// kamailio on an address of its own; answers once it is there.
+/// Starts kamailio on its own address and waits until it responds.
 fn kamailio(proxy: &str, agent: &str, server: SocketAddr) -> ExternalProcess {
     let folder = tempfile::tempdir().unwrap();
     let (address, server) = (server.ip().to_string(), server.to_string());

@@ -1,4 +1,4 @@
-//! rtpengine as a carrier's media gateway, steered by its control protocol: a phone in clear behind it, greenpin before it.
+//! rtpengine as the media gateway of a carrier, with a phone behind it and greenpin in front.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -13,7 +13,7 @@ use crate::support::process::ExternalProcess;
 use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::webhook_inbox::WebhookInbox;
 
-/// What is said to rtpengine, as it is written in bencode.
+/// Value of a command to rtpengine, in bencode.
 enum Bencode {
     Text(String),
     List(Vec<Self>),
@@ -38,7 +38,7 @@ fn word(text: &str) -> Bencode {
     Bencode::Text(text.to_owned())
 }
 
-/// rtpengine in user space, and the socket that steers it.
+/// rtpengine in user space, with its control socket.
 struct Gateway {
     socket: UdpSocket,
     asked: u32,
@@ -48,7 +48,7 @@ struct Gateway {
 impl Gateway {
     fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // One port steers it, those after it carry audio.
+        // The first port is for control, the following ones for audio.
         let port = free_port();
         let listen = format!("--listen-ng=127.0.0.1:{port}");
         let ports = [
@@ -84,7 +84,7 @@ impl Gateway {
         gateway
     }
 
-    /// Asks until it answers, each time with the same cookie: it does nothing twice.
+    /// Repeats a command with the same cookie until there is a response. rtpengine executes a cookie once.
     fn ask(&mut self, words: BTreeMap<&'static str, Bencode>) -> String {
         self.asked += 1;
         let cookie = format!("question{} ", self.asked);
@@ -104,7 +104,7 @@ impl Gateway {
         }
     }
 
-    /// Gives it a description of one side; gives the one that the other side is to see.
+    /// Sends the description of one side and returns the description for the other side.
     fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Bencode)>) -> String {
         let mut words = BTreeMap::from([
             ("command", word(command)),
@@ -122,8 +122,8 @@ impl Gateway {
     }
 }
 
-/// A call whose agent is behind the gateway; `codec` is what the gateway is to do with codecs. Gives what was offered to
-/// it, what was answered to greenpin, and what the record says of the agent's leg.
+/// Runs a call with the agent behind the gateway. `codec` is the gateway's codec option. Returns the offer to the
+/// gateway, its answer to greenpin, and the media report of the agent's leg.
 fn call_through_a_gateway(
     of_trunk: &str,
     codec: Option<BTreeMap<&'static str, Bencode>>,

@@ -7,7 +7,7 @@ use crate::support::server::Server;
 use crate::support::sipp::{Agent, masked_call};
 use crate::support::webhook_inbox::WebhookInbox;
 
-/// A call whose caller and called party use a transport each.
+/// Runs a call with one transport for the caller and one for the called party.
 fn call_over(transport: &str, called_transport: &'static str) {
     let agent = Agent::somewhere(called_transport);
     let server = Server::with(&agent.trunk("127.0.0.1/32"));

@@ -1,8 +1,8 @@
-//! Scenarios of our own for sipp, against the real server: each is a caller, and where it comes to that a called party,
-//! on a trunk and a number of its own. A scenario succeeds if sipp saw everything that its file asks for, and if the call
-//! record says what it should.
+//! sipp scenarios against a real server. Each has a caller, in most cases a called party, its own trunk and its
+//! own number. A scenario succeeds if sipp receives everything in its file and the call record has the expected
+//! values.
 //!
-//! The files are those of sipp with one addition: `{{name}}` stands for what is in `parts/name.xml`.
+//! The files are ordinary sipp files with one addition: `{{name}}` includes `parts/name.xml`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,19 +16,19 @@ use crate::support::call_setup::{AGENT, CUSTOMER};
 use crate::support::server::Server;
 use crate::support::sipp::{errors, expanded, scenarios, sipp};
 
-/// Scenarios at a time.
+/// Maximum number of concurrent scenarios.
 const MAX_CONCURRENT: usize = 8;
 
-/// A scenario: the caller's file, the called party's, and the record's `call_type` and `dial_call_status`.
+/// Scenario: the files of the caller and the called party, and the expected `call_type` and `dial_call_status`.
 struct Scenario {
     caller: &'static str,
     callee: Option<&'static str>,
     record: Option<(&'static str, Option<&'static str>)>,
-    /// What its trunk has beside the usual keys.
+    /// Additional keys of the trunk.
     trunk: &'static str,
 }
 
-/// A caller who is told something and never gets into a call.
+/// Caller rejected without a call.
 const fn refused(caller: &'static str) -> Scenario {
     Scenario {
         caller,
@@ -38,7 +38,7 @@ const fn refused(caller: &'static str) -> Scenario {
     }
 }
 
-/// A caller who is answered and reaches nobody.
+/// Caller answered but connected to no party.
 const fn alone(caller: &'static str) -> Scenario {
     Scenario {
         caller,
@@ -48,7 +48,7 @@ const fn alone(caller: &'static str) -> Scenario {
     }
 }
 
-/// Two parties who talked.
+/// Two connected parties.
 const fn talked(caller: &'static str, callee: &'static str) -> Scenario {
     Scenario {
         caller,
@@ -58,7 +58,7 @@ const fn talked(caller: &'static str, callee: &'static str) -> Scenario {
     }
 }
 
-/// Two parties whose audio goes past us, or would.
+/// Two parties with direct media, or with an attempt at it.
 const fn direct(caller: &'static str, callee: &'static str) -> Scenario {
     Scenario {
         trunk: "media = \"direct\"\n",
@@ -66,7 +66,7 @@ const fn direct(caller: &'static str, callee: &'static str) -> Scenario {
     }
 }
 
-/// A caller whose call nobody took.
+/// Call without an answer of the called party.
 const fn untaken(callee: &'static str, status: &'static str) -> Scenario {
     Scenario {
         caller: "pin",
@@ -77,7 +77,7 @@ const fn untaken(callee: &'static str, status: &'static str) -> Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    // What the caller does.
+    // Actions of the caller.
     talked("talk", "stays"),
     talked("info-relay", "answers"),
     talked("info-dtmf", "answers"),
@@ -134,7 +134,7 @@ const SCENARIOS: &[Scenario] = &[
     refused("repeated-in-contact"),
     refused("repeated-in-route"),
     alone("repeated-in-target"),
-    // What the called party does.
+    // Actions of the called party.
     talked("pin", "answers"),
     untaken("busy", "busy"),
     untaken("busy-everywhere", "busy"),
@@ -166,8 +166,8 @@ const SCENARIOS: &[Scenario] = &[
     talked("pin", "repeated-in-contact"),
 ];
 
-/// A row's place: two addresses of its own, so that all can use the port of SIP, and a number. Another run of the tests
-/// has other addresses.
+/// Addresses and number of a scenario. Each scenario has two addresses, so that all can use port 5060. Parallel
+/// test runs use different addresses.
 #[derive(Clone, Copy)]
 struct ScenarioSlot {
     index: usize,
@@ -209,7 +209,7 @@ impl ScenarioSlot {
             .allocate(&json!({ "caller_id_number": self.number(), "from": AGENT, "to": CUSTOMER }))
     }
 
-    /// Plays the scenario; what went wrong, if anything.
+    /// Runs the scenario and returns its failure, if any.
     fn play(&self, pin: &str, target: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let called = self.row.callee.map(|callee| {

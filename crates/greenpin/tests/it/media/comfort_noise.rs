@@ -1,11 +1,10 @@
-//! Comfort noise over a whole call.
+//! Comfort noise in a masked call.
 
 use serde_json::json;
 
 use crate::support::call_setup::{CallSetup, pin_of};
 
-/// A call between parties that name these payload types, up to where both have heard each other; with what the agent was
-/// offered.
+/// Connects parties with the given payload types until both have received audio. Returns the offer to the agent.
 fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (CallSetup, String) {
     let mut setup = CallSetup::start();
     setup.agent.set_codecs(agent_speaks);

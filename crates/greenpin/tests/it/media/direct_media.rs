@@ -1,4 +1,4 @@
-//! Audio that goes past us: two carriers' gateways that are told of each other, and when they come back.
+//! Direct media between the gateways of two carriers, and its return to the server.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use crate::support::loud_audio::{loud, wav};
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
 impl CallSetup {
-    /// Both are connected, and their audio still goes through us.
+    /// Connects both parties with audio through the server.
     fn relayed(allocation: &Value) -> Self {
         Self::relayed_with(allocation, &json!({}), "")
     }
 
-    /// The same with settings of the tenant, and more of the configuration.
+    /// Like `relayed`, with settings of the tenant and further configuration.
     fn relayed_with(allocation: &Value, settings: &Value, configuration: &str) -> Self {
         let mut setup = Self::start_with("media = \"direct\"", configuration);
         setup.server.update_settings(settings);
@@ -23,7 +23,7 @@ impl CallSetup {
         setup
     }
 
-    /// The gateways talk to each other.
+    /// Connects both parties with direct media.
     fn direct() -> Self {
         let mut setup = Self::relayed(&json!({}));
         setup.part();
@@ -42,7 +42,7 @@ impl CallSetup {
             && self.agent.audio_destination() == Some(customer)
     }
 
-    /// The customer hangs up; gives which way the audio went, and what we had of the caller's.
+    /// Hangs up the customer. Returns the media path, and the number of packets received from the caller.
     fn hang_up_and_read_media(mut self) -> (String, u64) {
         self.hang_up();
         self.record()
@@ -71,7 +71,7 @@ fn the_two_gateways_talk_to_each_other_and_keys_go_the_same_way() {
     assert_eq!(setup.agent.receive_keys(2, 97), "12");
     assert!(setup.is_direct());
     let (media, packets) = setup.hang_up_and_read_media();
-    // What came through us is the PIN.
+    // Only the PIN passed through the server.
     assert_eq!((media.as_str(), packets), ("direct", 20));
 }
 
@@ -161,7 +161,7 @@ fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
 #[test]
 fn a_key_by_info_brings_both_back_and_is_passed_on_then() {
     let mut setup = CallSetup::direct();
-    // No key of the PIN, which it could be taken for: that came a moment ago.
+    // This key is in no recent PIN, so it is not taken for a repeated press.
     setup.customer.press_by_info("*");
     setup.customer.accept_reinvite();
     setup.agent.accept_reinvite();

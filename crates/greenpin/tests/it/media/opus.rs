@@ -1,4 +1,4 @@
-//! Masked calls in Opus: negotiated, passed on, turned into another codec, encrypted, direct, recorded.
+//! Opus in masked calls: negotiation, forwarding, transcoding, encryption, direct media and recording.
 
 use std::process::Command;
 use std::time::Instant;
@@ -14,11 +14,11 @@ use crate::support::server::{SID, TENANT, TIMEOUT, TOKEN};
 const SDP: &str = "Content-Type: application/sdp\r\n";
 const OPUS_111: &str = "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1;stereo=1\r\n";
 const OPUS_107: &str = "a=rtpmap:107 opus/48000/2\r\n";
-/// Ticks of a packet of 20 ms.
+/// RTP clock ticks of a 20 ms packet.
 const TICKS: u32 = 960;
 
 impl CallSetup {
-    /// Connects both; gives the INVITE to the agent.
+    /// Connects both parties and returns the INVITE to the agent.
     fn connect_recorded(&mut self, record: bool) -> String {
         let body =
             json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": record });
@@ -32,7 +32,7 @@ impl CallSetup {
         invite
     }
 
-    /// The customer hangs up; gives the call record.
+    /// Hangs up the customer and returns the call record.
     fn hang_up_and_read_record(&mut self) -> Value {
         self.customer.bye();
         self.agent.serve("BYE");
@@ -41,14 +41,14 @@ impl CallSetup {
             .get(&format!("/calls/{}", sid.as_str().unwrap()))
     }
 
-    /// The codecs of the call, the caller's first.
+    /// Hangs up the customer and returns the codecs of both legs, the caller's first.
     fn hang_up_and_read_codecs(&mut self) -> [Value; 2] {
         let record = self.hang_up_and_read_record();
         ["caller_media", "callee_media"].map(|side| record[side]["codec"].clone())
     }
 }
 
-/// Says a tone in a codec, 20 ms a time.
+/// Source of a tone in a codec, in packets of 20 ms.
 struct ToneSource {
     codec: Codec,
     payload_type: u8,
@@ -66,7 +66,7 @@ impl ToneSource {
         }
     }
 
-    /// Says the next packet, and gives its payload.
+    /// Sends the next packet and returns its payload.
     fn send_next_packet(&mut self, party: &mut Party) -> Vec<u8> {
         let samples: [i16; 160] = std::array::from_fn(|_| self.tone.next_sample() as i16);
         let mut payload = [0; 160];
@@ -81,7 +81,7 @@ impl ToneSource {
     }
 }
 
-/// Lets one say a tone until the other has heard half a second of it.
+/// Sends a tone until the other party has received half a second of it.
 fn hears_tone(
     one: &mut Party,
     mut voice: ToneSource,
@@ -114,7 +114,7 @@ fn hears_tone(
     assert!((found - hertz).abs() < 25.0, "{found} instead of {hertz}");
 }
 
-/// A customer in Opus and an agent in A-law, both ways.
+/// Exchanges tones between a customer with Opus and an agent with A-law.
 fn exchange_tones(setup: &mut CallSetup) {
     let CallSetup {
         agent, customer, ..
@@ -258,7 +258,7 @@ fn gateways_that_both_speak_opus_are_told_of_each_others_numbers() {
     assert!(!header(&to_agent, "From").contains(&CUSTOMER[1..]));
 }
 
-/// The frames of a recording, by a decoder that nobody here wrote.
+/// Decodes a recording with an independent decoder.
 fn played(opus: &[u8]) -> Vec<(i16, i16)> {
     let folder = tempfile::tempdir().unwrap();
     let [file, wav] = ["call.opus", "call.wav"].map(|name| folder.path().join(name));

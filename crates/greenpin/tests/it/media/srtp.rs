@@ -1,4 +1,4 @@
-//! Encrypted audio: each leg on its own, as the trunk wants it and the peer can.
+//! Encrypted audio, negotiated separately for each leg.
 
 use serde_json::{Value, json};
 
@@ -8,15 +8,15 @@ use crate::support::party::Party;
 const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
 
 impl CallSetup {
-    /// A server whose trunk has this `srtp`, and the PIN of an allocation that records.
+    /// Starts a server with this `srtp` on its trunk. Returns it with the PIN of a recorded allocation.
     fn with_srtp(srtp: &str) -> (Self, String) {
         let setup = Self::start_with(&format!("srtp = {srtp:?}"), "");
         let pin = pin_of(&setup.allocate(&json!({ "record": true }))).to_owned();
         (setup, pin)
     }
 
-    /// A call on which both hear each other and each other's keys, and a recording was made; gives what its record says of
-    /// both legs' encryption.
+    /// Runs a recorded call with audio and keys in both directions. Returns the encryption of both legs from its
+    /// record.
     fn suites_of_a_call(mut self, pin: &str) -> (Value, Value) {
         self.call_with(pin);
         self.agent_answers();
@@ -39,7 +39,7 @@ impl CallSetup {
     }
 }
 
-/// Whether a recording holds what a party said in one octet of G.711 A-law.
+/// Returns `true` if a recording contains audio made of one octet of G.711 A-law.
 fn holds(wav: &[u8], octet: u8) -> bool {
     let mut said = [0];
     media::Codec::Pcma.decode(&[octet], &mut said);

@@ -8,7 +8,7 @@ use crate::support::operator_api::{
 };
 use crate::support::server::{Server, TENANT};
 
-/// Every call of the operator API.
+/// Operations of the operator API.
 const CALLS: &[(&str, &str)] = &[
     ("GET", "/tenants"),
     ("POST", "/tenants"),

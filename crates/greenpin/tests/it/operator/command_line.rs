@@ -1,4 +1,4 @@
-//! The command line: what it prints, and what it exits with.
+//! Output and exit codes of the command line.
 
 use std::process::Output;
 
@@ -20,7 +20,7 @@ fn json(output: &Output) -> Value {
     lines(output).into_iter().next().unwrap()
 }
 
-/// One JSON object a line.
+/// Parses output with one JSON object per line.
 fn lines(output: &Output) -> Vec<Value> {
     assert_eq!(code(output), 0, "{output:?}");
     let text = std::str::from_utf8(&output.stdout).unwrap();

@@ -1,4 +1,4 @@
-//! The command line does what the API does, also while the server does not run.
+//! Commands have the same effect as the API, with or without a running server.
 
 use std::path::Path;
 use std::process::Output;
@@ -9,7 +9,7 @@ use crate::support::call_setup::VN;
 use crate::support::operator_api::{operator_request, response, server, tenants_status};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
-/// What a command that must succeed prints, a JSON object a line.
+/// Runs a command and parses its output, one JSON object per line.
 fn lines(server: &Server, arguments: &[&str]) -> Vec<Value> {
     let output = server.command(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -403,7 +403,7 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
 fn trunks_are_listed_and_shells_are_helped() {
     let trunk = "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:5070\"\n";
     let server = Server::with_operator(crate::support::operator_api::OPERATOR, trunk);
-    // The server that runs is asked how they are; without it that is not known.
+    // A running server provides the state. Without a server the state is unknown.
     let served = server.http.to_string();
     let asked = server.command_with(
         &["trunk", "list", "--json"],

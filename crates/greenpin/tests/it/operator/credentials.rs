@@ -1,4 +1,4 @@
-//! Credentials: several at a time, replaced without a pause, ended at once.
+//! Credentials: several at a time, rotation without an interruption, immediate revocation.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Erasing a tenant: nothing of it stays but its name and a receipt.
+//! Erasure of a tenant leaves only its name and a receipt.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -12,7 +12,7 @@ use crate::support::webhook_inbox::WebhookInbox;
 
 const SHARED: &str = "+914000000002";
 
-/// A server with a tenant that has talked, and two parties.
+/// Starts a server with a tenant and a completed call between two parties.
 fn setup() -> (Server, Party, Party) {
     let mut agent = Party::unconnected(AGENT);
     let trunk = trunk("carrier", agent.address(), "");
@@ -56,7 +56,7 @@ fn tables(database: &Connection) -> Vec<String> {
         .unwrap()
 }
 
-/// Every text of every row of a table.
+/// Returns every text in a table.
 fn texts(database: &Connection, table: &str) -> Vec<String> {
     let mut all = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
     let columns = all.column_count();
@@ -72,7 +72,7 @@ fn texts(database: &Connection, table: &str) -> Vec<String> {
     texts
 }
 
-/// Whether the files of the database hold one of these texts anywhere, in free pages and in the log, too.
+/// Returns `true` if the database files contain one of the texts, including free pages and the write-ahead log.
 fn found_on_disk(server: &Server, texts: &[&str]) -> bool {
     let files = std::fs::read_dir(server.database().parent().unwrap()).unwrap();
     let database = files.map(|file| file.unwrap().path()).filter(|path| {

@@ -1,4 +1,4 @@
-//! Numbers from a CSV file: every line, or none.
+//! Import of numbers from a CSV file: all lines or none.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn count(server: &Server) -> usize {
         .len()
 }
 
-/// A file of so many fictional numbers.
+/// Returns a file with fictional numbers.
 fn file(numbers: usize) -> String {
     let lines = (1..=numbers).map(|index| format!("+91400{index:07},shared,6,100\n"));
     format!(

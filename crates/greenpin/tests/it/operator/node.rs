@@ -1,4 +1,4 @@
-//! This node: its trunks, its calls, and how it is drained.
+//! Trunks, calls and draining of a node.
 
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ impl NodeSetup {
             .clone()
     }
 
-    /// The only call, once it is in a state.
+    /// Waits until the only call is in a state, and returns it.
     fn call_that_is(&self, state: &str) -> Value {
         let deadline = Instant::now() + TIMEOUT;
         loop {

@@ -1,4 +1,4 @@
-//! Numbers: added, listed, changed, moved, quarantined, removed.
+//! Numbers: add, list, change, move, quarantine, remove.
 
 use serde_json::{Value, json};
 

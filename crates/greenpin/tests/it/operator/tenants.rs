@@ -1,4 +1,4 @@
-//! Tenants: made, listed, suspended, resumed.
+//! Tenants: create, list, suspend, resume.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Those who are no trunk of ours, and callers who guess: what they cost, what they learn, what they gain.
+//! Unlisted sources and callers with guessed PINs: their cost, and the information available to them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -12,13 +12,13 @@ use crate::support::party::{Party, header};
 use crate::support::server::TIMEOUT;
 
 const SHARED: &str = "+914000000002";
-/// Datagrams of a flood, from each of its two sources.
+/// Datagrams of the flood, from each of two sources.
 const FLOOD: usize = 20_000;
-/// MiB that the server may grow by under it.
+/// Maximum growth of the server's memory during the flood, in MiB.
 const GROWTH: u64 = 64;
 
 impl CallSetup {
-    /// A call on which both talk.
+    /// Connects a call with audio in both directions.
     fn talking() -> Self {
         let mut setup = Self::start();
         let allocation = setup.allocate(&json!({}));
@@ -27,7 +27,7 @@ impl CallSetup {
         setup
     }
 
-    /// The ordinary end of a call that nothing has harmed.
+    /// Ends an undisturbed call and checks its record.
     fn end(&mut self) {
         self.both_talk();
         self.hang_up();
@@ -45,7 +45,7 @@ fn stranger() -> UdpSocket {
     socket
 }
 
-/// A request of a stranger, the same for the same index but for the number.
+/// Returns a request of an unlisted source. For the same index, only the number differs.
 fn request(method: &str, number: &str, from: &str, index: usize, source: SocketAddr) -> String {
     format!(
         "{method} sip:{number}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bK{method}{index};rport\r\n\
@@ -55,7 +55,7 @@ fn request(method: &str, number: &str, from: &str, index: usize, source: SocketA
     )
 }
 
-/// One datagram of a flood: calls, registrations, rubbish, and requests that cannot be read.
+/// Returns a datagram of the flood: a call, a registration, random bytes, or a malformed request.
 fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
     let number = format!("+91400000{:04}", index % 10_000);
     match index % 4 {
@@ -70,7 +70,7 @@ fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// Connections that send rubbish, half of a message, or calls that are not theirs to make.
+/// Opens connections and sends random bytes, half of a message, or a call.
 fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
     let connect = |index: usize| {
         let mut stream = TcpStream::connect(server).unwrap();
@@ -80,7 +80,7 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
         } else {
             vec![0xff; 5000]
         };
-        // The server may have closed it by now.
+        // The server may already have closed the connection.
         let _ = stream.write_all(&said);
         stream
     };
@@ -97,7 +97,7 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
             let socket = stranger();
             let source = socket.local_addr().unwrap();
             for index in 0..FLOOD {
-                // A full buffer of the sender's is no flood to the server.
+                // A full send buffer would not reach the server, so retry.
                 while socket
                     .send_to(&nuisance(half * FLOOD + index, source), target)
                     .is_err()
@@ -128,8 +128,8 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
     setup.end();
 }
 
-/// Waits until the server has read what a flood has left in its socket: what comes on top is lost there, and the parties
-/// of these tests say everything once.
+/// Waits until the server has read its socket buffer. The parties of these tests do not retransmit, so a full
+/// buffer would lose their messages.
 fn until_drained(server: SocketAddr) {
     let socket = stranger();
     socket
@@ -149,7 +149,7 @@ fn until_drained(server: SocketAddr) {
     }
 }
 
-/// What a stranger is told, with the number that was asked for taken out.
+/// Returns the response to an unlisted source, without the requested number.
 fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
     let message = request(method, number, AGENT, 1, socket.local_addr().unwrap());
     socket.send_to(message.as_bytes(), server).unwrap();
@@ -193,7 +193,7 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
     let mut setup = CallSetup::talking();
     let socket = stranger();
     assert!(told(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
-    // It knows all that names the call, and still is not one of its parties.
+    // The source knows the identifiers of the call, but is not a party of it.
     let sdp = setup.customer.description("sendrecv");
     let keys = (
         "INFO",
@@ -235,7 +235,7 @@ fn a_stranger_over_tcp_is_refused_as_well() {
     assert_eq!(&start, b"SIP/2.0 403 ");
 }
 
-/// One of an army: three wrong blocks in a call, each once the prompt is over.
+/// Makes one call with three wrong PINs, each after the prompt.
 fn guess(server: SocketAddr, caller: usize, wrong: &str) {
     let mut guesser = Party::new(&format!("+9177000000{caller:02}"), server);
     assert_eq!(guesser.call(SHARED), 200);
@@ -262,7 +262,7 @@ fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() 
         }
     });
     setup.inbox.wait_for_event("number.pin_attack");
-    // A stranger is refused with the right PIN, too, and a customer is not.
+    // An unlisted caller is rejected even with the correct PIN. A listed customer is not.
     let mut stranger = Party::new("+917700000099", target);
     assert_eq!(stranger.call(SHARED), 200);
     stranger.press(pin);

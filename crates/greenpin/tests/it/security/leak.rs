@@ -1,4 +1,4 @@
-//! No leak: neither party receives anything of the other's number, and no log line at any level has either.
+//! Neither party receives any part of the other's number, and no log line at any level contains either number.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ use crate::support::webhook_inbox::WebhookInbox;
 const AGENT: &str = "+919912345678";
 const CUSTOMER: &str = "+918887654321";
 
-/// Whether a text or stream has a number in any usual form: with or without `+` and country, in any spacing, in
-/// packed decimals.
+/// Returns `true` if the data contains a number in any common form: with or without `+` and country code, with any
+/// spacing, or as packed decimals.
 fn leaks(received: &[u8], number: &str) -> bool {
     let national = &number[3..];
     let is_separator = |byte: &u8| b" -./()%20\"<>\r\n".contains(byte) && !byte.is_ascii_digit();
@@ -65,7 +65,7 @@ fn nothing_leaks_where_the_two_gateways_talk_to_each_other() {
     nothing_leaks(true);
 }
 
-/// A stage whose parties have numbers that are not found by chance, and an allocation for them.
+/// Starts a server with an allocation. The numbers of its parties do not occur by chance.
 fn start(direct: bool) -> (CallSetup, Value) {
     let mut agent = Party::unconnected(AGENT);
     let media = if direct { "media = \"direct\"\n" } else { "" };
@@ -129,7 +129,7 @@ fn nothing_leaks(direct: bool) {
         customer.send_in_dialog("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
         200
     );
-    // RTCP goes out every 5 s: wait for one on each side.
+    // RTCP is sent every 5 s, so wait for one packet on each side.
     customer.wait_for_rtcp();
     agent.wait_for_rtcp();
     agent.bye_as_callee();
@@ -155,11 +155,11 @@ fn nothing_leaks(direct: bool) {
     assert!(!log.contains(&pin), "the log has the PIN");
 }
 
-/// Calls of the long run, and of each of its servers.
+/// Calls of the long run, and calls per server.
 const CALLS: usize = 10_000;
 const CALLS_A_SERVER: usize = CALLS / 4;
 
-/// Half of them with the two gateways talking to each other.
+/// Half of the calls use direct media.
 #[test]
 #[ignore = "a run of ten minutes: cargo test --release --test it -- --ignored ten_thousand"]
 fn nothing_leaks_in_ten_thousand_calls() {

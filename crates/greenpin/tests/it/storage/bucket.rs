@@ -1,4 +1,4 @@
-//! Recordings in a bucket, with a real call, and moto's S3 server that verifies every signature.
+//! Recordings in a bucket, with a real call and moto's S3 server, which verifies every signature.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::call_setup::CallSetup;
 use crate::support::http_client::raw;
 use crate::support::server::{Server, TENANT};
 
-/// An S3 server with one bucket, as `tests/s3/serve.py` says; it ends with the test.
+/// S3 server with one bucket (`tests/s3/serve.py`). It ends with the test.
 struct S3 {
     process: Child,
     commands: ChildStdin,
@@ -57,7 +57,7 @@ impl S3 {
         self.answer()
     }
 
-    /// Every key with its length.
+    /// Returns all keys with their lengths.
     fn list(&mut self) -> Vec<(String, u64)> {
         serde_json::from_value(self.order("list")).unwrap()
     }
@@ -91,12 +91,12 @@ impl CallSetup {
         Self::recording(s3, "")
     }
 
-    /// The same with more keys of `[recordings]`.
+    /// Starts a server with further keys in `[recordings]`.
     fn recording(s3: &S3, more: &str) -> Self {
         Self::start_with("", &(s3.configuration(s3.secret()) + more))
     }
 
-    /// A call that is recorded, from its begin to its end; its id.
+    /// Runs a recorded call and returns its id.
     fn recorded_call(&mut self) -> String {
         let allocation = self.allocate(&json!({ "record": true }));
         self.connect(&allocation);

@@ -1,4 +1,4 @@
-//! Two servers on one PostgreSQL database keep every promise of the tenant's API.
+//! Two servers on one PostgreSQL database satisfy the tenant API's guarantees.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::support::webhook_inbox::WebhookInbox;
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
-/// Creates at both servers at once, `each` at either.
+/// Sends `each` create requests to either server at the same time.
 fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse> {
     let (body, addresses) = (
         allocation_body(number),
@@ -140,7 +140,7 @@ fn a_server_with_another_master_key_does_not_start_on_the_database() {
     assert!(said.contains("master key"), "{said}");
 }
 
-/// Two nodes, and two parties that talk through the first one.
+/// Two nodes, and two parties with a call through the first one.
 struct ClusterCall {
     servers: [Server; 2],
     inbox: WebhookInbox,
@@ -174,7 +174,7 @@ impl ClusterCall {
         }
     }
 
-    /// What the other node tells of the end of the call, and that it is told once.
+    /// Returns the completion event of the call from the other node, and checks for a single one.
     fn completed_once(&mut self) -> Value {
         let record = self.inbox.wait_for_event("call.completed");
         assert_eq!(record["data"]["hangup_by"], "system");

@@ -1,4 +1,4 @@
-//! What is promised stays true when many ask at once, and when the process is killed.
+//! Guarantees under concurrent requests and after a kill of the process.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -101,7 +101,7 @@ fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck()
     assert_eq!(create(server.http, &allocation_body(SHARED)).status, 201);
 }
 
-/// Creates from many connections; kills the server in the middle of it. Returns what was answered with 201.
+/// Sends concurrent create requests and kills the server. Returns the responses with 201.
 fn burst_and_kill(server: &mut Server) -> Vec<Value> {
     const BEFORE_THE_KILL: usize = 300;
     let answered = Mutex::new(Vec::new());
@@ -113,7 +113,7 @@ fn burst_and_kill(server: &mut Server) -> Vec<Value> {
             scope.spawn(move || {
                 let body = allocation_body(if index == 0 { EXCLUSIVE } else { SHARED });
                 while !over.load(Ordering::Relaxed) {
-                    // A connection that is cut has no answer: nothing was promised.
+                    // A broken connection has no response, so the server has guaranteed nothing.
                     let Ok(answer) = std::panic::catch_unwind(|| create(http, &body)) else {
                         return;
                     };

@@ -1,4 +1,4 @@
-//! What most tests of calls begin with: a server with one number, an agent at the far end of its trunk, a customer.
+//! Common setup of call tests: a server with one number, an agent behind its trunk, and a customer.
 
 use serde_json::{Value, json};
 
@@ -6,20 +6,20 @@ use super::party::{Party, exchange_audio};
 use super::server::{Server, trunk};
 use super::webhook_inbox::WebhookInbox;
 
-/// The virtual number.
+/// Virtual number.
 pub const VN: &str = "+914000000001";
-/// Whom the customer reaches.
+/// Number of the called party.
 pub const AGENT: &str = "+919900000001";
-/// Whom the customer reaches next, where an allocation names two.
+/// Number of the second called party, for allocations with two.
 pub const SECOND_AGENT: &str = "+919900000002";
-/// Who calls.
+/// Number of the caller.
 pub const CUSTOMER: &str = "+918800000001";
-/// G.711 A-law octets that are easy to tell apart.
+/// Audio octet of the customer, in G.711 A-law.
 pub const CUSTOMER_SAYS: u8 = 0x2a;
-/// What the agent is heard by.
+/// Audio octet of the agent, in G.711 A-law.
 pub const AGENT_SAYS: u8 = 0x9c;
 
-/// A server whose number is exclusive, its events, and two parties.
+/// Server with an exclusive number, a receiver of its events, and two parties.
 pub struct CallSetup {
     pub server: Server,
     pub inbox: WebhookInbox,
@@ -28,12 +28,12 @@ pub struct CallSetup {
 }
 
 impl CallSetup {
-    /// With nothing beside the usual.
+    /// Starts a server with the default configuration.
     pub fn start() -> Self {
         Self::start_with("", "")
     }
 
-    /// The same with more keys of the trunk, and more of the configuration.
+    /// Starts a server with further keys of its trunk and further configuration.
     pub fn start_with(of_trunk: &str, configuration: &str) -> Self {
         let mut agent = Party::unconnected(AGENT);
         let server = Server::with(&(trunk("carrier", agent.address(), of_trunk) + configuration));
@@ -50,7 +50,7 @@ impl CallSetup {
         }
     }
 
-    /// An allocation from the agent to the customer, with more fields or others.
+    /// Allocates a PIN for the agent and the customer. `more` adds or replaces fields.
     pub fn allocate(&self, more: &Value) -> Value {
         let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
         body.as_object_mut()
@@ -59,13 +59,13 @@ impl CallSetup {
         self.server.allocate(&body)
     }
 
-    /// A customer who was answered and keyed in a PIN.
+    /// Calls the number as the customer and enters a PIN.
     pub fn call_with(&mut self, pin: &str) {
         assert_eq!(self.customer.call(VN), 200);
         self.customer.press(pin);
     }
 
-    /// The agent takes the call; gives its INVITE.
+    /// Accepts the call as the agent and returns its INVITE.
     pub fn agent_answers(&mut self) -> String {
         let invite = self.agent.receive_invite();
         self.agent.respond(180);
@@ -74,14 +74,14 @@ impl CallSetup {
         invite
     }
 
-    /// A call of an allocation on which both are connected.
+    /// Connects a call of an allocation.
     pub fn connect(&mut self, allocation: &Value) {
         self.call_with(pin_of(allocation));
         self.agent_answers();
         self.inbox.wait_for_event("call.answered");
     }
 
-    /// Both talk until they have heard each other.
+    /// Exchanges audio until both parties have received it.
     pub fn both_talk(&mut self) {
         exchange_audio(
             &mut self.customer,
@@ -91,19 +91,19 @@ impl CallSetup {
         );
     }
 
-    /// The customer hangs up on the agent.
+    /// Hangs up as the customer.
     pub fn hang_up(&mut self) {
         self.customer.bye();
         self.agent.serve("BYE");
     }
 
-    /// What `call.completed` says.
+    /// Waits for `call.completed` and returns its data.
     pub fn completed(&mut self) -> Value {
         self.inbox.wait_for_event("call.completed")["data"].take()
     }
 }
 
-/// The PIN of an allocation.
+/// Returns the PIN of an allocation.
 pub fn pin_of(allocation: &Value) -> &str {
     allocation["pin"].as_str().unwrap()
 }

@@ -1,30 +1,30 @@
-//! A webhook receiver that misbehaves as it is told.
+//! Webhook receiver with a configurable failure.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// What a receiver does with a request that it has read.
+/// Reaction of the receiver to each request.
 #[derive(Clone)]
 pub enum FailureMode {
-    /// Sends this and closes.
+    /// Sends the text and closes the connection.
     Respond(String),
-    /// Sends this, and keeps the connection open without ever saying more.
+    /// Sends the text and leaves the connection open.
     Hang(String),
-    /// Sends this a byte at a time, with this pause after each.
+    /// Sends the text byte by byte, with a pause after each byte.
     Drip(String, Duration),
 }
 
-/// A receiver, and the paths that were asked for.
+/// Receiver with the paths of its requests.
 pub struct FailingReceiver {
-    /// Where it is.
+    /// URL of the receiver.
     pub url: String,
     paths: Receiver<String>,
 }
 
 impl FailingReceiver {
-    /// Opens a receiver.
+    /// Starts a receiver.
     pub fn open(mode: FailureMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -42,13 +42,13 @@ impl FailingReceiver {
         Self { url, paths }
     }
 
-    /// Requests that have come and were not waited for.
+    /// Returns the number of requests since the last call.
     pub fn unexpected_requests(&self) -> usize {
         self.paths.try_iter().count()
     }
 }
 
-/// An answer with a body.
+/// Returns a response with a body.
 pub fn http_response(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -83,7 +83,7 @@ fn respond(mut stream: TcpStream, mode: FailureMode) {
         }
         FailureMode::Hang(text) => {
             let _ = stream.write_all(text.as_bytes());
-            // Until the other side has had enough.
+            // Wait until the client closes the connection.
             let _ = stream.read(&mut [0]);
         }
         FailureMode::Drip(text, pause) => {

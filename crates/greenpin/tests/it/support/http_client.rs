@@ -1,4 +1,4 @@
-//! HTTP to the byte: what no well-behaved client would send.
+//! HTTP client on plain sockets, for requests that no HTTP library would send.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,18 +9,18 @@ use serde_json::Value;
 
 use super::server::{SID, TENANT, TIMEOUT, TOKEN};
 
-/// An answer, read to the end of its connection.
+/// Response, read until the end of the connection.
 #[derive(Debug)]
 pub struct HttpResponse {
-    /// The status code.
+    /// Status code.
     pub status: u16,
     head: String,
-    /// The body; `null` if it is no JSON.
+    /// JSON body, or `null` for other bodies.
     pub body: Value,
 }
 
 impl HttpResponse {
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -29,12 +29,12 @@ impl HttpResponse {
             .map(|(_, value)| value)
     }
 
-    /// `code` of a problem.
+    /// Returns `code` of a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// `field` and `code` of each fault.
+    /// Returns `field` and `code` of each fault.
     pub fn faults(&self) -> Vec<(&str, &str)> {
         let errors = self.body["errors"]
             .as_array()
@@ -52,7 +52,7 @@ impl HttpResponse {
     }
 }
 
-/// The header that proves who one is.
+/// Returns the `Authorization` header of a tenant.
 pub fn basic(account_sid: &str, token: &str) -> String {
     format!(
         "authorization: Basic {}\r\n",
@@ -60,12 +60,12 @@ pub fn basic(account_sid: &str, token: &str) -> String {
     )
 }
 
-/// Sends bytes and reads the answer. The server may stop reading before all is sent.
+/// Sends a request and reads the response. The server may stop reading before the end of the request.
 pub fn raw(server: SocketAddr, request: &[u8]) -> HttpResponse {
     raw_text(server, request).0
 }
 
-/// The same, with the body as it is.
+/// Like [`raw`], and returns the body as text.
 pub fn raw_text(server: SocketAddr, request: &[u8]) -> (HttpResponse, String) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -94,7 +94,7 @@ fn parse(answer: &[u8]) -> Option<HttpResponse> {
     })
 }
 
-/// A request for a path, with further header lines and a body.
+/// Builds a request with further header lines and a body.
 pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
@@ -103,7 +103,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
     [head.as_bytes(), body].concat()
 }
 
-/// A create of the test tenant with its credentials.
+/// Sends a create request for the test tenant.
 pub fn create(server: SocketAddr, body: &str) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     raw(
@@ -117,7 +117,7 @@ pub fn create(server: SocketAddr, body: &str) -> HttpResponse {
     )
 }
 
-/// Any other call of the test tenant.
+/// Sends a request without a body for the test tenant.
 pub fn call(server: SocketAddr, method: &str, path: &str) -> HttpResponse {
     raw(
         server,
@@ -130,7 +130,7 @@ pub fn call(server: SocketAddr, method: &str, path: &str) -> HttpResponse {
     )
 }
 
-/// A call of the test tenant with a JSON body.
+/// Sends a request with a JSON body for the test tenant.
 pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}{path}");

@@ -1,4 +1,4 @@
-//! A webhook receiver that keeps what it gets.
+//! Webhook receiver that stores all webhooks.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -13,32 +13,32 @@ use serde_json::Value;
 
 use super::server::TIMEOUT;
 
-/// One webhook as it came.
+/// A received webhook.
 pub struct ReceivedWebhook {
-    /// Header names in lower case.
+    /// Headers, with names in lower case.
     pub headers: HashMap<String, String>,
-    /// The body to the byte.
+    /// Unchanged body.
     pub body: String,
 }
 
 impl ReceivedWebhook {
-    /// The event.
+    /// Parses the event.
     pub fn event(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-/// A receiver that takes everything with 204.
+/// Receiver that responds to every request with 204.
 pub struct WebhookInbox {
-    /// Where it is.
+    /// URL of the receiver.
     pub url: String,
     webhooks: Receiver<ReceivedWebhook>,
-    /// What came and was passed over so far, in order.
+    /// Webhooks returned or skipped so far, in order.
     pub received: Vec<ReceivedWebhook>,
 }
 
 impl WebhookInbox {
-    /// Opens a receiver.
+    /// Starts a receiver.
     pub fn open() -> Self {
         super::time_limit::watch();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,7 +67,7 @@ impl WebhookInbox {
         self.received.last().expect("it was kept just now")
     }
 
-    /// Waits for the next event of a type that was not taken before.
+    /// Waits for the next event of a type. Skips other events.
     pub fn wait_for_event(&mut self, wanted: &str) -> Value {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -110,7 +110,7 @@ fn serve(stream: TcpStream, webhooks: &Sender<ReceivedWebhook>) -> Option<()> {
         let length = headers.get("content-length")?.parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        // Before the answer: what follows upon it comes after this one.
+        // Sent before the response, so that consequences of the response arrive later.
         webhooks
             .send(ReceivedWebhook {
                 headers,
@@ -121,7 +121,7 @@ fn serve(stream: TcpStream, webhooks: &Sender<ReceivedWebhook>) -> Option<()> {
     }
 }
 
-/// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
+/// Returns `true` if a webhook has a valid Standard Webhooks signature.
 pub fn is_signed(webhook: &ReceivedWebhook, secret: &str) -> bool {
     let key = STANDARD
         .decode(secret.strip_prefix("whsec_").unwrap())

@@ -1,4 +1,4 @@
-//! A telephone that nobody here wrote (baresip), known by a password, over each transport.
+//! baresip as a phone that authenticates with a password, over each transport.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::webhook_inbox::WebhookInbox;
 
 const PASSWORD: &str = "a-fictional-password";
 
-/// A running telephone; it is put down with the test.
+/// Running phone. It ends with the test.
 struct Phone(Child);
 
 impl Drop for Phone {
@@ -25,7 +25,7 @@ impl Drop for Phone {
 }
 
 impl Phone {
-    /// It calls the virtual number at once.
+    /// Calls the virtual number at once.
     fn call(
         folder: &Path,
         certificates: &Certificates,
@@ -86,7 +86,7 @@ fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
         let begun = inbox.wait_for_event("call.initiated");
         assert_eq!(begun["data"]["from"], CUSTOMER, "{transport}");
         let sid = begun["data"]["call_sid"].as_str().unwrap().to_owned();
-        // It is answered, and hangs up by itself after a while.
+        // The call is answered, and the phone hangs up after a while.
         let ended = server.get_until(&format!("/calls/{sid}"), |call| {
             call["end_time"].is_string()
         });

@@ -1,4 +1,4 @@
-//! Who a trunk's callers are, what they are known by, and how many of them there may be.
+//! Identification of a trunk's callers, and limits on their calls.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
@@ -20,7 +20,7 @@ fn sha256(text: &str) -> String {
         .collect()
 }
 
-/// The value of a parameter of a challenge.
+/// Returns a parameter of a challenge.
 fn parameter(challenge: &str, name: &str) -> String {
     challenge
         .split(&format!("{name}=\""))
@@ -32,7 +32,7 @@ fn parameter(challenge: &str, name: &str) -> String {
         .to_owned()
 }
 
-/// The answer to a challenge for SHA-256, as RFC 7616, section 3.4.1 computes it.
+/// Computes the response to a SHA-256 challenge (RFC 7616, section 3.4.1).
 fn proof(challenge: &str, password: &str, uri: &str) -> String {
     assert!(
         challenge.contains("algorithm=SHA-256, qop=\"auth\""),
@@ -88,7 +88,7 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
     customer.bye();
     agent.serve("BYE");
     assert!(!server.log().contains("fictional-password"));
-    // What was used up opens nothing any more.
+    // A used nonce is rejected.
     let mut again = Party::new(CUSTOMER, server.sip);
     again.add_headers(&proof(&challenge, "a-fictional-password", &uri));
     assert_eq!(again.call(VN), 401);
@@ -110,7 +110,7 @@ fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
     assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 403);
 }
 
-/// A call that a trunk with further keys brings, told by headers of a test's own: the caller as the events have it.
+/// Sends a call from a trunk with further keys and headers. Returns the caller in its event.
 fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
     let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), keys));
@@ -126,7 +126,7 @@ fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
 
 #[test]
 fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
-    // A party's own headers all say that it is anonymous, and so does the first of these that is there.
+    // The party's own headers are all anonymous, and the first header in the test replaces them.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
     assert_eq!(caller_told("", &said), CUSTOMER);
     assert_eq!(
@@ -204,7 +204,7 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
     server.add_number(VN, &[]);
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    // It may bring calls, too: they come from where ours go to.
+    // The trunk may also send calls, because they come from the destination of ours.
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
@@ -250,7 +250,7 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
     });
     let mut third = Party::new(OTHER, server.sip);
     assert_eq!(third.call(VN), 200, "room again");
-    // Without a limit of its own the operator's holds.
+    // Without a limit of the tenant, the operator's limit applies.
     server.update_settings(&json!({ "call_limit": null }));
     assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 200);
     assert_eq!(Party::new(OTHER, server.sip).call(VN), 503);

@@ -1,4 +1,4 @@
-//! Trunks that have a name, and a DNS server of the test's own that says where they are.
+//! Trunks with domain names, and a DNS server of the test.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::support::tls::{Certificates, Tunnel};
 
 type Zone = Arc<Mutex<Vec<Record>>>;
 
-/// A DNS server on loopback that knows some records, each for a second.
+/// DNS server on loopback with records of 1 s.
 struct Dns {
     address: SocketAddr,
     zone: Zone,
@@ -32,7 +32,7 @@ impl Dns {
         Self { address, zone }
     }
 
-    /// From now on it knows these.
+    /// Replaces the records.
     fn knows(&self, records: Vec<(&str, RData)>) {
         let records = records
             .into_iter()
@@ -80,7 +80,7 @@ fn service(priority: u16, port: u16, host: &str) -> RData {
     RData::SRV(SRV::new(priority, 1, port, Name::from_utf8(host).unwrap()))
 }
 
-/// A way to a domain, by its order and the name of its services.
+/// Returns a NAPTR record with an order and a service.
 fn naptr(order: u16, service: &str, services: &str) -> RData {
     let text = |text: &str| text.as_bytes().into();
     RData::NAPTR(NAPTR::new(
@@ -93,7 +93,7 @@ fn naptr(order: u16, service: &str, services: &str) -> RData {
     ))
 }
 
-/// A customer who calls and keys in the PIN; the call comes from the address that the name stands for.
+/// Calls as a customer and enters the PIN. The call comes from the address of the name.
 fn customer(server: &Server, pin: &str) -> Party {
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
@@ -152,7 +152,7 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
             service(1, third, "one.example."),
         ),
     ]);
-    // When the records are asked for again is theirs to say: until then calls go where they went.
+    // The records expire according to their own TTL. Until then, calls use the old address.
     let deadline = Instant::now() + TIMEOUT;
     while three.received.is_empty() {
         assert!(Instant::now() < deadline, "the new service is never called");
@@ -162,7 +162,7 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
             both.iter_mut()
                 .position(|party| party.poll_invite().is_some())
         };
-        // A busy machine takes longer than the moment that each is given.
+        // A busy machine may need more time than the TTL allows, so retry.
         let index = (0..5)
             .find_map(|_| is_called())
             .expect("somebody is called");
@@ -218,7 +218,7 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
     wait_for_trunk(&server, 0, "state", &json!("up"));
 }
 
-/// What a party is asked over a transport, as its `Via` names it.
+/// Waits for an OPTIONS request over the transport in its `Via`.
 fn asked_over(party: &mut Party, transport: &str) {
     let asked = party.serve("OPTIONS");
     assert!(
@@ -270,7 +270,7 @@ fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_w
     over_udp.set_server(server.sip);
     asked_over(&mut over_tcp, "TCP");
     wait_for_trunk(&server, 0, "state", &json!("up"));
-    // Without NAPTR records it is what there are services for.
+    // Without NAPTR records, the SRV records decide.
     dns.knows(services.to_vec());
     asked_over(&mut over_udp, "UDP");
     wait_for_trunk(&server, 0, "state", &json!("up"));

@@ -1,5 +1,5 @@
-//! A carrier that nobody here wrote (kamailio): it registers us by digest, brings calls to our contact, and asks for our
-//! password before it takes one.
+//! kamailio as a carrier: it accepts our registration by digest, sends calls to our contact, and challenges our
+//! calls.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::ports::free_port;
 use crate::support::process::send_signal;
 use crate::support::server::Server;
 
-/// A running carrier; it ends with the test.
+/// Running carrier. It ends with the test.
 struct Carrier {
     process: Child,
     address: SocketAddr,
@@ -50,7 +50,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        // It has children, and ends them when it is asked to end.
+        // SIGTERM lets kamailio end its children.
         if matches!(self.process.try_wait(), Ok(None)) {
             send_signal(&self.process, Signal::TERM);
         }
@@ -79,7 +79,7 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, carrier.address);
     customer.invite_with(VN, true);
-    // The carrier stays in the way of the INVITE alone: what follows goes to our contact.
+    // The carrier handles only the INVITE. Later requests go to our contact.
     customer.set_server(server.sip);
     assert_eq!(customer.final_response(), 200);
     customer.press(allocation["pin"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! Several trunks, and trunks that ask who we are.
+//! Selection among several trunks, and trunks with authentication.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::support::webhook_inbox::WebhookInbox;
 const OTHER_VN: &str = "+914000000002";
 const OTHER_CUSTOMER: &str = "+918800000002";
 
-/// A server with two trunks: where calls go first, and where they go when that fails.
+/// Server with two trunks: the preferred one and the fallback.
 struct TwoTrunkSetup {
     server: Server,
     inbox: WebhookInbox,
@@ -23,7 +23,7 @@ impl TwoTrunkSetup {
     fn start(of_first: &str) -> Self {
         let nowhere = "127.0.0.1:9".parse().unwrap();
         let [mut first, mut second] = [AGENT, AGENT].map(|number| Party::new(number, nowhere));
-        // The one that brings the call, for its network comes first, is the one to fall back on.
+        // The fallback trunk is listed first, so it matches incoming calls from this network.
         let trunks = trunk("second", second.address(), "priority = 20")
             + &trunk("first", first.address(), of_first);
         let server = Server::with(&trunks);
@@ -42,7 +42,7 @@ impl TwoTrunkSetup {
         }
     }
 
-    /// A customer who has keyed in the PIN.
+    /// Calls as the customer and enters the PIN.
     fn call(&mut self) {
         let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
         let allocation = self.server.allocate(&body);
@@ -101,7 +101,7 @@ fn a_trunk_that_asks_is_told_who_we_are_and_a_called_party_is_not() {
         again.contains("Proxy-Authorization: Digest username=\"trunk-user\""),
         "{again}"
     );
-    // The party behind the trunk asks, too.
+    // The party behind the trunk sends a challenge, too.
     setup
         .first
         .refuse_with(407, &challenge.replace("carrier", "elsewhere"));
@@ -138,7 +138,7 @@ fn a_trunk_is_given_numbers_in_its_own_form_with_its_prefix() {
 
 #[test]
 fn a_trunk_at_its_limit_is_refused_one_more_call_and_passed_over_for_one_that_would_go_out() {
-    // The first takes one leg, and has it; the second brings the call, and has room for one more that goes out.
+    // The first trunk has its only leg in use. The second trunk has the incoming leg, and room for one more.
     let mut setup = TwoTrunkSetup::start("max_calls = 1");
     setup.call();
     setup.first.respond(200);

@@ -1,5 +1,4 @@
-//! What the server says to a trunk outside of calls, and what it tells of it: whether it is alive, and that it knows
-//! where we are.
+//! Requests to a trunk outside of calls: keep-alive and registration, and the state in the API.
 
 use serde_json::json;
 
@@ -46,7 +45,7 @@ fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
     second.receive_invite();
     second.respond(486);
     second.serve("ACK");
-    // Whatever else it says, it is there.
+    // Any response shows that the trunk is alive.
     first.serve_with("OPTIONS", 405, "");
     wait_for_trunk(&server, 0, "state", &json!("up"));
     assert!(metrics(&server).contains("greenpin_trunk_up{trunk=\"first\"} 1\n"));
@@ -79,7 +78,7 @@ fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
     );
     wait_for_trunk(&server, 0, "registered", &json!(true));
     assert!(metrics(&server).contains("greenpin_trunk_registered{trunk=\"carrier\"} 1\n"));
-    // A call comes to the contact that was registered.
+    // Calls arrive at the registered contact.
     let contact = header(&again, "Contact");
     assert!(
         contact.contains(&format!("trunk-user@{}", server.sip)),

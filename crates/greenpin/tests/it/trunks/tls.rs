@@ -1,4 +1,4 @@
-//! SIP over TLS: parties behind a stream that the test encrypts, with certificates of the test's own.
+//! SIP over TLS, with parties behind a TLS stream and certificates of the test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -59,7 +59,7 @@ fn a_call_comes_and_goes_over_tls() {
         "{invite}"
     );
     agent.respond(200);
-    // Its contact names no transport: what began encrypted stays so.
+    // The agent's contact names no transport, so the dialog stays on TLS.
     agent.serve("ACK");
     exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
@@ -101,7 +101,7 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
     assert_eq!(stranger.call(VN), 403);
 }
 
-/// A party and the stream between it and a server.
+/// Creates a party with a stream to a server.
 fn party_over_tls(number: &str, server: &Server, connector: &TlsConnector) -> (Party, Tunnel) {
     let mut party = Party::unconnected(number);
     let tunnel = Tunnel::connect(server.sip_tls(), connector, party.address());
@@ -137,7 +137,7 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let log = server.wait_for_log("cannot reload the certificates for SIP over TLS");
     assert!(log.contains("no certificate in"), "{log}");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
-    // The files are looked at by themselves, too.
+    // The server also checks the files without a signal.
     shown.renew(&newest);
     let deadline = Instant::now() + TIMEOUT;
     let party = Party::new(CUSTOMER, server.sip);
@@ -205,7 +205,7 @@ fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
     }
 }
 
-/// What comes back over a stream of one's own; `None`: it is closed instead.
+/// Returns the response over a client's own stream. `None` if the stream is closed.
 fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usize> {
     let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\
         Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: a\r\n\

@@ -1,4 +1,4 @@
-//! Attempts to deliver webhooks, to receivers that fail in every way.
+//! Webhook deliveries to failing receivers.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::webhook_inbox::WebhookInbox;
 
 const NUMBER: &str = "+914000000001";
 
-/// Makes an event that goes to a URL; returns its id.
+/// Creates an event for a URL and returns its id.
 fn event_to(server: &Server, url: &str) -> String {
     server.update_settings(&json!({ "webhooks": [{ "url": url }] }));
     server.add_number(NUMBER, &[]);
@@ -23,7 +23,7 @@ fn event_to(server: &Server, url: &str) -> String {
         .to_owned()
 }
 
-/// Waits until an event's only delivery is as wanted.
+/// Waits until the only delivery of an event matches.
 fn delivery(server: &Server, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let path = format!("/events/{event}/deliveries");
     let shown = server.get_until(&path, |shown| wanted(&shown[0]));
@@ -33,7 +33,7 @@ fn delivery(server: &Server, event: &str, wanted: impl Fn(&Value) -> bool) -> Va
     only.clone()
 }
 
-/// The first attempt at a receiver.
+/// Returns the first attempt at a receiver.
 fn first_attempt(mode: FailureMode) -> Value {
     let receiver = FailingReceiver::open(mode);
     first_attempt_at(&receiver.url)

@@ -1,4 +1,4 @@
-//! Events survive a process that is killed again and again while it works.
+//! Events survive repeated kills of a working server.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ const NUMBER: &str = "+914000000001";
 const KILLS: usize = 50;
 const CLIENTS: usize = 4;
 
-/// How many events of each allocation were acknowledged.
+/// Number of acknowledged events of each allocation.
 type Acknowledged = HashMap<String, i64>;
 
-/// One client: makes an allocation, gives it another PIN, deletes it, and so on until the server is gone.
+/// Client: creates an allocation, rotates its PIN, deletes it, and repeats until the server ends.
 fn work(
     http: SocketAddr,
     over: &AtomicBool,
@@ -33,7 +33,7 @@ fn work(
         count.fetch_add(1, Ordering::Relaxed);
     };
     while !over.load(Ordering::Relaxed) {
-        // A connection that is cut has no answer: nothing was promised.
+        // A broken connection has no response, so the server has guaranteed nothing.
         let Ok(made) = catch_unwind(|| create(http, &body)) else {
             return;
         };
@@ -57,7 +57,7 @@ fn work(
     }
 }
 
-/// Lets clients work until so many requests were answered, and kills the server in the middle of it.
+/// Runs the clients until a number of requests has succeeded, then kills the server.
 fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Acknowledged>) {
     let (count, over, http) = (AtomicUsize::new(0), AtomicBool::new(false), server.http);
     std::thread::scope(|scope| {
@@ -74,7 +74,7 @@ fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Ackn
     });
 }
 
-/// The whole log, by the events' ids.
+/// Returns the whole event log by event id.
 fn log(server: &Server) -> HashMap<String, Value> {
     let (mut log, mut after) = (HashMap::new(), String::new());
     loop {
@@ -91,7 +91,7 @@ fn log(server: &Server) -> HashMap<String, Value> {
     }
 }
 
-/// The places of each allocation's events in the order in which each came first.
+/// Returns the sequence numbers of each allocation's events, in order of their first arrival.
 fn first_arrivals(webhooks: &[ReceivedWebhook]) -> HashMap<String, Vec<i64>> {
     let (mut seen, mut arrivals) = (HashSet::new(), HashMap::<String, Vec<i64>>::new());
     for event in webhooks.iter().map(ReceivedWebhook::event) {
@@ -123,7 +123,7 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
     server.send_events_to(&inbox.url);
     let acknowledged = Mutex::new(Acknowledged::new());
     for kill in 0..KILLS {
-        // Moments that differ by more than the clients' own chance: 1 to 40 answers after the start.
+        // Kills come after 1 to 40 responses, so they vary by more than the clients' timing.
         work_and_kill(&mut server, 1 + kill * 17 % 40, &acknowledged);
         server.start_again();
     }

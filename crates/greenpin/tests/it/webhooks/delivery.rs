@@ -1,4 +1,4 @@
-//! What a tenant's endpoint receives, contract section 3.2.
+//! Webhooks received by an endpoint, contract section 3.2.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Endpoints: rotated secrets, the flat form, pauses, dead letters and replay.
+//! Endpoints: secret rotation, the flat format, pauses, dead deliveries and redelivery.
 
 use serde_json::{Value, json};
 

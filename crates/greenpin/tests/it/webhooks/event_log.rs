@@ -1,4 +1,4 @@
-//! Following the event log: `greenpin events tail`, and `GET /events?wait=`.
+//! Reading the event log: `greenpin events tail`, and `GET /events?wait=`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout};

@@ -8,21 +8,21 @@ use super::{EVENT_PAYLOAD_TYPE, Party};
 use crate::support::server::TIMEOUT;
 
 const SUITE: media::SrtpSuite = media::SrtpSuite::AesCm128HmacSha1_80;
-/// The key of every party that encrypts, and as it stands in a description.
+/// SRTP key of every party, and its form in a session description.
 const KEY: &[u8; 30] = b"thirty octets, known to a test";
 pub(super) const INLINE: &str =
     "AES_CM_128_HMAC_SHA1_80 inline:dGhpcnR5IG9jdGV0cywga25vd24gdG8gYSB0ZXN0";
 
-/// Encrypted audio of a party: `AES_CM_128_HMAC_SHA1_80` with a key of its own.
+/// Encrypted audio of a party: `AES_CM_128_HMAC_SHA1_80` with the party's own key.
 pub(super) struct Crypto {
     pub(super) protocol: &'static str,
     seals: media::SrtpSender,
-    /// Known with the server's description.
+    /// Set after the server's session description.
     opens: Option<media::SrtpReceiver>,
 }
 
 impl Party {
-    /// Takes the server's key from its description, where it encrypts.
+    /// Reads the server's key from its session description, for a party with encryption.
     pub(super) fn read_server_key(&mut self, description: &str) {
         use base64::Engine as _;
         let line = description
@@ -36,7 +36,7 @@ impl Party {
         }
     }
 
-    /// The next RTP packet, opened where it is encrypted; `None` if none comes soon.
+    /// Returns the next RTP packet, decrypted if necessary. `None` if none arrives within 20 ms.
     pub(super) fn rtp_packet(&mut self) -> Option<Vec<u8>> {
         let mut buffer = [0; 2048];
         let (length, _) = self.rtp.recv_from(&mut buffer).ok()?;
@@ -54,7 +54,7 @@ impl Party {
         Some(buffer[..opened].to_vec())
     }
 
-    /// Waits until the server has nothing more to say: its prompts are over.
+    /// Waits until the server sends no audio for 400 ms, after its prompts.
     pub fn wait_until_quiet(&mut self) {
         let mut buffer = [0; 2048];
         self.rtp
@@ -68,7 +68,7 @@ impl Party {
             .unwrap();
     }
 
-    /// Waits for a packet of RTCP.
+    /// Waits for an RTCP packet.
     pub fn wait_for_rtcp(&mut self) {
         let mut buffer = [0; 2048];
         self.rtcp.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -108,7 +108,7 @@ impl Party {
         self.rtp.send_to(&packet, self.remote_rtp.unwrap()).unwrap();
     }
 
-    /// Presses keys by RFC 4733, each packet sent `copies` times.
+    /// Presses keys by RFC 4733, with `copies` of each packet.
     pub fn press_repeating(&mut self, keys: &str, copies: usize) {
         for key in keys.chars() {
             let event = "0123456789*#ABCD"
@@ -127,7 +127,7 @@ impl Party {
         }
     }
 
-    /// Presses a key by RFC 4733 of which only the first packet arrives.
+    /// Presses a key by RFC 4733 and sends only the first packet.
     pub fn press_without_end(&mut self, key: char) {
         let event = "0123456789*#ABCD"
             .find(key)
@@ -142,14 +142,14 @@ impl Party {
         );
     }
 
-    /// Presses keys by RFC 4733, in clear although the call is encrypted.
+    /// Presses keys by RFC 4733 without encryption, on an encrypted call.
     pub fn press_in_clear(&mut self, keys: &str) {
         let crypto = self.crypto.take();
         self.press(keys);
         self.crypto = crypto;
     }
 
-    /// Presses keys as tones in its audio, G.711 A-law.
+    /// Presses keys as tones in G.711 A-law audio.
     pub fn play_tones(&mut self, keys: &str) {
         let mut tones = media::DigitTones::default();
         tones.press(keys.chars().map(|key| media::Digit::try_from(key).unwrap()));
@@ -166,7 +166,7 @@ impl Party {
         self.press_repeating(keys, 1);
     }
 
-    /// Sends RTCP whose CNAME is the party's number.
+    /// Sends RTCP with the party's number as CNAME.
     pub fn send_rtcp(&self) {
         let number = self.number.as_bytes();
         let mut item = vec![
@@ -193,35 +193,35 @@ impl Party {
         self.rtcp.send_to(&packet, rtcp).unwrap();
     }
 
-    /// Says one packet of G.711 A-law made of one octet, with a header extension that holds the party's number.
+    /// Sends a packet of G.711 A-law made of one octet.
     pub fn send_audio(&mut self, octet: u8) {
         self.rtp_timestamp += 160;
         let timestamp = self.rtp_timestamp;
         self.send_rtp(8, false, timestamp, &[octet; 160]);
     }
 
-    /// Says one packet of G.711 A-law that comes twice.
+    /// Sends a packet of G.711 A-law twice.
     pub fn send_audio_twice(&mut self, octet: u8) {
         self.send_audio(octet);
         self.rtp_sequence = self.rtp_sequence.wrapping_sub(1);
         self.send_rtp(8, false, self.rtp_timestamp, &[octet; 160]);
     }
 
-    /// Says one packet of this payload type that lasts so many ticks of its clock.
+    /// Sends a packet of a payload type with a duration in clock ticks.
     pub fn send_packet(&mut self, payload_type: u8, ticks: u32, payload: &[u8]) {
         self.rtp_timestamp += ticks;
         let timestamp = self.rtp_timestamp;
         self.send_rtp(payload_type, false, timestamp, payload);
     }
 
-    /// Says one packet of comfort noise (RFC 3389).
+    /// Sends a packet of comfort noise (RFC 3389).
     pub fn send_noise(&mut self, payload: &[u8]) {
         self.rtp_timestamp += 160;
         let timestamp = self.rtp_timestamp;
         self.send_rtp(13, false, timestamp, payload);
     }
 
-    /// Waits for a packet of this payload type that fits; gives its payload.
+    /// Waits for a matching packet of a payload type and returns its payload.
     pub fn wait_for_packet(&mut self, payload_type: u8, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -238,8 +238,8 @@ impl Party {
         }
     }
 
-    /// The payloads of this payload type that come until none comes for 20 ms: whoever says one packet at a time and waits
-    /// so speaks no faster than a phone.
+    /// Receives payloads of a payload type until none arrives for 20 ms. A test with one packet per call is
+    /// therefore no faster than a phone.
     pub fn receive_until_quiet(&mut self, payload_type: u8) -> Vec<Vec<u8>> {
         let packets = std::iter::from_fn(|| self.rtp_packet());
         let packets =
@@ -247,7 +247,7 @@ impl Party {
         packets.map(|packet| packet[12..].to_vec()).collect()
     }
 
-    /// Says something until both parties have heard what they wait for: audio made of one octet.
+    /// Sends audio until both parties have received the expected octet.
     fn exchange_until_heard(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
         let deadline = Instant::now() + TIMEOUT;
         let mut heard = false;
@@ -267,7 +267,7 @@ impl Party {
         }
     }
 
-    /// Waits until a packet of audio made of one octet is heard.
+    /// Waits for a packet of audio made of one octet.
     pub fn wait_for_audio(&mut self, octet: u8) {
         let deadline = Instant::now() + TIMEOUT;
         loop {
@@ -284,7 +284,7 @@ impl Party {
         }
     }
 
-    /// Says something until a packet of audio is heard that comes from now on and is not silence.
+    /// Sends audio until a new packet with sound arrives.
     pub fn wait_for_any_audio(&mut self) {
         self.drain_media();
         let deadline = Instant::now() + TIMEOUT;
@@ -296,7 +296,7 @@ impl Party {
         }
     }
 
-    /// Says something; whether the next packet is one of audio that is not silence.
+    /// Sends a packet of audio. Returns `true` if the next received packet contains sound.
     pub fn send_and_check_audio(&mut self) -> bool {
         self.send_audio(0x2a);
         let heard = |octets: &[u8]| octets.iter().any(|octet| !matches!(octet, 0x55 | 0xd5));
@@ -304,7 +304,7 @@ impl Party {
             .is_some_and(|packet| packet.len() > 100 && heard(&packet[12..]))
     }
 
-    /// The next `count` keys that are heard by RFC 4733.
+    /// Receives the next `count` keys by RFC 4733.
     pub fn receive_keys(&mut self, count: usize, payload_type: u8) -> String {
         let deadline = Instant::now() + TIMEOUT;
         let known = self.presses.len();
@@ -328,7 +328,7 @@ impl Party {
             .collect()
     }
 
-    /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
+    /// Enables encryption with a transport protocol. With `RTP/AVP` the description offers plain audio with a key.
     pub fn encrypt(&mut self, protocol: &'static str) {
         let seals = media::SrtpSender::new(SUITE, KEY).unwrap();
         self.crypto = Some(Crypto {
@@ -339,7 +339,7 @@ impl Party {
     }
 }
 
-/// Lets two parties talk, each in one octet, until both have heard each other.
+/// Exchanges audio between two parties, each with its own octet, until both have received it.
 pub fn exchange_audio(first: &mut Party, says: u8, second: &mut Party, replies: u8) {
     let deaf = AtomicUsize::new(2);
     std::thread::scope(|scope| {

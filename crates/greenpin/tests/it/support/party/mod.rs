@@ -1,5 +1,7 @@
-//! A telephone written for the tests, of plain text and plain sockets: it shares no code with the server, says
-//! whatever a test wants said, and keeps every byte that it receives.
+//! Telephone written for the tests, on plain text and plain sockets. It shares no signalling code with the server,
+//! sends arbitrary messages, and stores every received byte.
+//!
+//! This file has the signalling, `media` the audio.
 
 mod media;
 
@@ -13,45 +15,45 @@ use super::server::TIMEOUT;
 
 const EVENT_PAYLOAD_TYPE: u8 = 97;
 
-/// One party of a call, with one call at a time.
+/// Party with one call at a time.
 pub struct Party {
-    /// Its own number: in every header and field that could carry it.
+    /// Number of the party. Every header and field that could carry it does so.
     pub number: String,
     server: SocketAddr,
     sip: UdpSocket,
     rtp: UdpSocket,
     rtcp: UdpSocket,
-    /// All that was received over SIP, RTP and RTCP.
+    /// All data received over SIP, RTP and RTCP.
     pub received: Vec<u8>,
-    /// The request under way (as called party), or the last final response (as caller).
+    /// Current request of a called party, or last final response to a caller.
     pub last: String,
     call_id: String,
     sequence: u32,
     remote_to: String,
     remote_target: String,
     remote_rtp: Option<SocketAddr>,
-    /// Where it sends RTCP, if that was named.
+    /// Destination of RTCP, if the server has named one.
     remote_rtcp: Option<SocketAddr>,
     rtp_sequence: u16,
     rtp_timestamp: u32,
     invite_branch: String,
-    /// Header lines of its INVITE beside the usual ones.
+    /// Additional header lines of the INVITE.
     extra_headers: String,
-    /// Codecs that it offers and answers with, as payload types.
+    /// Payload types in the party's session descriptions.
     formats: &'static str,
-    /// Attributes of those beside A-law.
+    /// Attributes of the payload types other than A-law.
     maps: &'static str,
-    /// Keys that were heard, by RTP timestamp.
+    /// Received keys, by RTP timestamp.
     presses: Vec<(u32, u8)>,
-    /// How it offers and answers encrypted audio.
+    /// Encryption of the audio.
     crypto: Option<Crypto>,
 }
 
-/// Parties that there were.
+/// Number of parties created so far.
 static PARTIES: AtomicU32 = AtomicU32::new(0);
 
 impl Party {
-    /// A party with a number that talks to `server`; without one, it waits to be called.
+    /// Creates a party with a number and a server.
     pub fn new(number: &str, server: SocketAddr) -> Self {
         super::time_limit::watch();
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -61,7 +63,7 @@ impl Party {
                 .set_read_timeout(Some(Duration::from_millis(20)))
                 .unwrap();
         }
-        // A port comes again sooner than a server forgets a transaction.
+        // The system can reuse a port before the server forgets a transaction.
         let unique = format!(
             "{}-{}",
             sip.local_addr().unwrap().port(),
@@ -97,27 +99,27 @@ impl Party {
         Self::new(number, "127.0.0.1:9".parse().unwrap())
     }
 
-    /// From now on its INVITEs carry further header lines.
+    /// Adds header lines to later INVITEs.
     pub fn add_headers(&mut self, headers: &str) {
         headers.clone_into(&mut self.extra_headers);
     }
 
-    /// From now on it names these payload types in its descriptions.
+    /// Sets the payload types of later session descriptions.
     pub fn set_codecs(&mut self, formats: &'static str) {
         self.formats = formats;
     }
 
-    /// The same with attributes of its own.
+    /// Sets payload types with their attributes.
     pub fn set_codecs_with_attributes(&mut self, formats: &'static str, maps: &'static str) {
         (self.formats, self.maps) = (formats, maps);
     }
 
-    /// Where it takes calls.
+    /// Returns the SIP address.
     pub fn address(&self) -> SocketAddr {
         self.sip.local_addr().unwrap()
     }
 
-    /// Where the calls that it takes come from, once the server is known.
+    /// Sets the address of the server.
     pub fn set_server(&mut self, server: SocketAddr) {
         self.server = server;
     }
@@ -142,7 +144,7 @@ impl Party {
         )
     }
 
-    /// Every header in which a number has ever travelled, each with the party's own.
+    /// Returns every header known to carry a number, each with the party's own number.
     fn canaries(&self) -> String {
         let number = &self.number;
         let spaced = format!("{} {}", &number[..3], &number[3..]);
@@ -157,7 +159,7 @@ impl Party {
         )
     }
 
-    /// Sends a message of a test's own making.
+    /// Sends an arbitrary message.
     pub fn send_sip(&self, message: &str) {
         self.send(message);
     }
@@ -166,7 +168,7 @@ impl Party {
         self.sip.send_to(message.as_bytes(), self.server).unwrap();
     }
 
-    /// Calls a number. `events`: offer telephone-event.
+    /// Sends an INVITE. `events` offers telephone-event.
     pub fn invite_with(&mut self, called: &str, events: bool) {
         let (address, number, branch) = (
             self.address(),
@@ -191,13 +193,13 @@ impl Party {
         self.send(&message);
     }
 
-    /// Calls a number and returns the final status; a 2xx is acknowledged.
+    /// Calls a number and returns the final status. Acknowledges a 2xx.
     pub fn call(&mut self, called: &str) -> u16 {
         self.invite_with(called, true);
         self.final_response()
     }
 
-    /// The final status of the INVITE under way; acknowledged as it must be.
+    /// Waits for the final status of the INVITE and acknowledges it.
     pub fn final_response(&mut self) -> u16 {
         let status = loop {
             let message = self.wait_for_message(|text| {
@@ -247,7 +249,7 @@ impl Party {
         )
     }
 
-    /// A request within the call, and the status that it was answered with.
+    /// Sends a request within the dialog and returns the status of its response.
     pub fn send_in_dialog(&mut self, method: &str, headers: &str, body: &str) -> u16 {
         self.sequence += 1;
         let sequence = self.sequence;
@@ -262,7 +264,7 @@ impl Party {
         status
     }
 
-    /// A request within the call as the party would send it, for somebody else to send.
+    /// Builds a request within the dialog, to be sent from another source.
     pub fn build_in_dialog(&self, method: &str, headers: &str, body: &str) -> String {
         self.request(
             method,
@@ -278,7 +280,7 @@ impl Party {
         assert_eq!(self.send_in_dialog("BYE", "", ""), 200);
     }
 
-    /// Waits to be called, and remembers the INVITE.
+    /// Waits for an INVITE and stores it.
     pub fn receive_invite(&mut self) -> String {
         let invite = self.wait_for_message(|text| text.starts_with("INVITE "));
         self.remote_rtp = Some(media_address(&invite));
@@ -287,7 +289,7 @@ impl Party {
         invite
     }
 
-    /// Waits for a new INVITE within the call, and remembers it.
+    /// Waits for a re-INVITE and stores it.
     pub fn receive_reinvite(&mut self) -> String {
         let known = self
             .last
@@ -302,29 +304,29 @@ impl Party {
         invite
     }
 
-    /// Waits for a new INVITE within the call, and takes it.
+    /// Waits for a re-INVITE and accepts it.
     pub fn accept_reinvite(&mut self) {
         self.receive_reinvite();
         self.respond(200);
         self.serve("ACK");
     }
 
-    /// Where it sends its audio.
+    /// Returns the destination of the audio.
     pub fn audio_destination(&self) -> Option<SocketAddr> {
         self.remote_rtp
     }
 
-    /// It has refused to send elsewhere.
+    /// Restores the destination of the audio after a rejected re-INVITE.
     pub fn keep_audio_destination(&mut self, before: Option<SocketAddr>) {
         (self.remote_rtp, self.remote_rtcp) = (before, None);
     }
 
-    /// Where it takes audio.
+    /// Returns the address for received audio.
     pub fn audio_address(&self) -> SocketAddr {
         self.rtp.local_addr().unwrap()
     }
 
-    /// The INVITE, if one comes soon.
+    /// Returns the INVITE, if one arrives within 2 s.
     pub fn poll_invite(&mut self) -> Option<String> {
         let mut buffer = [0; 65_535];
         self.sip
@@ -343,7 +345,7 @@ impl Party {
         })
     }
 
-    /// Answers the INVITE: a provisional or final status, with audio where it is a 2xx.
+    /// Responds to the INVITE with a status, and with a session description for 200.
     pub fn respond(&mut self, status: u16) {
         let invite = self.last.clone();
         let body = if status == 200 {
@@ -359,7 +361,7 @@ impl Party {
         self.reply(&invite, status, content, &body);
     }
 
-    /// Answers the INVITE with a description of a test's own making.
+    /// Responds to the INVITE with a given session description.
     pub fn respond_with_sdp(&mut self, description: &str) {
         self.reply(
             &self.last,
@@ -369,12 +371,12 @@ impl Party {
         );
     }
 
-    /// From now on it sends its audio where a description says.
+    /// Sets the destination of the audio from a session description.
     pub fn set_audio_destination(&mut self, description: &str) {
         self.remote_rtp = Some(media_address(description));
     }
 
-    /// Waits for a request other than an INVITE, answers it with a status and further header lines, and returns it.
+    /// Waits for a request other than an INVITE, responds with a status and header lines, and returns the request.
     pub fn serve_with(&mut self, method: &str, status: u16, headers: &str) -> String {
         let start = format!("{method} ");
         let request = self.wait_for_message(|text| text.starts_with(&start));
@@ -382,7 +384,7 @@ impl Party {
         request
     }
 
-    /// Refuses the INVITE with further header lines.
+    /// Rejects the INVITE with further header lines.
     pub fn refuse_with(&mut self, status: u16, headers: &str) {
         self.reply(&self.last.clone(), status, headers, "");
     }
@@ -413,7 +415,7 @@ impl Party {
         self.send(&message);
     }
 
-    /// Waits for a request, answers it with 200, and returns it.
+    /// Waits for a request, responds with 200, and returns the request.
     pub fn serve(&mut self, method: &str) -> String {
         let start = format!("{method} ");
         let request = self.wait_for_message(|text| text.starts_with(&start));
@@ -423,7 +425,7 @@ impl Party {
         request
     }
 
-    /// As the called party: hangs up on the caller.
+    /// Hangs up as the called party.
     pub fn bye_as_callee(&mut self) {
         let (invite, address) = (self.last.clone(), self.address());
         let message = format!(
@@ -447,7 +449,7 @@ impl Party {
         });
     }
 
-    /// The next SIP message that fits; everything else is kept and passed over.
+    /// Waits for a matching SIP message. Other messages are stored and skipped.
     pub fn wait_for_message(&mut self, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + TIMEOUT;
         let mut buffer = [0; 65_535];
@@ -468,12 +470,12 @@ impl Party {
         );
     }
 
-    /// Its session description with another direction.
+    /// Returns the session description with another direction.
     pub fn description(&self, direction: &str) -> String {
         self.sdp(true).replace("sendrecv", direction)
     }
 
-    /// The ACK of a 2xx to a new INVITE within the call.
+    /// Acknowledges the 2xx to a re-INVITE.
     pub fn acknowledge(&self) {
         let sequence = self.sequence;
         let ack = self.request("ACK", sequence, &format!("z9hG4bKACK{sequence}"), "", "");
@@ -492,7 +494,7 @@ impl Party {
     }
 }
 
-/// The value of a header.
+/// Returns the value of a header.
 pub fn header(message: &str, name: &str) -> String {
     let start = format!("{name}: ");
     let line = message.lines().find(|line| line.starts_with(&start));
@@ -520,7 +522,7 @@ fn media_address(message: &str) -> SocketAddr {
         .unwrap()
 }
 
-/// The address of `a=rtcp`.
+/// Returns the address in `a=rtcp`.
 fn rtcp_address(message: &str) -> Option<SocketAddr> {
     let (port, address) = message
         .lines()
