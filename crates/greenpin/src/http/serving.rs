@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_a_request_is_not_waited_for_for_ever() {
+    async fn a_partial_request_times_out() {
         let address = server().await;
         let response = send(address, b"GET / HTTP/1.1\r\nHost: x\r\n").await;
         assert!(
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_of_64_kib_is_refused_and_the_next_client_is_served() {
+    async fn headers_of_64_kib_are_rejected_and_the_next_client_is_served() {
         let address = server().await;
         let huge = format!(
             "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_connections_hold_nobody_up() {
+    async fn idle_connections_block_no_client() {
         let address = server().await;
         let mut idle = Vec::new();
         for _ in 0..200 {

@@ -519,7 +519,7 @@ fn code(path: &Path) -> String {
 }
 
 #[test]
-fn no_folder_names_a_library_that_is_not_for_it() {
+fn no_folder_names_a_library_forbidden_to_it() {
     for (folder, libraries) in FORBIDDEN_LIBRARIES {
         let files = rust_files(&root().join(folder));
         assert!(!files.is_empty(), "{folder} is empty");

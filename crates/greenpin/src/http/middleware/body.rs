@@ -269,14 +269,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_there_twice_is_refused_at_any_depth() {
+    fn a_duplicate_key_is_rejected_at_any_depth() {
         assert!(parse(br#"{"a": 1, "b": [{"c": null}]}"#).is_ok());
         assert!(parse(br#"{"a": 1, "a": 1}"#).is_err());
         assert!(parse(br#"{"b": [{"c": 1, "c": 2}]}"#).is_err());
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn a_value_other_than_a_json_object_is_rejected() {
         let deep = "[".repeat(60_000);
         for text in [
             "",
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    async fn a_body_that_does_not_arrive_times_out() {
         let body = || {
             Body::from_stream(futures_util::stream::pending::<
                 Result<Vec<u8>, std::io::Error>,

@@ -398,7 +398,7 @@ impl FieldKind for ShortText {
     }
 }
 
-/// Text with a parser of its own.
+/// Text with a custom parser.
 pub(crate) struct Parsed<T> {
     /// Parser. Returns `None` for invalid text.
     pub(crate) parse: fn(&str) -> Option<T>,

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_of_ours_is_not_kept() {
+    async fn a_server_error_is_not_stored() {
         for (path, first) in [("/refused", "503"), ("/panicked", "500")] {
             let folder = tempfile::tempdir().unwrap();
             let handler = Arc::new(Handler::default());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_kept_also_when_its_client_has_gone() {
+    async fn a_response_is_stored_even_if_the_client_disconnects() {
         let folder = tempfile::tempdir().unwrap();
         let handler = Arc::new(Handler::default());
         let address = server(tenant(&folder).await, handler.clone()).await;

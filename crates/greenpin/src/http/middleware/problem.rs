@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_a_text_of_its_own_in_snake_case() {
+    fn each_code_has_a_unique_text_in_snake_case() {
         let texts: std::collections::BTreeSet<_> =
             Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(texts.len(), Code::ALL.len());

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_a_range_is_read() {
+    fn each_form_of_a_range_is_parsed() {
         let parse = |header| parse_range(Some(header), 100);
         assert_eq!(parse("bytes=0-9"), RequestedRange::Bytes(0..=9));
         assert_eq!(parse("bytes=90-"), RequestedRange::Bytes(90..=99));

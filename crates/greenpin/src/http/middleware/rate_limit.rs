@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_what_the_rate_grants() {
+    fn a_burst_passes_and_then_the_sustained_rate() {
         let limiter = RateLimiter::new(LIMIT);
         let start = Instant::now();
         let check = |millis| {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn each_tenant_has_a_bucket_and_a_limit_of_its_own() {
+    fn each_tenant_has_its_own_bucket_and_limit() {
         let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
         let single = RateLimit {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_credentials_are_counted_by_where_they_come_from() {
+    fn wrong_credentials_are_counted_by_source_network() {
         let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
         let failures = |address: &str, count: usize| {

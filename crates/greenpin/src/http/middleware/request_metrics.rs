@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_is_a_500_with_the_requests_id_and_the_next_request_is_served() {
+    async fn a_panicking_handler_is_a_500_with_the_request_id_and_the_next_request_succeeds() {
         async fn broken() -> &'static str {
             tokio::task::yield_now().await;
             panic!("a handler that is broken on purpose")

@@ -1,7 +1,7 @@
 //! The OpenAPI document: documentation of the routes, plus the parts common to all operations.
 //!
 //! - `problems`: error responses of an operation.
-//! - `schemas`: schemas without a Rust type of their own.
+//! - `schemas`: schemas without a Rust type.
 //! - `serve`: `GET /openapi.json`.
 //! - `docs_page`: `GET /docs`.
 

@@ -79,7 +79,7 @@ pub(crate) fn add_codes(responses: &mut Map<String, Value>, codes: &[Code]) {
         let response = responses
             .entry(code.status().to_string())
             .or_insert_with(|| json!({}));
-        // An answer that has a schema of its own is no problem document.
+        // A response with its own schema is not a problem document.
         if response.get("content").is_some() {
             continue;
         }

@@ -97,7 +97,7 @@ words! {
     /// `standard`: the JSON of the event, with its fields in `data`; `flat`: all fields on one level. Both use the
     /// headers and signatures of Standard Webhooks.
     DeliveryForm = EndpointFormat::ALL.map(EndpointFormat::as_str);
-    /// `pending`: to be attempted, or waiting for an earlier event or a paused endpoint; `delivered`: the endpoint
+    /// `pending`: to be attempted, or waiting for an earlier event or for a paused or disabled endpoint; `delivered`: the endpoint
     /// responded with a status from 200 to 299; `dead`: attempts have ended, and only a redelivery request sends
     /// it again.
     DeliveryStanding = ["pending", "delivered", "dead"];

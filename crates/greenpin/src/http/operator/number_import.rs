@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_told_with_its_line_and_its_column() {
+    fn each_fault_is_reported_with_its_line_and_column() {
         let text = "virtual_number,mode,pin_length,max_active\n\
                     +914000000001,exclusive,4,1\n\
                     914000000002,exclusive,4,1\n\
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_spreadsheets_write_is_read() {
+    fn files_of_spreadsheets_are_accepted() {
         let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\",\"+914000000002\", shared\r\n";
         let file = NumberFile::read(text.as_bytes()).unwrap();
         let read: Vec<_> = file
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_list_of_numbers_is_refused_as_a_whole() {
+    fn an_invalid_file_is_rejected_as_a_whole() {
         let header =
             |text: &str| matches!(NumberFile::read(text.as_bytes()), Err(FileError::Header(_)));
         for text in [

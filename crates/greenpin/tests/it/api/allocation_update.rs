@@ -45,7 +45,7 @@ fn events(server: &Server, skip: usize) -> Vec<Value> {
 }
 
 #[test]
-fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
+fn an_update_changes_the_given_fields_and_returns_the_whole_object() {
     let server = server();
     let before = allocate(&server, EXCLUSIVE);
     let change = json!({
@@ -101,7 +101,7 @@ fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
 }
 
 #[test]
-fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
+fn null_clears_the_custom_field_and_counts_as_omitted_elsewhere() {
     let server = server();
     let before = allocate(&server, EXCLUSIVE);
     send(
@@ -138,7 +138,7 @@ fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
 }
 
 #[test]
-fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
+fn a_malformed_update_is_400_and_one_that_violates_a_rule_is_422() {
     let server = server();
     let before = allocate(&server, EXCLUSIVE);
     for (change, status, field, code) in [
@@ -198,19 +198,24 @@ fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
             "{change}"
         );
     }
+    check_whole_update(&server, &before);
+}
+
+/// Checks rules about the update as a whole.
+fn check_whole_update(server: &Server, allocation: &Value) {
     let swapped = json!({ "from": [CUSTOMER], "to": [AGENT] });
     assert_eq!(
-        send(server.http, "PUT", &path(&before), &swapped).status,
+        send(server.http, "PUT", &path(allocation), &swapped).status,
         200,
-        "what results is judged"
+        "the rule applies to the result"
     );
     assert_eq!(
-        send(server.http, "PUT", &path(&before), &json!([])).code(),
+        send(server.http, "PUT", &path(allocation), &json!([])).code(),
         "invalid_request"
     );
     let plain = request(
         "PUT",
-        &format!("/v1/tenants/acme{}", path(&before)),
+        &format!("/v1/tenants/acme{}", path(allocation)),
         &basic(SID, TOKEN),
         b"{}",
     );
@@ -218,7 +223,7 @@ fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
 }
 
 #[test]
-fn to_stays_named_where_short_shared_pins_need_it() {
+fn to_cannot_be_emptied_on_a_shared_number_with_short_pins() {
     let server = server();
     let short = allocate(&server, SHARED);
     let emptied = send(server.http, "PUT", &path(&short), &json!({ "to": [] }));
@@ -234,7 +239,7 @@ fn to_stays_named_where_short_shared_pins_need_it() {
 }
 
 #[test]
-fn what_is_not_there_or_not_active_does_not_change() {
+fn a_missing_or_inactive_allocation_does_not_change() {
     let server = server();
     let change = json!({ "to": [OTHER_CUSTOMER] });
     for id in [UNKNOWN, "nonsense"] {
@@ -254,7 +259,7 @@ fn what_is_not_there_or_not_active_does_not_change() {
 }
 
 #[test]
-fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
+fn a_bulk_update_returns_one_independent_result_per_item_in_order() {
     let server = server();
     let (exclusive, shared, deleted) = (
         allocate(&server, EXCLUSIVE),
@@ -304,7 +309,18 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
     ];
     let expected = expected.map(|(id, status, code)| (id, status.to_owned(), code.to_owned()));
     assert_eq!(answers.iter().map(line).collect::<Vec<_>>(), expected);
-    let error = &answers[4]["error"];
+    check_item_problem(&answers[4]["error"]);
+    assert_eq!(
+        server.get(&path(&exclusive))["custom_field"],
+        "c",
+        "an id that is there twice is changed twice"
+    );
+    assert_eq!(server.get(&path(&shared))["record"], true);
+    check_changed_fields(&server);
+}
+
+/// Checks the problem of a rejected item.
+fn check_item_problem(error: &Value) {
     assert_eq!(
         (
             error["status"].as_u64(),
@@ -318,13 +334,11 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
             .all(|name| error[name].is_string())
     );
     assert!(error.get("request_id").is_none());
-    assert_eq!(
-        server.get(&path(&exclusive))["custom_field"],
-        "c",
-        "an id that is there twice is changed twice"
-    );
-    assert_eq!(server.get(&path(&shared))["record"], true);
-    let told = events(&server, 4)
+}
+
+/// Checks the changed fields in the events of the bulk update.
+fn check_changed_fields(server: &Server) {
+    let told = events(server, 4)
         .iter()
         .map(|event| event["data"]["changed"].clone())
         .collect::<Vec<_>>();
@@ -376,7 +390,7 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
 }
 
 #[test]
-fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
+fn a_rotation_draws_a_different_pin_and_its_event_does_not_contain_it() {
     let server = server();
     for number in [EXCLUSIVE, SHARED, OPEN] {
         let before = allocate(&server, number);
@@ -447,7 +461,7 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
 }
 
 #[test]
-fn a_number_without_a_free_pin_rotates_none() {
+fn a_rotation_fails_on_a_number_without_a_free_pin() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
     server.update_settings(&json!({ "pin_cooloff": 2_592_000 }));

@@ -37,7 +37,7 @@ fn allocation_body_with(changes: Value) -> Value {
 }
 
 #[test]
-fn a_create_answers_with_all_that_the_contract_names() {
+fn a_create_returns_every_field_of_the_contract() {
     let server = server();
     let answer = post(
         &server,
@@ -85,7 +85,7 @@ fn a_create_answers_with_all_that_the_contract_names() {
 }
 
 #[test]
-fn null_means_not_given_and_a_single_number_is_a_list_of_one() {
+fn null_counts_as_omitted_and_a_single_number_is_a_list_of_one() {
     let server = server();
     let body = json!({
         "caller_id_number": EXCLUSIVE, "from": AGENT, "to": null, "duration": null, "max_pin_attempts": null,
@@ -130,7 +130,7 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn what_is_malformed_is_400_with_its_field() {
+fn a_malformed_value_is_400_with_its_field() {
     let server = server();
     for (changes, field, code) in [
         (
@@ -158,7 +158,7 @@ fn what_is_malformed_is_400_with_its_field() {
 }
 
 #[test]
-fn what_is_against_a_rule_is_422_with_its_field() {
+fn a_value_that_violates_a_rule_is_422_with_its_field() {
     let server = server();
     let eleven: Vec<String> = (0..11)
         .map(|index| format!("+9199000001{index:02}"))
@@ -200,7 +200,7 @@ fn what_is_against_a_rule_is_422_with_its_field() {
 }
 
 #[test]
-fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
+fn a_body_other_than_a_json_object_is_rejected_and_the_next_request_succeeds() {
     let server = server();
     let deep = "[".repeat(60_000);
     for body in [
@@ -231,7 +231,7 @@ fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
 }
 
 #[test]
-fn a_body_over_64_kib_is_413_whether_its_length_is_told_or_not() {
+fn a_body_over_64_kib_is_413_with_or_without_content_length() {
     let server = server();
     let long = format!("{{\"custom_field\":\"{}\"}}", "x".repeat(66_000));
     assert_eq!(create(server.http, &long).status, 413);
@@ -266,7 +266,7 @@ fn a_body_that_is_not_declared_as_json_is_415() {
 }
 
 #[test]
-fn wrong_credentials_meet_one_answer_whoever_they_name() {
+fn wrong_credentials_get_the_same_response_for_every_account() {
     let server = server();
     let ask = |headers: &str| {
         raw(
@@ -299,7 +299,7 @@ fn wrong_credentials_meet_one_answer_whoever_they_name() {
 }
 
 #[test]
-fn a_tenant_reaches_nothing_of_another() {
+fn a_tenant_cannot_access_another_tenant() {
     let server = server();
     let made = server.allocate(&allocation_body(EXCLUSIVE));
     let id = made["greenpin_id"].as_str().unwrap();
@@ -360,7 +360,7 @@ fn a_tenant_reaches_nothing_of_another() {
 }
 
 #[test]
-fn a_delete_frees_the_number_and_is_done_once() {
+fn a_delete_frees_the_number_and_succeeds_once() {
     let server = server();
     let path = |made: &Value| format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
     let made = server.allocate(&allocation_body(EXCLUSIVE));
@@ -385,7 +385,7 @@ fn a_delete_frees_the_number_and_is_done_once() {
 }
 
 #[test]
-fn a_shared_number_needs_callers_and_keeps_to_its_limit() {
+fn a_shared_number_requires_listed_callers_and_enforces_its_limit() {
     let server = server();
     let mut nobody = allocation_body(SHARED);
     nobody["to"] = json!([]);
@@ -401,7 +401,7 @@ fn a_shared_number_needs_callers_and_keeps_to_its_limit() {
 }
 
 #[test]
-fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
+fn every_response_has_a_request_id_and_every_error_body_contains_it() {
     let server = server();
     let made = server.allocate(&allocation_body(EXCLUSIVE));
     let allocation = format!(
@@ -410,76 +410,29 @@ fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
     );
     let get =
         |method, path: &str| raw(server.http, &request(method, path, &basic(SID, TOKEN), b""));
-    for (answer, status, code) in [
-        (get("GET", "/nowhere"), 404, "not_found"),
-        (
-            get("GET", "/v1/tenants/acme/greenpin/gp_nonsense"),
-            404,
-            "not_found",
-        ),
-        (
-            get("PATCH", "/v1/tenants/acme/greenpin"),
-            405,
-            "method_not_allowed",
-        ),
-        (get("POST", "/healthz"), 405, "method_not_allowed"),
-        (
-            get("GET", "/v1/tenants/acme/greenpin?limit=0"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/greenpin?page=1"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/calls/call_nonsense"),
-            404,
-            "not_found",
-        ),
-        (
-            get("GET", &format!("{allocation}/calls?page=1")),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", &format!("{allocation}/calls?cursor=x")),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/events?after=x"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/greenpin/%ff"),
-            404,
-            "not_found",
-        ),
-        (get("GET", "/v1/tenants/%ff/greenpin"), 404, "not_found"),
-        (
-            get("GET", "/v1/tenants/acme/settings/more"),
-            404,
-            "not_found",
-        ),
+    for (method, path, status, code) in [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("POST", "/healthz", 405, "method_not_allowed"),
+        ("GET", "/v1/tenants/%ff/greenpin", 404, "not_found"),
     ] {
-        assert_eq!((answer.status, answer.code()), (status, code));
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json")
-        );
-        assert_eq!(
-            answer.header("x-request-id"),
-            answer.body["request_id"].as_str()
-        );
-        assert_eq!(answer.body["status"], status);
-        assert!(
-            ["type", "title", "detail"]
-                .iter()
-                .all(|name| answer.body[name].is_string())
-        );
+        check_problem(&get(method, path), status, code);
+    }
+    for (method, path, status, code) in [
+        ("GET", "/greenpin/gp_nonsense", 404, "not_found"),
+        ("PATCH", "/greenpin", 405, "method_not_allowed"),
+        ("GET", "/greenpin?limit=0", 400, "invalid_request"),
+        ("GET", "/greenpin?page=1", 400, "invalid_request"),
+        ("GET", "/calls/call_nonsense", 404, "not_found"),
+        ("GET", "/events?after=x", 400, "invalid_request"),
+        ("GET", "/greenpin/%ff", 404, "not_found"),
+        ("GET", "/settings/more", 404, "not_found"),
+    ] {
+        let path = format!("/v1/tenants/acme{path}");
+        check_problem(&get(method, &path), status, code);
+    }
+    for query in ["page=1", "cursor=x"] {
+        let answer = get("GET", &format!("{allocation}/calls?{query}"));
+        check_problem(&answer, 400, "invalid_request");
     }
     for path in ["/healthz", "/readyz", "/v1/tenants/acme/settings"] {
         let answer = get("GET", path);
@@ -488,8 +441,27 @@ fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
     }
 }
 
+/// Checks the form of a problem, and the request id in its header and its body.
+fn check_problem(answer: &HttpResponse, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.code()), (status, code));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(
+        answer.header("x-request-id"),
+        answer.body["request_id"].as_str()
+    );
+    assert_eq!(answer.body["status"], status);
+    assert!(
+        ["type", "title", "detail"]
+            .iter()
+            .all(|name| answer.body[name].is_string())
+    );
+}
+
 #[test]
-fn settings_change_what_is_given_and_hold_for_the_next_create() {
+fn settings_change_the_given_fields_and_apply_to_the_next_create() {
     let server = server();
     server.update_settings(
         &json!({ "timezone": "America/New_York", "min_duration": 600, "max_duration": 3600 }),
@@ -515,7 +487,7 @@ fn settings_change_what_is_given_and_hold_for_the_next_create() {
 }
 
 #[test]
-fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
+fn an_endpoints_secret_is_returned_only_at_creation() {
     let server = server();
     let inbox = json!({ "url": "https://inbox.example/a", "types": ["call.completed"] });
     let made = server.update_settings(&json!({ "webhooks": [inbox] }));
@@ -560,7 +532,7 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
 }
 
 #[test]
-fn a_list_goes_on_where_its_page_ended_while_rows_are_added() {
+fn pagination_continues_correctly_while_rows_are_added() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
     let ids: Vec<_> = (0..5)

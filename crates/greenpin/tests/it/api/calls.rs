@@ -183,7 +183,7 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
 }
 
 #[test]
-fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
+fn a_malformed_query_of_calls_is_400_with_its_field() {
     let server = Server::with("");
     for query in [
         "status=over",
@@ -211,7 +211,7 @@ fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
 }
 
 #[test]
-fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
+fn a_recording_is_returned_whole_or_by_range() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -56,7 +56,7 @@ fn count_allocations(server: &Server) -> usize {
 }
 
 #[test]
-fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
+fn a_repeated_request_gets_the_stored_response_and_is_not_executed() {
     let mut server = server();
     let first = create(&server, "order 1", &allocation_body());
     assert_eq!(
@@ -109,7 +109,7 @@ async fn make_and_end(store: Store, key: &str, body: &str) {
 }
 
 #[test]
-fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
+fn a_create_with_a_response_lost_in_a_crash_is_answered_without_a_second_execution() {
     let server = server();
     let body = allocation_body().to_string();
     Runtime::new()
@@ -138,7 +138,7 @@ fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
 }
 
 #[test]
-fn each_kind_of_write_is_done_once() {
+fn each_kind_of_write_is_executed_once() {
     let server = server();
     let id = server.allocate(&allocation_body())["greenpin_id"]
         .as_str()
@@ -173,7 +173,7 @@ fn each_kind_of_write_is_done_once() {
 }
 
 #[test]
-fn an_error_of_the_client_is_given_again_as_it_was() {
+fn a_client_error_is_replayed_unchanged() {
     let server = server();
     let mut body = allocation_body();
     body["duration"] = json!(1);
@@ -195,7 +195,7 @@ fn an_error_of_the_client_is_given_again_as_it_was() {
 }
 
 #[test]
-fn a_key_is_for_one_request_of_one_tenant() {
+fn an_idempotency_key_is_valid_for_one_request_of_one_tenant() {
     let server = server();
     assert_eq!(create(&server, "k", &allocation_body()).status, 201);
     let mut other = allocation_body();
@@ -230,6 +230,12 @@ fn a_key_is_for_one_request_of_one_tenant() {
             (409, "idempotency_key_reused")
         );
     }
+    check_same_key_of_another_tenant(&server);
+    assert_eq!(count_allocations(&server), 1);
+}
+
+/// Checks that another tenant can use the same key.
+fn check_same_key_of_another_tenant(server: &Server) {
     let token = "fictional-token-of-other";
     assert!(
         server
@@ -263,7 +269,6 @@ fn a_key_is_for_one_request_of_one_tenant() {
         (foreign.status, foreign.code()),
         (403, "number_not_in_pool")
     );
-    assert_eq!(count_allocations(&server), 1);
 }
 
 #[test]
@@ -298,7 +303,7 @@ fn a_key_that_is_malformed_is_400() {
 }
 
 #[test]
-fn of_fifty_requests_that_race_with_one_key_one_is_done() {
+fn one_of_fifty_concurrent_requests_with_one_key_is_executed() {
     let server = server();
     let at = server.http;
     let racers: Vec<_> = (0..50)
@@ -336,7 +341,7 @@ fn race(at: std::net::SocketAddr) -> Value {
 }
 
 #[test]
-fn neither_a_key_nor_its_answer_is_readable_in_the_files() {
+fn neither_an_idempotency_key_nor_its_response_is_readable_in_the_files() {
     let mut server = server();
     let key = "order of +917700000099";
     let made = create(&server, key, &allocation_body());

@@ -18,7 +18,7 @@ fn number(answer: &HttpResponse, header: &str) -> u64 {
 }
 
 #[test]
-fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
+fn a_rate_limited_tenant_gets_a_retry_after() {
     let server = Server::with("");
     let token = "fictional-token-of-other";
     let made = server.command(&[
@@ -67,7 +67,7 @@ fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
 }
 
 #[test]
-fn every_answer_to_a_tenant_tells_its_limit() {
+fn every_response_to_a_tenant_has_rate_limit_headers() {
     let server = Server::with("");
     for (method, path, status) in [
         ("GET", "/settings", 200),
@@ -88,7 +88,7 @@ fn every_answer_to_a_tenant_tells_its_limit() {
 }
 
 #[test]
-fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
+fn wrong_credentials_are_limited_by_address_and_valid_ones_pass() {
     let server = Server::with("");
     let ask = |headers: &str| {
         raw(
@@ -121,7 +121,7 @@ fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
 }
 
 #[test]
-fn limit_and_retention_are_settings() {
+fn rate_limit_and_retention_are_settings() {
     let server = Server::with("");
     let shown = server.get("/settings");
     let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null });
@@ -142,6 +142,15 @@ fn limit_and_retention_are_settings() {
         (&set["rate_limit"], &set["retention"]),
         (&Value::Null, &kept)
     );
+    check_rejected_settings(&server);
+    assert_eq!(
+        server.update_settings(&json!({ "retention": null }))["retention"]["calls"],
+        Value::Null
+    );
+}
+
+/// Checks settings that are rejected.
+fn check_rejected_settings(server: &Server) {
     for (change, status, field, code) in [
         (json!({ "rate_limit": 7 }), 400, "rate_limit", "wrong_type"),
         (
@@ -195,10 +204,6 @@ fn limit_and_retention_are_settings() {
             "{change}"
         );
     }
-    assert_eq!(
-        server.update_settings(&json!({ "retention": null }))["retention"]["calls"],
-        Value::Null
-    );
 }
 
 /// Writes a call from a hundred days ago, with a recording.
@@ -241,7 +246,7 @@ async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
 }
 
 #[test]
-fn what_is_older_than_its_days_goes_with_its_file() {
+fn data_past_its_retention_is_deleted_with_its_file() {
     let mut server = Server::with("");
     server.add_number("+914000000001", &[]);
     let (sid, file) = tokio::runtime::Runtime::new()

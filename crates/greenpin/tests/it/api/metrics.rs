@@ -69,7 +69,7 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
 }
 
 #[test]
-fn when_certificates_expire_can_be_watched() {
+fn the_expiry_of_certificates_is_a_metric() {
     let certificates = Certificates::new();
     let keys = certificates.identity("other");
     let carrier = format!("[[trunks]]\nname = \"carrier\"\npeer = \"sips:127.0.0.1:9\"\n{keys}");
@@ -83,7 +83,7 @@ fn when_certificates_expire_can_be_watched() {
 }
 
 #[test]
-fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in_it() {
+fn requests_are_counted_by_route_template_and_not_by_path() {
     let server = Server::with("");
     server.add_number("+914000000001", &[]);
     let body = json!({ "caller_id_number": "+914000000001", "from": "+919900000001", "to": "+918800000001" });

@@ -26,7 +26,7 @@ fn resolve(server: &Server, number: &str, caller: Option<&str>, digits: Option<&
 }
 
 #[test]
-fn resolve_tells_what_a_call_would_meet() {
+fn resolve_returns_the_outcome_of_a_call() {
     let server = server();
     let outcome = |answer: &Value| {
         let word = |name: &str| answer[name].as_str().unwrap().to_owned();
@@ -115,7 +115,7 @@ fn a_number_of_another_pool_is_unknown() {
 }
 
 #[test]
-fn a_question_that_is_malformed_is_400_with_its_fields() {
+fn a_malformed_resolve_request_is_400_with_its_fields() {
     let server = server();
     for (question, field, code) in [
         (json!({}), "virtual_number", "missing_field"),

@@ -144,24 +144,12 @@ async fn recorded_call(server: &Server) -> String {
 }
 
 #[test]
-fn no_route_shows_or_changes_what_is_another_tenants() {
+fn no_route_returns_or_changes_another_tenants_data() {
     let two = TwoTenants::start();
     let before = two.state();
     let (own, other) = (basic(SID, TOKEN), basic("AC2", OTHER_TOKEN));
     let document: Value = serde_json::from_str(http::openapi()).unwrap();
-    let calls = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, item)| {
-            let route = path
-                .strip_prefix("/v1/tenants/{tenant_id}")
-                .map(|route| (route, item.as_object().unwrap()));
-            route
-                .into_iter()
-                .flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
-        });
-    let calls: Vec<_> = calls.collect();
+    let calls = tenant_routes(&document);
     assert!(calls.len() >= 18);
     for (method, route) in calls {
         let method = method.to_uppercase();
@@ -212,6 +200,23 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
         );
     }
     assert_eq!(two.state(), before);
+}
+
+/// Returns the methods and paths of the tenant API.
+fn tenant_routes(document: &Value) -> Vec<(&String, &str)> {
+    let calls = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let route = path
+                .strip_prefix("/v1/tenants/{tenant_id}")
+                .map(|route| (route, item.as_object().unwrap()));
+            route
+                .into_iter()
+                .flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
+        });
+    calls.collect()
 }
 
 #[test]

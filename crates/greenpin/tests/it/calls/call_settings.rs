@@ -34,7 +34,7 @@ fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Valu
 }
 
 #[test]
-fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
+fn a_custom_prompt_can_be_uploaded_heard_downloaded_and_deleted() {
     let mut setup = CallSetup::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
     let (status, answer) = setup.put("enter_pin", &file);
@@ -76,7 +76,7 @@ fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
 }
 
 #[test]
-fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
+fn an_invalid_prompt_is_rejected_with_its_rule_and_changes_nothing() {
     let server = Server::with("");
     let faults = [
         (
@@ -124,6 +124,11 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
             "{body}"
         );
     }
+    check_unchanged_prompts(&server);
+}
+
+/// Checks that no prompt has changed, and that an unknown language is rejected.
+fn check_unchanged_prompts(server: &Server) {
     let shown = server.get("/prompts");
     assert!(
         shown
@@ -162,7 +167,7 @@ fn a_party_that_presses_one_is_connected() {
 }
 
 #[test]
-fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
+fn the_next_number_is_called_if_a_party_hangs_up_at_the_prompt() {
     let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
     setup.is_answered(false);
     setup.agent.bye_as_callee();
@@ -174,7 +179,7 @@ fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
 }
 
 #[test]
-fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
+fn a_caller_who_hangs_up_while_the_agent_is_prompted_frees_the_agent() {
     let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
     setup.is_answered(false);
     setup.customer.bye();
@@ -186,7 +191,7 @@ fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
 }
 
 #[test]
-fn a_whisper_is_heard_before_the_call_is_connected() {
+fn a_whisper_is_played_before_the_call_is_connected() {
     let mut setup = CallSetup::with_settings(&json!({ "whisper": true }));
     assert_eq!(setup.put("whisper", &wav(8000, 8000)).0, 200);
     setup.is_answered(false);
@@ -196,7 +201,7 @@ fn a_whisper_is_heard_before_the_call_is_connected() {
 }
 
 #[test]
-fn both_are_told_that_they_are_recorded_and_then_talk() {
+fn both_parties_hear_the_recording_announcement_and_then_talk() {
     let mut setup = CallSetup::with_settings(&json!({ "record_announcement": true }));
     assert_eq!(setup.put("recorded", &wav(8000, 8000)).0, 200);
     setup.is_answered(true);

@@ -38,7 +38,7 @@ fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, 
 }
 
 #[test]
-fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
+fn the_record_has_methods_losses_and_drops_of_each_leg_and_no_digit() {
     let (caller, callee) = media_of_a_call(true, |customer, pin| {
         customer.press(&pin[..1]);
         customer.press_by_info(&pin[..1]);
@@ -66,7 +66,7 @@ fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
 }
 
 #[test]
-fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_late() {
+fn keys_as_tones_are_reported_as_such_and_duplicate_packets_as_late() {
     let (caller, callee) = media_of_a_call(false, |customer, pin| {
         customer.play_tones(pin);
         customer.send_audio_twice(0x2a);
@@ -83,7 +83,7 @@ fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_l
 }
 
 #[test]
-fn a_key_by_info_that_was_the_last_of_a_pin_by_info_is_another_press_and_passes() {
+fn a_key_by_info_equal_to_the_last_pin_digit_by_info_is_a_new_press_and_is_forwarded() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     let pin = pin_of(&allocation);

@@ -13,7 +13,7 @@ const SHARED: &str = "+914000000002";
 const NOWHERE: &str = "127.0.0.1:9";
 
 #[test]
-fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
+fn during_a_shutdown_new_allocations_are_rejected_and_reads_still_work() {
     let mut agent = Party::new("+919900000001", NOWHERE.parse().unwrap());
     let server = Server::start(agent.address());
     agent.set_server(server.sip);

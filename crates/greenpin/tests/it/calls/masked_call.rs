@@ -45,7 +45,7 @@ fn wrong(allocation: &Value) -> &'static str {
 }
 
 #[test]
-fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
+fn a_correct_pin_connects_both_parties_and_emits_all_events() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({ "record": true, "custom_field": "order_id=12345" }));
     setup.call_with(pin_of(&allocation));
@@ -75,6 +75,17 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     ] {
         assert_eq!(record[field], value, "{field} in {record}");
     }
+    check_events(&setup);
+    let shown = setup.read_allocation(&allocation);
+    assert_eq!(
+        (&shown["call_count"], &shown["attempt_count"]),
+        (&json!(1), &json!(1))
+    );
+    check_recording(&setup.server.recording(record["call_sid"].as_str().unwrap()));
+}
+
+/// Checks the types, the order and the custom field of the events.
+fn check_events(setup: &CallSetup) {
     let types: Vec<_> = setup
         .inbox
         .received
@@ -106,16 +117,10 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
             .iter()
             .all(|webhook| webhook.event()["custom_field"] == "order_id=12345")
     );
-    let shown = setup.read_allocation(&allocation);
-    assert_eq!(
-        (&shown["call_count"], &shown["attempt_count"]),
-        (&json!(1), &json!(1))
-    );
-    check_recording(&setup.server.recording(record["call_sid"].as_str().unwrap()));
 }
 
 #[test]
-fn a_sealed_recording_is_heard_through_the_api_alone() {
+fn an_encrypted_recording_is_readable_only_through_the_api() {
     let mut setup = CallSetup::start_with(
         "",
         "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n",
@@ -177,7 +182,7 @@ fn check_recording(wav: &[u8]) {
 }
 
 #[test]
-fn the_last_try_may_be_right_and_the_wrong_ones_stay_counted() {
+fn the_last_attempt_can_succeed_and_the_wrong_ones_stay_counted() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     assert_eq!(setup.customer.call(VN), 200);
@@ -200,7 +205,7 @@ fn the_last_try_may_be_right_and_the_wrong_ones_stay_counted() {
 }
 
 #[test]
-fn at_the_limit_the_allocation_is_locked_and_the_right_pin_opens_nothing() {
+fn at_the_limit_the_allocation_is_locked_and_rejects_the_correct_pin() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({ "max_pin_attempts": 1 }));
     setup.call_with(wrong(&allocation));
@@ -229,7 +234,7 @@ fn an_allocation_that_expires_after_the_prompt_refuses_like_a_wrong_pin() {
 }
 
 #[test]
-fn a_call_that_is_connected_goes_on_when_its_allocation_is_deleted() {
+fn a_connected_call_continues_after_its_allocation_is_deleted() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     setup.connect(&allocation);
@@ -258,7 +263,7 @@ fn an_agent_who_calls_back_is_connected_to_the_customer() {
 }
 
 #[test]
-fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
+fn an_agent_who_calls_back_reaches_no_party_if_the_allocation_names_no_customer() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({ "to": [] }));
     let mut caller = Party::new(AGENT, setup.server.sip);
@@ -273,7 +278,7 @@ fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
 }
 
 #[test]
-fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
+fn the_second_agent_is_called_if_the_first_does_not_answer() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({ "from": [AGENT, SECOND_AGENT] }));
     setup.server.update_settings(&json!({ "ring_timeout": 5 }));
@@ -298,7 +303,7 @@ fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
 }
 
 #[test]
-fn when_nobody_takes_the_call_the_customer_is_told_and_hung_up_on() {
+fn the_customer_hears_a_prompt_and_is_hung_up_on_if_no_agent_answers() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     setup.call_with(pin_of(&allocation));
@@ -362,7 +367,7 @@ fn an_agent_who_hangs_up_ends_the_call() {
 }
 
 #[test]
-fn a_press_that_is_sent_thrice_is_one_digit() {
+fn a_press_sent_three_times_is_one_digit() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     assert_eq!(setup.customer.call(VN), 200);
@@ -384,7 +389,7 @@ fn a_star_starts_over_and_keys_come_by_info_too() {
 }
 
 #[test]
-fn a_hash_ends_a_block_early_and_that_is_a_wrong_try() {
+fn a_hash_ends_a_pin_early_and_counts_as_a_wrong_attempt() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({ "max_pin_attempts": 1 }));
     setup.call_with(&format!("{}#", &pin_of(&allocation)[..3]));
@@ -393,7 +398,7 @@ fn a_hash_ends_a_block_early_and_that_is_a_wrong_try() {
 }
 
 #[test]
-fn a_number_without_an_allocation_is_answered_and_one_that_is_unknown_is_not() {
+fn a_call_to_an_unallocated_number_is_answered_and_to_an_unknown_number_is_not() {
     let mut setup = CallSetup::start();
     assert_eq!(setup.customer.call(VN), 200);
     setup.customer.serve("BYE");
@@ -402,7 +407,7 @@ fn a_number_without_an_allocation_is_answered_and_one_that_is_unknown_is_not() {
 }
 
 #[test]
-fn a_stranger_gets_the_same_answer_for_every_number() {
+fn an_unlisted_source_gets_the_same_status_for_every_number() {
     let server = Server::with(
         "[[trunks]]\nname = \"elsewhere\"\npeer = \"sip:127.0.0.1:9\"\naccept_from = [\"192.0.2.0/24\"]\n",
     );
@@ -438,7 +443,7 @@ fn a_customer_on_hold_does_not_hear_and_comes_back() {
 }
 
 #[test]
-fn a_call_that_a_crash_cut_short_gets_its_record_and_terminal_event() {
+fn a_call_interrupted_by_a_crash_gets_its_record_and_terminal_event() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     setup.connect(&allocation);
@@ -452,7 +457,7 @@ fn a_call_that_a_crash_cut_short_gets_its_record_and_terminal_event() {
 }
 
 #[test]
-fn garbage_on_the_sip_port_disturbs_no_call() {
+fn invalid_data_on_the_sip_port_affects_no_call() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
     setup.connect(&allocation);

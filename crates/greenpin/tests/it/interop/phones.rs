@@ -271,7 +271,7 @@ fn baresip_places_a_masked_call_with_its_keys() {
 }
 
 #[test]
-fn baresip_takes_a_masked_call_and_hangs_up() {
+fn baresip_accepts_a_masked_call_and_hangs_up() {
     let mut phone = Baresip::start(AGENT, ";answermode=auto");
     let mut setup = PhoneSetup::start(&trunk("carrier", phone.address, ""));
     let mut customer = Party::new(CUSTOMER, setup.server.sip);
@@ -324,7 +324,7 @@ fn codecs(setup: &mut PhoneSetup) -> [Value; 2] {
 }
 
 #[test]
-fn baresip_places_a_call_in_opus_to_one_who_speaks_g711() {
+fn baresip_places_a_call_in_opus_to_a_party_with_g711() {
     let (mut agent, mut setup) = called_party("");
     let mut phone = Baresip::speaking("opus/48000/2", 2, CUSTOMER, "");
     phone.command("dial", &format!("sip:{VN}@{}", setup.server.sip));
@@ -339,7 +339,7 @@ fn baresip_places_a_call_in_opus_to_one_who_speaks_g711() {
 }
 
 #[test]
-fn baresip_takes_a_call_in_opus_from_one_who_speaks_g711() {
+fn baresip_accepts_a_call_in_opus_from_a_party_with_g711() {
     let mut phone = Baresip::speaking("opus/48000/2", 2, AGENT, ";answermode=auto");
     let mut setup = PhoneSetup::start(&trunk(
         "carrier",
@@ -376,7 +376,7 @@ fn linphone_places_a_masked_call_with_its_keys() {
 }
 
 #[test]
-fn linphone_takes_a_masked_call() {
+fn linphone_accepts_a_masked_call() {
     let phone = Linphone::start(AGENT, &["-a"]);
     let mut setup = PhoneSetup::start(&trunk("carrier", phone.address, ""));
     let mut customer = Party::new(CUSTOMER, setup.server.sip);
@@ -431,7 +431,7 @@ fn kamailio(proxy: &str, agent: &str, server: SocketAddr) -> ExternalProcess {
 }
 
 #[test]
-fn calls_come_and_go_through_a_proxy_that_stays_in_the_dialog() {
+fn calls_pass_in_both_directions_through_a_record_routing_proxy() {
     let subnet = std::process::id() % 200 + 20;
     let [proxy, agent, customer] = [1, 2, 3].map(|host| format!("127.{subnet}.255.{host}"));
     let trunk = format!(

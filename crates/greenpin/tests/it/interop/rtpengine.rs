@@ -170,7 +170,7 @@ fn call_through_a_gateway(
 }
 
 #[test]
-fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with_its_phone() {
+fn audio_passes_both_ways_through_a_gateway_with_srtp_on_our_side_only() {
     let (offer, answer, media) =
         call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
             exchange_audio(customer, 0x2a, agent, 0x9c);
@@ -200,7 +200,7 @@ fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with
 }
 
 #[test]
-fn audio_goes_both_ways_through_a_gateway_that_makes_g722_of_what_its_phone_says() {
+fn audio_passes_both_ways_through_a_gateway_that_transcodes_to_g722() {
     let codec = BTreeMap::from([
         ("transcode", Bencode::List(vec![word("PCMA")])),
         ("mask", Bencode::List(vec![word("G722")])),

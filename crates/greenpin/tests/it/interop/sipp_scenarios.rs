@@ -295,7 +295,7 @@ impl ScenarioSlot {
 }
 
 #[test]
-fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
+fn every_sipp_scenario_succeeds() {
     let places: Vec<ScenarioSlot> = SCENARIOS
         .iter()
         .enumerate()
@@ -343,7 +343,7 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
 }
 
 #[test]
-fn every_file_is_played_and_says_what_it_shows() {
+fn every_scenario_file_is_used_and_matches_its_row() {
     let mut text = String::new();
     for (side, played) in [
         (

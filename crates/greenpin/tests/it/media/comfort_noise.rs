@@ -18,7 +18,7 @@ fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (CallSetup
 }
 
 #[test]
-fn two_who_speak_comfort_noise_are_quiet_to_each_other() {
+fn comfort_noise_passes_between_two_parties_that_support_it() {
     let (mut setup, offered) = talk("8 13", "8 13");
     assert!(
         offered.contains(" 8 0 13 101\r\n") && offered.contains("a=rtpmap:13 CN/8000\r\n"),
@@ -37,7 +37,7 @@ fn two_who_speak_comfort_noise_are_quiet_to_each_other() {
 }
 
 #[test]
-fn a_party_without_comfort_noise_hears_noise_made_for_it_until_the_other_speaks() {
+fn a_party_without_comfort_noise_hears_generated_noise_until_the_other_speaks() {
     let (mut setup, offered) = talk("8 13", "8");
     assert!(offered.contains(" 13 "), "{offered}");
     setup.customer.send_noise(&[20]);
@@ -55,7 +55,7 @@ fn a_party_without_comfort_noise_hears_noise_made_for_it_until_the_other_speaks(
 }
 
 #[test]
-fn nobody_is_offered_comfort_noise_that_the_caller_does_not_speak() {
+fn comfort_noise_is_offered_only_if_the_caller_supports_it() {
     let (mut setup, offered) = talk("8", "8 13");
     assert!(
         !offered.contains("CN/8000") && !setup.customer.last.contains("CN/8000"),

@@ -64,7 +64,7 @@ impl CallSetup {
 }
 
 #[test]
-fn the_two_gateways_talk_to_each_other_and_keys_go_the_same_way() {
+fn direct_media_carries_audio_and_keys_between_the_gateways() {
     let mut setup = CallSetup::direct();
     setup.both_talk();
     setup.customer.press("12");
@@ -84,7 +84,7 @@ fn the_called_party_hangs_up_on_a_direct_call() {
 }
 
 #[test]
-fn who_is_put_on_hold_comes_back_to_us_and_both_part_again_afterwards() {
+fn hold_returns_a_direct_call_to_relay_and_resume_makes_it_direct_again() {
     let mut setup = CallSetup::direct();
     let hold = setup.customer.description("sendonly");
     assert_eq!(setup.customer.send_in_dialog("UPDATE", SDP, &hold), 200);
@@ -99,7 +99,7 @@ fn who_is_put_on_hold_comes_back_to_us_and_both_part_again_afterwards() {
 }
 
 #[test]
-fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
+fn a_call_is_relayed_if_either_gateway_rejects_direct_media() {
     let mut setup = CallSetup::relayed(&json!({}));
     let relayed = setup.customer.audio_destination();
     setup.customer.receive_reinvite();
@@ -130,7 +130,7 @@ fn a_recorded_call_is_never_direct() {
 }
 
 #[test]
-fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
+fn the_maximum_duration_ends_a_direct_call_on_both_sides() {
     let mut setup = CallSetup::relayed_with(&json!({}), &json!({ "max_call_duration": 10 }), "");
     setup.part();
     setup.both_talk();
@@ -140,7 +140,7 @@ fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
 }
 
 #[test]
-fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
+fn a_call_with_a_warning_tone_stays_relayed_and_hears_it() {
     let prompts = tempfile::tempdir().unwrap();
     std::fs::write(prompts.path().join("warning.wav"), wav(8000, 8000)).unwrap();
     let configuration = format!(
@@ -159,7 +159,7 @@ fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
 }
 
 #[test]
-fn a_key_by_info_brings_both_back_and_is_passed_on_then() {
+fn a_key_by_info_returns_the_call_to_relay_and_is_forwarded() {
     let mut setup = CallSetup::direct();
     // This key is in no recent PIN, so it is not taken for a repeated press.
     setup.customer.press_by_info("*");

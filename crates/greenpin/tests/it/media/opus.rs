@@ -138,7 +138,7 @@ fn exchange_tones(setup: &mut CallSetup) {
 }
 
 #[test]
-fn who_speaks_opus_alone_talks_to_one_who_speaks_g711() {
+fn a_party_with_only_opus_can_talk_to_a_party_with_g711() {
     let mut setup = CallSetup::start_with("", "");
     setup.customer.set_codecs_with_attributes("111", OPUS_111);
     let invite = setup.connect_recorded(false);
@@ -155,7 +155,7 @@ fn who_speaks_opus_alone_talks_to_one_who_speaks_g711() {
 }
 
 #[test]
-fn opus_passes_untouched_between_two_who_speak_it() {
+fn opus_passes_unchanged_between_two_parties_with_opus() {
     let mut setup = CallSetup::start_with("", "");
     setup.customer.set_codecs_with_attributes("111", OPUS_111);
     setup.agent.set_codecs_with_attributes("107", OPUS_107);
@@ -171,7 +171,7 @@ fn opus_passes_untouched_between_two_who_speak_it() {
 }
 
 #[test]
-fn who_speaks_both_is_answered_in_g711_unless_the_trunk_prefers_opus() {
+fn a_party_with_both_codecs_gets_g711_unless_the_trunk_prefers_opus() {
     for (of_trunk, expected) in [
         ("", "RTP/AVP 8 97\r\n"),
         ("codecs = [\"opus\", \"pcma\"]", "RTP/AVP 111 97\r\n"),
@@ -190,7 +190,7 @@ fn who_speaks_both_is_answered_in_g711_unless_the_trunk_prefers_opus() {
 }
 
 #[test]
-fn a_call_goes_over_to_opus_and_back_by_re_invites() {
+fn a_call_switches_to_opus_and_back_by_re_invites() {
     let mut setup = CallSetup::start_with("", "");
     setup.connect_recorded(false);
     let g711 = setup.customer.description("sendrecv");
@@ -221,7 +221,7 @@ fn a_call_goes_over_to_opus_and_back_by_re_invites() {
 }
 
 #[test]
-fn opus_is_encrypted_like_any_other() {
+fn opus_is_encrypted_like_any_other_codec() {
     let mut setup = CallSetup::start_with("", "");
     setup.customer.set_codecs_with_attributes("111", OPUS_111);
     setup.customer.encrypt("RTP/SAVP");
@@ -235,7 +235,7 @@ fn opus_is_encrypted_like_any_other() {
 }
 
 #[test]
-fn gateways_that_both_speak_opus_are_told_of_each_others_numbers() {
+fn direct_opus_gateways_receive_each_others_payload_types() {
     let mut setup = CallSetup::start_with("media = \"direct\"", "");
     setup.customer.set_codecs_with_attributes("111", OPUS_111);
     setup.agent.set_codecs_with_attributes("107", OPUS_107);
@@ -277,7 +277,7 @@ fn played(opus: &[u8]) -> Vec<(i16, i16)> {
 }
 
 #[test]
-fn recordings_are_written_as_ogg_opus_in_clear_or_sealed_and_served_as_such() {
+fn recordings_are_stored_as_ogg_opus_plain_or_encrypted_and_served_as_ogg_opus() {
     for sealed in [false, true] {
         let sections = format!(
             "[recordings]\nurl = \"file:{{folder}}/recordings\"\nformat = \"opus\"\nencrypt = {sealed}\n"
@@ -330,7 +330,7 @@ fn recordings_are_written_as_ogg_opus_in_clear_or_sealed_and_served_as_such() {
 }
 
 #[test]
-fn what_was_recorded_before_kill_9_is_heard_after_the_next_start() {
+fn audio_recorded_before_kill_9_is_available_after_the_next_start() {
     for (format, begins) in [("wav", b"RIFF"), ("opus", b"OggS")] {
         let sections =
             format!("[recordings]\nurl = \"file:{{folder}}/recordings\"\nformat = \"{format}\"\n");

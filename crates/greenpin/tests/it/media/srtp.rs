@@ -50,14 +50,14 @@ fn holds(wav: &[u8], octet: u8) -> bool {
 }
 
 #[test]
-fn an_encrypted_caller_talks_to_an_agent_in_clear_and_neither_notices() {
+fn an_encrypted_caller_can_talk_to_an_unencrypted_agent() {
     let (mut setup, pin) = CallSetup::with_srtp("off");
     setup.customer.encrypt("RTP/SAVP");
     assert_eq!(setup.suites_of_a_call(&pin), (json!(SUITE), Value::Null));
 }
 
 #[test]
-fn both_legs_are_encrypted_under_keys_of_their_own_where_that_is_required() {
+fn both_legs_are_encrypted_with_separate_keys_if_required() {
     let (mut setup, pin) = CallSetup::with_srtp("required");
     setup.customer.encrypt("RTP/SAVP");
     setup.agent.encrypt("RTP/SAVP");
@@ -65,7 +65,7 @@ fn both_legs_are_encrypted_under_keys_of_their_own_where_that_is_required() {
 }
 
 #[test]
-fn where_it_is_optional_the_peer_chooses() {
+fn the_peer_chooses_if_encryption_is_optional() {
     let (mut setup, pin) = CallSetup::with_srtp("optional");
     setup.agent.encrypt("RTP/AVP");
     assert_eq!(setup.suites_of_a_call(&pin), (Value::Null, json!(SUITE)));
@@ -75,7 +75,7 @@ fn where_it_is_optional_the_peer_chooses() {
 }
 
 #[test]
-fn audio_in_clear_is_refused_where_encryption_is_required() {
+fn unencrypted_audio_is_rejected_if_encryption_is_required() {
     let (mut setup, pin) = CallSetup::with_srtp("required");
     assert_eq!(setup.customer.call(VN), 488);
     let mut customer = Party::new(CUSTOMER, setup.server.sip);
@@ -103,7 +103,7 @@ fn a_forger_who_knows_the_address_but_no_key_changes_nothing() {
 }
 
 #[test]
-fn a_call_that_began_encrypted_does_not_go_on_in_clear() {
+fn an_encrypted_call_cannot_continue_unencrypted() {
     let (mut setup, pin) = CallSetup::with_srtp("off");
     setup.customer.encrypt("RTP/SAVP");
     assert_eq!(setup.customer.call(VN), 200);

@@ -39,7 +39,7 @@ const CALLS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn without_the_operators_token_every_call_is_401_and_asks_for_it() {
+fn without_the_operator_token_every_request_is_401_with_a_challenge() {
     let server = server();
     for (method, path) in CALLS {
         let answer = ask(&server, method, path, "", b"");
@@ -99,7 +99,7 @@ fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
 }
 
 #[test]
-fn without_a_configured_token_every_call_is_403() {
+fn without_a_configured_token_every_request_is_403() {
     let server = Server::with("");
     for (method, path) in CALLS {
         for headers in [
@@ -118,7 +118,7 @@ fn without_a_configured_token_every_call_is_403() {
 }
 
 #[test]
-fn what_is_not_there_is_404_and_a_wrong_method_405() {
+fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let server = server();
     assert_eq!(operator_request(&server, "GET", "/nothing").status, 404);
     for (method, path) in [
@@ -146,7 +146,7 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
 }
 
 #[test]
-fn a_token_that_can_be_guessed_stops_the_start() {
+fn a_weak_operator_token_prevents_the_start() {
     let server = Server::with("");
     let mut short = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
     short.current_dir(server.database().parent().unwrap());
@@ -164,7 +164,7 @@ fn a_token_that_can_be_guessed_stops_the_start() {
 }
 
 #[test]
-fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
+fn every_action_is_in_the_audit_log_with_its_actor_and_without_secrets() {
     let server = server();
     let made = response(
         send(
@@ -206,10 +206,15 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
             .to_string()
             .contains(made["token"].as_str().unwrap())
     );
-    let first = operator_request(&server, "GET", "/audit?limit=1");
+    check_audit_queries(&server, lines);
+}
+
+/// Checks pagination and rejected queries of the audit log.
+fn check_audit_queries(server: &Server, lines: &[Value]) {
+    let first = operator_request(server, "GET", "/audit?limit=1");
     let cursor = first.body["next_cursor"].as_str().unwrap();
     assert_eq!(cursor, lines[0]["audit_id"].as_str().unwrap());
-    let rest = operator_request(&server, "GET", &format!("/audit?after={cursor}"));
+    let rest = operator_request(server, "GET", &format!("/audit?after={cursor}"));
     assert_eq!(
         (
             rest.body["response"].as_array().unwrap().len(),
@@ -225,7 +230,7 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
         "limit=1&limit=2",
     ] {
         assert_eq!(
-            operator_request(&server, "GET", &format!("/audit?{wrong}")).status,
+            operator_request(server, "GET", &format!("/audit?{wrong}")).status,
             400,
             "{wrong}"
         );

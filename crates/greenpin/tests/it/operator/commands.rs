@@ -122,6 +122,11 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
             200
         );
     }
+    check_rejected_credential_commands(&server);
+}
+
+/// Checks commands that are rejected.
+fn check_rejected_credential_commands(server: &Server) {
     refused(
         &server.command(&["tenant", "credential", "revoke", TENANT, SID]),
         "before",
@@ -157,46 +162,7 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
             .status
             .success()
     );
-    let changed = line(
-        &server,
-        &[
-            "number",
-            "mode",
-            VN,
-            "shared",
-            "--pin-length",
-            "6",
-            "--json",
-        ],
-    );
-    assert_eq!(
-        (
-            &changed["mode"],
-            &changed["pin_length"],
-            &changed["max_active"]
-        ),
-        (&json!("shared"), &json!(6), &json!(200))
-    );
-    assert_eq!(
-        line(&server, &["number", "quarantine", VN, "--json"])["quarantined"],
-        true
-    );
-    assert_eq!(
-        lines(&server, &["number", "list", "--quarantined", "--json"]).len(),
-        1
-    );
-    assert_eq!(
-        lines(
-            &server,
-            &["number", "list", "--mode", "exclusive", "--json"]
-        )
-        .len(),
-        0
-    );
-    assert_eq!(
-        line(&server, &["number", "release", VN, "--json"])["quarantined"],
-        false
-    );
+    change_and_quarantine(&server);
     let arguments = [
         "allocation",
         "create",
@@ -238,7 +204,52 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         "removed"
     );
     refused(&server.command(&["number", "remove", VN]), "no pool");
-    let acts = operator_request(&server, "GET", "/audit?limit=200").body["response"].clone();
+    check_audit_log(&server);
+}
+
+/// Changes the mode of a number, then quarantines and releases it.
+fn change_and_quarantine(server: &Server) {
+    let changed = line(
+        server,
+        &[
+            "number",
+            "mode",
+            VN,
+            "shared",
+            "--pin-length",
+            "6",
+            "--json",
+        ],
+    );
+    assert_eq!(
+        (
+            &changed["mode"],
+            &changed["pin_length"],
+            &changed["max_active"]
+        ),
+        (&json!("shared"), &json!(6), &json!(200))
+    );
+    assert_eq!(
+        line(server, &["number", "quarantine", VN, "--json"])["quarantined"],
+        true
+    );
+    assert_eq!(
+        lines(server, &["number", "list", "--quarantined", "--json"]).len(),
+        1
+    );
+    assert_eq!(
+        lines(server, &["number", "list", "--mode", "exclusive", "--json"]).len(),
+        0
+    );
+    assert_eq!(
+        line(server, &["number", "release", VN, "--json"])["quarantined"],
+        false
+    );
+}
+
+/// Checks the actions in the audit log.
+fn check_audit_log(server: &Server) {
+    let acts = operator_request(server, "GET", "/audit?limit=200").body["response"].clone();
     let acts: Vec<_> = acts
         .as_array()
         .unwrap()
@@ -285,38 +296,7 @@ fn allocations_are_listed_and_shown() {
     );
     line(&server, &[&create[..], &["--json"]].concat());
     let id = first["greenpin_id"].as_str().unwrap();
-    assert_eq!(
-        lines(
-            &server,
-            &[
-                "allocation",
-                "list",
-                "--tenant",
-                TENANT,
-                "--status",
-                "active",
-                "--json"
-            ]
-        )
-        .len(),
-        2
-    );
-    assert_eq!(
-        lines(
-            &server,
-            &[
-                "allocation",
-                "list",
-                "--tenant",
-                TENANT,
-                "--limit",
-                "1",
-                "--json"
-            ]
-        )
-        .len(),
-        1
-    );
+    check_allocation_lists(&server);
     assert_eq!(
         line(
             &server,
@@ -351,6 +331,42 @@ fn allocations_are_listed_and_shown() {
     ] {
         refused(&server.command(&[&create[..], &more].concat()), why);
     }
+}
+
+/// Checks the lists of allocations.
+fn check_allocation_lists(server: &Server) {
+    assert_eq!(
+        lines(
+            server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--status",
+                "active",
+                "--json"
+            ]
+        )
+        .len(),
+        2
+    );
+    assert_eq!(
+        lines(
+            server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--limit",
+                "1",
+                "--json"
+            ]
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]

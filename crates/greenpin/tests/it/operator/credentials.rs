@@ -25,7 +25,7 @@ fn texts(made: &Value) -> (String, String) {
 }
 
 #[test]
-fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
+fn an_additional_credential_is_valid_until_it_is_revoked() {
     let server = server();
     let made = response(
         send(
@@ -84,7 +84,7 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
 }
 
 #[test]
-fn a_rotation_leaves_no_moment_without_a_valid_credential() {
+fn a_rotation_leaves_no_time_without_a_valid_credential() {
     let server = server();
     let made = response(
         operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate")),
@@ -137,86 +137,40 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
 }
 
 #[test]
-fn what_cannot_be_done_to_a_credential_is_refused() {
+fn invalid_changes_of_credentials_are_rejected() {
     let server = server();
-    for (method, path, body, status, code) in [
+    let rotate = format!("{PATH}/{SID}/rotate");
+    for (path, body, error) in [
+        (PATH, json!({ "account_sid": SID }), "409 account_sid_taken"),
+        (PATH, json!({ "account_sid": "a b" }), "400 invalid_request"),
         (
-            "POST",
-            PATH,
-            json!({ "account_sid": SID }),
-            409,
-            "account_sid_taken",
-        ),
-        (
-            "POST",
-            PATH,
-            json!({ "account_sid": "a b" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
             PATH,
             json!({ "label": "x".repeat(101) }),
-            400,
-            "invalid_request",
+            "400 invalid_request",
         ),
+        (PATH, json!({ "lable": "x" }), "400 invalid_request"),
+        ("/tenants/nobody/credentials", json!({}), "404 not_found"),
+        (&rotate, json!({ "overlap": -1 }), "422 rule_violated"),
+        (&rotate, json!({ "overlap": "x" }), "400 invalid_request"),
         (
-            "POST",
-            PATH,
-            json!({ "lable": "x" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
-            "/tenants/nobody/credentials",
-            json!({}),
-            404,
-            "not_found",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
-            json!({ "overlap": -1 }),
-            422,
-            "rule_violated",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
-            json!({ "overlap": "x" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
+            &rotate,
             json!({ "account_sid": SID }),
-            409,
-            "account_sid_taken",
+            "409 account_sid_taken",
         ),
         (
-            "POST",
             "/tenants/acme/credentials/AC9/rotate",
             json!({}),
-            404,
-            "not_found",
+            "404 not_found",
         ),
         (
-            "POST",
             "/tenants/nobody/credentials/AC0001/rotate",
             json!({}),
-            404,
-            "not_found",
+            "404 not_found",
         ),
     ] {
-        let answer = send(&server, method, path, &body);
-        assert_eq!(
-            (answer.status, answer.code()),
-            (status, code),
-            "{method} {path} {body}"
-        );
+        let answer = send(&server, "POST", path, &body);
+        let received = format!("{} {}", answer.status, answer.code());
+        assert_eq!(received, error, "{path} {body}");
     }
     for path in [
         "/tenants/acme/credentials/AC9",
@@ -250,7 +204,7 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
 }
 
 #[test]
-fn the_use_of_a_credential_is_noted_to_the_minute() {
+fn the_last_use_of_a_credential_is_recorded_to_the_minute() {
     let server = server();
     assert!(find_credential(&server, SID)["last_used_at"].is_null());
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
@@ -266,7 +220,7 @@ fn the_use_of_a_credential_is_noted_to_the_minute() {
 }
 
 #[test]
-fn what_another_process_revokes_or_suspends_is_refused_within_moments() {
+fn credentials_revoked_and_tenants_suspended_by_another_process_are_rejected_within_a_second() {
     let server = server();
     let (sid, token) = texts(&response(operator_request(&server, "POST", PATH), 201));
     let until = |sid: &str, token: &str, status: u16| {

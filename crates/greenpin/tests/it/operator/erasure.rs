@@ -97,7 +97,7 @@ fn recordings(server: &Server) -> usize {
 }
 
 #[test]
-fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
+fn no_personal_data_is_left_and_the_receipt_lists_the_erased_rows() {
     let (server, mut agent, mut customer) = setup();
     let mut inbox = WebhookInbox::open();
     server.send_events_to(&inbox.url);
@@ -145,7 +145,12 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
     let mut next = Party::new(CUSTOMER, server.sip);
     assert_eq!(next.call(VN), 404, "its numbers are in no pool");
 
-    let database = database(&server);
+    check_nothing_left(&server);
+}
+
+/// Checks every text of the database for data of the tenant.
+fn check_nothing_left(server: &Server) {
+    let database = database(server);
     for table in tables(&database) {
         for text in texts(&database, &table) {
             for secret in [VN, SHARED, AGENT, CUSTOMER, "order of a person", "whsec_"] {
@@ -167,7 +172,7 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
 }
 
 #[test]
-fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
+fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
     let (server, ..) = setup();
     let receipt = response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert_eq!(
@@ -230,7 +235,7 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
 }
 
 #[test]
-fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
+fn a_tenant_with_a_call_is_not_erased_and_loses_nothing() {
     let (server, mut agent, mut customer) = setup();
     let allocation = allocate(&server, VN);
     connect(&allocation, &mut agent, &mut customer);
@@ -243,7 +248,7 @@ fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
 }
 
 #[test]
-fn what_one_tenant_loses_another_keeps() {
+fn erasing_a_tenant_does_not_affect_another() {
     let (server, ..) = setup();
     let made = response(
         send(

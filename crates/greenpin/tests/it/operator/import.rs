@@ -60,7 +60,7 @@ fn every_number_of_a_file_is_added_with_its_use() {
 }
 
 #[test]
-fn one_line_at_fault_and_nothing_is_imported() {
+fn one_invalid_line_prevents_the_whole_import() {
     let server = server();
     response(
         import(&server, "tenant_id=acme", "virtual_number\n+914000000007\n"),
@@ -91,7 +91,7 @@ fn one_line_at_fault_and_nothing_is_imported() {
 }
 
 #[test]
-fn a_dry_run_tells_the_same_and_adds_nothing() {
+fn a_dry_run_reports_the_same_and_adds_nothing() {
     let server = server();
     let report = response(
         import(&server, "tenant_id=acme&dry_run=true", &file(2)),
@@ -117,7 +117,7 @@ fn a_dry_run_tells_the_same_and_adds_nothing() {
 }
 
 #[test]
-fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
+fn a_file_other_than_a_list_of_numbers_is_rejected_as_a_whole() {
     let server = server();
     for (query, text, status, code) in [
         (
@@ -166,9 +166,15 @@ fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
             "{query} {text}"
         );
     }
+    check_rejected_files(&server);
+    assert_eq!(count(&server), 0);
+}
+
+/// Checks files of a wrong type or size.
+fn check_rejected_files(server: &Server) {
     let json = format!("{}content-type: application/json\r\n", bearer());
     let answer = ask(
-        &server,
+        server,
         "POST",
         "/numbers/import?tenant_id=acme",
         &json,
@@ -178,19 +184,18 @@ fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
         (answer.status, answer.code()),
         (415, "unsupported_media_type")
     );
-    let large = import(&server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
+    let large = import(server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
     assert_eq!((large.status, large.code()), (413, "body_too_large"));
     let long = import(
-        &server,
+        server,
         "tenant_id=acme",
         &format!("virtual_number\n{}", "x\n".repeat(100_001)),
     );
     assert_eq!((long.status, long.code()), (413, "body_too_large"));
-    assert_eq!(count(&server), 0);
 }
 
 #[test]
-fn a_hundred_thousand_numbers_are_imported_at_once() {
+fn a_hundred_thousand_numbers_are_imported_in_one_file() {
     let server = server();
     assert_eq!(
         response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],

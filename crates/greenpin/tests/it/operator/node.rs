@@ -73,7 +73,7 @@ impl NodeSetup {
 }
 
 #[test]
-fn a_drained_node_takes_nothing_new_and_keeps_its_calls_until_it_is_undrained() {
+fn a_drained_node_rejects_new_work_and_keeps_its_calls_until_it_is_undrained() {
     let mut setup = NodeSetup::start();
     setup.connect();
     setup.call_that_is("bridged");
@@ -103,7 +103,7 @@ fn a_drained_node_takes_nothing_new_and_keeps_its_calls_until_it_is_undrained() 
 }
 
 #[test]
-fn the_node_tells_its_name_version_and_calls() {
+fn the_node_reports_its_name_version_and_calls() {
     let mut setup = NodeSetup::start();
     let node = |setup: &NodeSetup| {
         response(operator_request(&setup.server, "GET", "/nodes"), 200)[0].clone()
@@ -126,7 +126,7 @@ fn the_node_tells_its_name_version_and_calls() {
 }
 
 #[test]
-fn calls_are_shown_without_numbers_and_can_be_ended() {
+fn active_calls_are_listed_without_numbers_and_can_be_ended() {
     let mut setup = NodeSetup::start();
     assert_eq!(setup.calls(), Vec::<Value>::new());
     setup.connect();
@@ -184,7 +184,7 @@ fn trunks_are_shown_as_they_are_configured() {
 }
 
 #[test]
-fn calls_to_a_suspended_tenant_meet_a_number_that_is_not_in_use() {
+fn calls_to_a_suspended_tenant_hear_that_the_number_is_not_in_use() {
     let mut setup = NodeSetup::start();
     setup.connect();
     response(

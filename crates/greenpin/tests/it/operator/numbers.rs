@@ -58,7 +58,7 @@ fn delete_allocation(server: &Server, allocation: &Value) {
 }
 
 #[test]
-fn a_number_that_was_added_takes_allocations() {
+fn a_new_number_accepts_allocations() {
     let server = pooled();
     let number = read_number(&server, SHARED);
     let expected = json!({
@@ -87,7 +87,7 @@ fn a_number_that_was_added_takes_allocations() {
 }
 
 #[test]
-fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
+fn an_invalid_number_is_rejected_with_its_rule() {
     let server = pooled();
     let with = |more: Value| {
         let mut body = json!({ "tenant_id": TENANT, "virtual_number": NOBODYS });
@@ -123,6 +123,33 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
         ),
         (json!({ "mode": "both" }), 400, "mode", "invalid_value"),
         (json!({ "moed": "shared" }), 400, "moed", "unknown_field"),
+    ]
+    .into_iter()
+    .chain(numbers_against_a_rule())
+    {
+        let answer = with(more.clone());
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (status, vec![(field, code)]),
+            "{more}"
+        );
+    }
+    let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
+    assert_eq!((taken.status, taken.code()), (409, "number_exists"));
+    assert_eq!(
+        ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
+        415
+    );
+    assert_eq!(operator_request(&server, "GET", &path(NOBODYS)).status, 404);
+    assert_eq!(
+        operator_request(&server, "GET", "/numbers/nonsense").status,
+        404
+    );
+}
+
+/// Returns changes of a valid number that violate a rule.
+fn numbers_against_a_rule() -> Vec<(Value, u16, &'static str, &'static str)> {
+    vec![
         (
             json!({ "tenant_id": "nobody" }),
             422,
@@ -153,25 +180,7 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
             "max_active",
             "out_of_range",
         ),
-    ] {
-        let answer = with(more.clone());
-        assert_eq!(
-            (answer.status, answer.faults()),
-            (status, vec![(field, code)]),
-            "{more}"
-        );
-    }
-    let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
-    assert_eq!((taken.status, taken.code()), (409, "number_exists"));
-    assert_eq!(
-        ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
-        415
-    );
-    assert_eq!(operator_request(&server, "GET", &path(NOBODYS)).status, 404);
-    assert_eq!(
-        operator_request(&server, "GET", "/numbers/nonsense").status,
-        404
-    );
+    ]
 }
 
 #[test]
@@ -209,24 +218,7 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         listed("quarantined=false&mode=exclusive&tenant_id=acme"),
         [EXCLUSIVE]
     );
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = operator_request(&server, "GET", &format!("/numbers?limit=1{cursor}")).body;
-        seen.extend(
-            page["response"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|number| number["virtual_number"].to_string()),
-        );
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
-            None => break,
-        }
-    }
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), 3);
+    assert_eq!(list_page_by_page(&server).len(), 3);
     for wrong in [
         "mode=both",
         "quarantined=yes",
@@ -242,8 +234,30 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
     }
 }
 
+/// Lists all numbers, one per page, without duplicates.
+fn list_page_by_page(server: &Server) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = operator_request(server, "GET", &format!("/numbers?limit=1{cursor}")).body;
+        seen.extend(
+            page["response"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|number| number["virtual_number"].to_string()),
+        );
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
+            None => break,
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    seen
+}
+
 #[test]
-fn how_a_number_is_used_changes_while_no_allocation_is_active() {
+fn the_mode_of_a_number_changes_only_without_active_allocations() {
     let server = pooled();
     let change = |number: &str, body: Value| send(&server, "PATCH", &path(number), &body);
     let first = allocate(&server, EXCLUSIVE);
@@ -277,20 +291,7 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         3
     );
     allocate(&server, EXCLUSIVE);
-    for (body, status) in [
-        (json!({ "max_active": 5001 }), 422),
-        (json!({ "max_active": 0 }), 422),
-        (json!({ "pin_length": 3 }), 422),
-        (json!({ "mode": "both" }), 400),
-        (json!({ "virtual_number": NOBODYS }), 400),
-    ] {
-        assert_eq!(change(EXCLUSIVE, body.clone()).status, status, "{body}");
-    }
-    assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
-    assert_eq!(
-        ask(&server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
-        415
-    );
+    check_rejected_changes(&server);
     both.iter()
         .for_each(|number| delete_allocation(&server, number));
     let changed = response(change(SHARED, json!({ "mode": "exclusive" })), 200);
@@ -309,8 +310,27 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
     );
 }
 
+/// Checks changes that are rejected.
+fn check_rejected_changes(server: &Server) {
+    let change = |number: &str, body: Value| send(server, "PATCH", &path(number), &body);
+    for (body, status) in [
+        (json!({ "max_active": 5001 }), 422),
+        (json!({ "max_active": 0 }), 422),
+        (json!({ "pin_length": 3 }), 422),
+        (json!({ "mode": "both" }), 400),
+        (json!({ "virtual_number": NOBODYS }), 400),
+    ] {
+        assert_eq!(change(EXCLUSIVE, body.clone()).status, status, "{body}");
+    }
+    assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
+    assert_eq!(
+        ask(server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
+        415
+    );
+}
+
 #[test]
-fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
+fn a_number_without_active_allocations_can_move_to_another_tenant() {
     let server = pooled();
     let to = |number: &str, tenant: &str| {
         send(
@@ -342,7 +362,7 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
 }
 
 #[test]
-fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
+fn a_quarantined_number_rejects_new_allocations_and_keeps_existing_ones() {
     let server = pooled();
     let kept = allocate(&server, SHARED);
     let act = |number: &str, act: &str| {
@@ -377,7 +397,7 @@ fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
 }
 
 #[test]
-fn a_number_is_removed_while_no_allocation_is_active() {
+fn a_number_without_active_allocations_can_be_removed() {
     let server = pooled();
     let allocation = allocate(&server, SHARED);
     let refused = operator_request(&server, "DELETE", &path(SHARED));

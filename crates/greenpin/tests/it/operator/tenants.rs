@@ -8,7 +8,7 @@ use crate::support::operator_api::{
 use crate::support::server::{SID, TENANT, TOKEN};
 
 #[test]
-fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
+fn a_new_tenants_token_is_valid_and_returned_only_once() {
     let server = server();
     let made = response(
         send(
@@ -56,7 +56,7 @@ fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
 }
 
 #[test]
-fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
+fn an_invalid_tenant_is_rejected_with_every_fault() {
     let server = server();
     let body = json!({ "tenant_id": "Not A Name", "account_sid": "a b", "timezone": "Mars/Phobos", "tokn": 1 });
     let answer = send(&server, "POST", "/tenants", &body);
@@ -147,7 +147,7 @@ fn tenants_are_listed_by_name_a_page_at_a_time() {
 }
 
 #[test]
-fn a_suspended_tenant_is_refused_at_once_until_it_is_resumed() {
+fn a_suspended_tenant_is_rejected_at_once_until_it_is_resumed() {
     let server = server();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     for _ in 0..2 {

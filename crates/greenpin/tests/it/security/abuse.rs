@@ -88,7 +88,7 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
 }
 
 #[test]
-fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
+fn a_flood_from_unlisted_sources_is_rejected_in_bounded_memory_and_affects_no_call() {
     let mut setup = CallSetup::talking();
     let before = setup.server.resident_kib();
     let (target, over) = (setup.server.sip, AtomicBool::new(false));
@@ -161,7 +161,7 @@ fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> S
 }
 
 #[test]
-fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
+fn an_unlisted_source_gets_identical_responses_for_every_number() {
     let setup = CallSetup::start();
     setup.server.add_number(SHARED, &[]);
     setup.allocate(&json!({}));
@@ -189,7 +189,7 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
 }
 
 #[test]
-fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
+fn an_unlisted_source_with_an_agents_number_gains_nothing() {
     let mut setup = CallSetup::talking();
     let socket = stranger();
     assert!(told(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
@@ -219,7 +219,7 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
 }
 
 #[test]
-fn a_stranger_over_tcp_is_refused_as_well() {
+fn an_unlisted_source_over_tcp_is_rejected() {
     let setup = CallSetup::start();
     let source = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     source
@@ -247,7 +247,7 @@ fn guess(server: SocketAddr, caller: usize, wrong: &str) {
 }
 
 #[test]
-fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
+fn mass_guessing_closes_a_number_to_unlisted_callers_but_not_to_its_customers() {
     let mut setup = CallSetup::start();
     setup
         .server

@@ -261,7 +261,7 @@ fn udp_answer(
 }
 
 #[test]
-fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
+fn each_message_gets_its_response_over_udp_and_calls_still_work() {
     let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (index, (rfc, case)) in cases().enumerate() {
@@ -327,7 +327,7 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
 }
 
 #[test]
-fn each_message_gets_its_answer_over_tcp_and_calls_go_on() {
+fn each_message_gets_its_response_over_tcp_and_calls_still_work() {
     let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (rfc, case) in cases() {

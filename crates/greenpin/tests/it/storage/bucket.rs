@@ -134,7 +134,7 @@ fn a_recording_as_ogg_opus_is_uploaded_under_its_own_ending_and_read_from_there(
 }
 
 #[test]
-fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
+fn a_recording_is_uploaded_announced_read_whole_and_by_range_and_erased() {
     let mut s3 = S3::start();
     let mut setup = CallSetup::over(&s3);
     let call_sid = setup.recorded_call();
@@ -188,7 +188,7 @@ fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
 }
 
 #[test]
-fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_crash() {
+fn recordings_wait_on_disk_while_the_bucket_is_unreachable_even_across_a_crash() {
     let mut s3 = S3::start();
     let mut setup = CallSetup::over(&s3);
     s3.order("down");
@@ -210,7 +210,7 @@ fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_cras
 }
 
 #[test]
-fn a_bucket_that_refuses_the_key_is_told_of_at_the_start_without_the_secret() {
+fn a_bucket_that_rejects_the_key_is_reported_at_start_without_the_secret() {
     let s3 = S3::start();
     let wrong = s3.secret().chars().rev().collect::<String>();
     let server = Server::with(&s3.configuration(&wrong));

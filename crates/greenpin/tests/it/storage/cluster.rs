@@ -35,7 +35,7 @@ fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse
 }
 
 #[test]
-fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
+fn one_of_concurrent_creates_at_two_servers_gets_the_exclusive_number() {
     let servers = Server::two_nodes("");
     servers[0].add_number(EXCLUSIVE, &[]);
     let answers = at_both(&servers, EXCLUSIVE, 50);
@@ -49,7 +49,7 @@ fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
 }
 
 #[test]
-fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more_than_its_limit() {
+fn concurrent_creates_at_two_servers_get_distinct_pins_up_to_the_limit() {
     let servers = Server::two_nodes("");
     servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
     let answers = at_both(&servers, SHARED, 65);
@@ -65,7 +65,7 @@ fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more
 }
 
 #[test]
-fn what_one_server_writes_the_other_reads_and_changes() {
+fn data_written_by_one_server_is_readable_and_changeable_at_the_other() {
     let [first, second] = Server::two_nodes("");
     first.add_number(EXCLUSIVE, &[]);
     let made = first.allocate(&serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap());
@@ -82,7 +82,7 @@ fn what_one_server_writes_the_other_reads_and_changes() {
 }
 
 #[test]
-fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
+fn the_event_log_at_one_server_includes_the_events_of_the_other() {
     let servers = Server::two_nodes("");
     servers[0].add_number(SHARED, &["--mode", "shared", "--max-active", "200"]);
     let follow = || {
@@ -199,7 +199,7 @@ impl ClusterCall {
 }
 
 #[test]
-fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
+fn the_calls_of_a_killed_server_are_closed_by_the_other() {
     let mut talk = ClusterCall::begin();
     talk.servers[0].kill();
     talk.completed_once();
@@ -212,7 +212,7 @@ fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
 }
 
 #[test]
-fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
+fn an_evicted_server_ends_its_calls_after_it_resumes() {
     let mut talk = ClusterCall::begin();
     talk.servers[0].pause();
     talk.completed_once();

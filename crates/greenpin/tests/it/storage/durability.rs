@@ -28,7 +28,7 @@ fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<HttpResponse>
 }
 
 #[test]
-fn of_two_hundred_creates_on_an_exclusive_number_one_wins() {
+fn one_of_two_hundred_creates_gets_the_exclusive_number() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
     let answers = all_at_once(&server, EXCLUSIVE, 200);
@@ -60,7 +60,7 @@ fn two_hundred_creates_on_a_shared_number_get_two_hundred_pins() {
 }
 
 #[test]
-fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck() {
+fn every_acknowledged_create_survives_a_kill_and_no_number_stays_reserved() {
     let mut server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
     server.add_number(

@@ -65,7 +65,7 @@ impl Phone {
 }
 
 #[test]
-fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
+fn baresip_authenticates_by_password_over_udp_tcp_and_tls() {
     let certificates = Certificates::new();
     let trunk = format!(
         "[[trunks]]\nname = \"pbx\"\naccept_from = [\"192.0.2.1\"]\naccept_username = \"pbx\"\n\

@@ -49,7 +49,7 @@ fn proof(challenge: &str, password: &str, uri: &str) -> String {
 }
 
 #[test]
-fn a_caller_is_known_by_a_password_where_its_address_is_not() {
+fn a_caller_from_an_unknown_address_is_accepted_by_password() {
     let mut agent = Party::unconnected(AGENT);
     let server = Server::with(&format!(
         "[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}",
@@ -100,7 +100,7 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
 }
 
 #[test]
-fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
+fn no_caller_is_challenged_if_no_trunk_has_a_password() {
     let agent = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"a\"\nkeep_alive = 0\naccept_from = [\"192.0.2.1\"]\npeer = \"sip:{}\"\n",
@@ -125,7 +125,7 @@ fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
 }
 
 #[test]
-fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
+fn the_caller_is_read_from_the_trunks_configured_header() {
     // The party's own headers are all anonymous, and the first header in the test replaces them.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
     assert_eq!(caller_told("", &said), CUSTOMER);
@@ -136,7 +136,7 @@ fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
 }
 
 #[test]
-fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
+fn the_called_number_is_read_from_to_if_the_request_uri_names_a_user() {
     let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), "called_from = \"to\""));
     server.add_number(VN, &[]);
@@ -160,7 +160,7 @@ fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
 }
 
 #[test]
-fn a_trunk_speaks_its_own_codecs_and_no_others() {
+fn a_trunk_uses_only_its_configured_codecs() {
     let mut agent = Party::unconnected(AGENT);
     let trunks = trunk("carrier", agent.address(), "codecs = [\"pcmu\", \"pcma\"]");
     let server = Server::with(&trunks);
@@ -192,7 +192,7 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
 }
 
 #[test]
-fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
+fn calls_are_sent_to_the_outbound_proxy_with_the_peer_in_the_request_uri() {
     let mut proxy = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"carrier\"\npeer = \"sip:192.0.2.7:5080\"\noutbound_proxy = \"sip:{}\"\n\
@@ -224,7 +224,7 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
 }
 
 #[test]
-fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() {
+fn a_call_beyond_a_tenants_limit_is_rejected_and_reported() {
     let agent = Party::unconnected(AGENT);
     let limits = "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\ntenant_max_calls = 2\n";
     let server = Server::with(&(limits.to_owned() + &trunk("carrier", agent.address(), "")));
@@ -257,7 +257,7 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
 }
 
 #[test]
-fn a_trunk_that_brings_more_calls_a_second_than_it_may_is_told_to_come_back() {
+fn a_trunk_above_its_call_rate_is_rejected_with_retry_after() {
     let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk(
         "carrier",

@@ -109,7 +109,7 @@ fn allocate(server: &Server) -> String {
 }
 
 #[test]
-fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_over() {
+fn a_name_resolves_to_its_services_in_order_and_to_new_ones_after_the_ttl() {
     let nowhere = "127.0.0.1:9".parse().unwrap();
     let mut parties = [(); 3].map(|()| Party::new(AGENT, nowhere));
     let [first, second, third] = [0, 1, 2].map(|index| parties[index].address().port());
@@ -174,7 +174,7 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
 }
 
 #[test]
-fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere() {
+fn a_trunk_with_an_unresolvable_name_is_down_until_the_name_resolves() {
     let dns = Dns::open();
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     assert_eq!(
@@ -232,7 +232,7 @@ fn asked_over(party: &mut Party, transport: &str) {
 }
 
 #[test]
-fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
+fn a_domain_is_reached_over_the_preferred_transport_of_its_current_records() {
     let [mut over_tcp, mut over_udp] = [(); 2].map(|()| Party::unconnected(AGENT));
     let tcp = Tunnel::accept(over_tcp.address(), None);
     over_tcp.set_server(tcp.near);
@@ -277,7 +277,7 @@ fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_w
 }
 
 #[test]
-fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() {
+fn a_domain_with_certificates_is_reached_only_over_tls() {
     let certificates = Certificates::new();
     let [mut named, mut known, mut clear] = [(); 3].map(|()| Party::unconnected(AGENT));
     let [one, two] = [&mut named, &mut known].map(|party| {

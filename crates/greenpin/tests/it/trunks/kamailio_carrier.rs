@@ -59,7 +59,7 @@ impl Drop for Carrier {
 }
 
 #[test]
-fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it() {
+fn a_masked_call_is_received_from_and_placed_through_a_registered_carrier() {
     let folder = tempfile::tempdir().unwrap();
     let mut agent = Party::unconnected(AGENT);
     let carrier = Carrier::start(folder.path(), agent.address());

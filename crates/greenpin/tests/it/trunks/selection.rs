@@ -53,7 +53,7 @@ impl TwoTrunkSetup {
 }
 
 #[test]
-fn a_trunk_that_has_no_room_is_followed_by_the_next_one() {
+fn the_next_trunk_is_tried_if_a_trunk_is_full() {
     let mut setup = TwoTrunkSetup::start("");
     setup.call();
     setup.first.respond(503);
@@ -72,7 +72,7 @@ fn a_trunk_that_has_no_room_is_followed_by_the_next_one() {
 }
 
 #[test]
-fn a_party_that_is_busy_is_not_called_again_by_another_trunk() {
+fn a_busy_party_is_not_retried_over_another_trunk() {
     for (alerted, status, said) in [(false, 486, "busy"), (true, 503, "failed")] {
         let mut setup = TwoTrunkSetup::start("");
         setup.call();
@@ -88,7 +88,7 @@ fn a_party_that_is_busy_is_not_called_again_by_another_trunk() {
 }
 
 #[test]
-fn a_trunk_that_asks_is_told_who_we_are_and_a_called_party_is_not() {
+fn credentials_are_sent_to_a_challenging_trunk_but_not_to_a_called_party() {
     let challenge = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
     let mut setup = TwoTrunkSetup::start(
         "username = \"trunk-user\"\npassword = \"a fictional password\"\nrealm = \"carrier\"",
@@ -116,7 +116,7 @@ fn a_trunk_that_asks_is_told_who_we_are_and_a_called_party_is_not() {
 }
 
 #[test]
-fn a_trunk_is_given_numbers_in_its_own_form_with_its_prefix() {
+fn numbers_are_sent_to_a_trunk_in_its_format_with_its_prefix() {
     let mut setup =
         TwoTrunkSetup::start("country = \"IN\"\nnumber_format = \"national\"\nprefix = \"9\"");
     let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
@@ -137,7 +137,7 @@ fn a_trunk_is_given_numbers_in_its_own_form_with_its_prefix() {
 }
 
 #[test]
-fn a_trunk_at_its_limit_is_refused_one_more_call_and_passed_over_for_one_that_would_go_out() {
+fn a_trunk_at_its_limit_rejects_incoming_calls_and_is_skipped_for_outgoing_ones() {
     // The first trunk has its only leg in use. The second trunk has the incoming leg, and room for one more.
     let mut setup = TwoTrunkSetup::start("max_calls = 1");
     setup.call();
@@ -158,7 +158,7 @@ fn a_trunk_at_its_limit_is_refused_one_more_call_and_passed_over_for_one_that_wo
 }
 
 #[test]
-fn a_trunk_that_brings_more_than_its_limit_is_told_to_come_back() {
+fn a_trunk_above_its_call_limit_is_rejected_with_retry_after() {
     let agent = Party::unconnected(AGENT);
     let trunk = trunk("carrier", agent.address(), "max_calls = 1");
     let server = Server::with(&trunk);

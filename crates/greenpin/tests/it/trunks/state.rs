@@ -13,7 +13,7 @@ fn metrics(server: &Server) -> String {
 }
 
 #[test]
-fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
+fn a_trunk_that_is_down_is_skipped_until_it_responds_again() {
     let [mut first, mut second] = [Party::unconnected(AGENT), Party::unconnected(AGENT)];
     let trunks = trunk("first", first.address(), "keep_alive = 1")
         + &trunk("second", second.address(), "priority = 20");
@@ -62,7 +62,7 @@ const CHALLENGE: &str =
     "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n";
 
 #[test]
-fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
+fn a_trunk_is_registered_with_sends_calls_to_the_contact_and_is_unregistered_at_shutdown() {
     let mut registrar = Party::unconnected(CUSTOMER);
     let keys = "register = true\nusername = \"trunk-user\"\npassword = \"a fictional password\"";
     let server = Server::with_operator(OPERATOR, &trunk("carrier", registrar.address(), keys));
@@ -96,7 +96,7 @@ fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
 }
 
 #[test]
-fn nobody_registers_with_us() {
+fn registrations_are_rejected() {
     let mut phone = Party::unconnected(CUSTOMER);
     let server = Server::with(&trunk("carrier", phone.address(), ""));
     phone.set_server(server.sip);

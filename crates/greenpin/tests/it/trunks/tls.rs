@@ -20,7 +20,7 @@ fn trunk(peer: SocketAddr, keys: &str) -> String {
 }
 
 #[test]
-fn a_call_comes_and_goes_over_tls() {
+fn calls_are_received_and_placed_over_tls() {
     let certificates = Certificates::new();
     let nowhere = "127.0.0.1:9".parse().unwrap();
     let mut agent = Party::new(AGENT, nowhere);
@@ -67,7 +67,7 @@ fn a_call_comes_and_goes_over_tls() {
 }
 
 #[test]
-fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
+fn a_peer_without_a_valid_certificate_gets_no_message() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     for (shown, trusted) in [("other", &certificates), ("loopback", &foreign)] {
         let mut agent = Party::unconnected(AGENT);
@@ -87,7 +87,7 @@ fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
 }
 
 #[test]
-fn a_stranger_over_tls_is_refused_as_anybody_else() {
+fn an_unlisted_source_over_tls_is_rejected() {
     let certificates = Certificates::new();
     let trunk = "[[trunks]]\nname = \"elsewhere\"\naccept_from = [\"192.0.2.1\"]\n";
     let server = Server::with(&(sip(&certificates) + trunk));
@@ -110,7 +110,7 @@ fn party_over_tls(number: &str, server: &Server, connector: &TlsConnector) -> (P
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
+fn a_renewed_certificate_is_used_for_new_connections_without_affecting_calls() {
     let [old, new, newest] = [(); 3].map(|()| Certificates::new());
     let shown = Certificates::new();
     shown.renew(&old);
@@ -154,7 +154,7 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
 }
 
 #[test]
-fn a_trunk_shows_its_peer_who_it_is() {
+fn a_trunk_presents_its_certificate_to_its_peer() {
     let certificates = Certificates::new();
     let ca = format!(
         "keep_alive = 1\ntls_ca = {:?}\n",
@@ -180,7 +180,7 @@ fn a_trunk_shows_its_peer_who_it_is() {
 }
 
 #[test]
-fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
+fn clients_must_present_a_certificate_if_required() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     let ca = format!("tls_client_ca = {:?}\n", certificates.path("ca.pem"));
     let carrier = crate::support::server::trunk("carrier", "127.0.0.1:9".parse().unwrap(), "");

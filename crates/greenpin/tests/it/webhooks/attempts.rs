@@ -62,7 +62,7 @@ fn came_to(attempt: &Value) -> (&Value, &Value, &str) {
 }
 
 #[test]
-fn a_refusal_is_kept_with_its_status_latency_and_the_first_512_bytes_and_is_tried_again() {
+fn a_failed_delivery_stores_status_latency_and_512_bytes_and_is_retried() {
     let body = format!("{}{}", "é".repeat(200), "x".repeat(2000));
     let receiver = FailingReceiver::open(FailureMode::Respond(http_response("503 Busy", &body)));
     let server = Server::with("");
@@ -91,7 +91,7 @@ fn a_refusal_is_kept_with_its_status_latency_and_the_first_512_bytes_and_is_trie
 }
 
 #[test]
-fn what_was_taken_is_delivered_and_its_attempt_is_kept() {
+fn an_accepted_event_is_delivered_and_its_attempt_is_stored() {
     let receiver = FailingReceiver::open(FailureMode::Respond(http_response("200 OK", "thanks")));
     let server = Server::with("");
     let event = event_to(&server, &receiver.url);
@@ -110,7 +110,7 @@ fn what_was_taken_is_delivered_and_its_attempt_is_kept() {
 }
 
 #[test]
-fn a_receiver_that_closes_early_has_given_no_answer() {
+fn a_receiver_that_closes_early_counts_as_no_response() {
     let attempt = first_attempt(FailureMode::Respond("HTTP/1.1 20".into()));
     assert_eq!(
         came_to(&attempt),
@@ -119,7 +119,7 @@ fn a_receiver_that_closes_early_has_given_no_answer() {
 }
 
 #[test]
-fn a_receiver_that_nobody_listens_at_is_no_connection() {
+fn a_closed_port_is_reported_as_no_connection() {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -132,7 +132,7 @@ fn a_receiver_that_nobody_listens_at_is_no_connection() {
 }
 
 #[test]
-fn a_receiver_that_does_not_speak_http_has_given_no_answer() {
+fn a_receiver_without_http_counts_as_no_response() {
     let attempt = first_attempt(FailureMode::Respond("220 mail.example ESMTP\r\n".into()));
     assert_eq!(
         came_to(&attempt),
@@ -141,7 +141,7 @@ fn a_receiver_that_does_not_speak_http_has_given_no_answer() {
 }
 
 #[test]
-fn a_receiver_that_lies_about_the_length_of_its_answer_has_answered() {
+fn a_response_with_a_wrong_content_length_counts_as_a_response() {
     let lie = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nshort";
     for mode in [
         FailureMode::Respond(lie.into()),
@@ -167,7 +167,7 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn a_receiver_that_never_ends_its_answer_holds_up_nothing() {
+fn an_endless_response_blocks_no_other_delivery() {
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(1 << 22));
     let attempt = first_attempt(FailureMode::Drip(endless, Duration::from_millis(1)));
     assert_eq!(came_to(&attempt).0, &json!(200));
@@ -179,7 +179,7 @@ fn a_receiver_that_never_ends_its_answer_holds_up_nothing() {
 }
 
 #[test]
-fn a_receiver_that_hangs_delays_no_other_and_is_given_up_on_after_fifteen_seconds() {
+fn a_hanging_receiver_delays_no_other_and_times_out_after_fifteen_seconds() {
     let hanging = FailingReceiver::open(FailureMode::Hang(String::new()));
     let mut inbox = WebhookInbox::open();
     let server = Server::with("");

@@ -106,7 +106,7 @@ fn first_arrivals(webhooks: &[ReceivedWebhook]) -> HashMap<String, Vec<i64>> {
 }
 
 #[test]
-fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_none_is_invented() {
+fn after_fifty_kills_every_acknowledged_event_arrives_in_order_with_one_id_and_no_other_arrives() {
     let mut server = Server::with("");
     server.add_number(
         NUMBER,

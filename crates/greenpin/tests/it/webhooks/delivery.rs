@@ -61,7 +61,7 @@ fn an_allocations_events_arrive_signed_and_in_order() {
 }
 
 #[test]
-fn an_event_that_is_sent_again_comes_again_as_it_was() {
+fn a_redelivered_event_is_unchanged() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     let mut inbox = WebhookInbox::open();
@@ -92,7 +92,7 @@ fn an_event_that_is_sent_again_comes_again_as_it_was() {
 }
 
 #[test]
-fn an_event_goes_again_only_to_those_who_ask_for_its_type() {
+fn an_event_is_redelivered_only_to_subscribers_of_its_type() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));

@@ -78,7 +78,7 @@ fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
 }
 
 #[test]
-fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
+fn a_rotation_requested_twice_with_one_key_happens_once() {
     let server = server();
     server.send_events_to("http://127.0.0.1:9/");
     let url = format!(
@@ -109,7 +109,7 @@ fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
 }
 
 #[test]
-fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_same() {
+fn an_endpoint_with_the_flat_format_gets_signed_events_with_all_fields_on_one_level() {
     let server = server();
     let mut inbox = WebhookInbox::open();
     let set =
@@ -145,7 +145,7 @@ fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_sam
 }
 
 #[test]
-fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
+fn events_of_a_paused_endpoint_arrive_in_order_after_the_pause() {
     let server = server();
     let mut inbox = WebhookInbox::open();
     server.update_settings(&json!({ "webhooks": [{ "url": inbox.url, "paused": true }] }));
@@ -176,7 +176,7 @@ fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
 }
 
 #[test]
-fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
+fn events_of_a_period_are_redelivered_and_invalid_requests_are_rejected() {
     let server = server();
     (0..3).for_each(|_| drop(allocate(&server)));
     let mut inbox = WebhookInbox::open();
@@ -198,6 +198,12 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
         .map(|webhook| webhook["event_id"].to_string())
         .collect();
     assert_eq!(came, logged);
+    check_rejected_replays(&server, after, before);
+    check_event_filters(&server);
+}
+
+/// Checks requests that are rejected.
+fn check_rejected_replays(server: &Server, after: &str, before: &str) {
     for (body, status, field) in [
         (json!({ "before": before }), 400, "after"),
         (
@@ -231,12 +237,16 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
             "endpoint_id",
         ),
     ] {
-        let answer = replay(body);
+        let answer = send(server.http, "POST", "/events/redeliver", &body);
         assert_eq!(
             (answer.status, &answer.body["errors"][0]["field"]),
             (status, &json!(field))
         );
     }
+}
+
+/// Checks the filters of the event log.
+fn check_event_filters(server: &Server) {
     for query in [
         "state=alive",
         "endpoint_id=x",
@@ -259,7 +269,7 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
     };
     assert_eq!(
         (
-            of(&endpoint_id(&server)),
+            of(&endpoint_id(server)),
             of("ep_00000000000000000000000000")
         ),
         (3, 0)
@@ -267,7 +277,7 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
 }
 
 #[test]
-fn an_endpoint_can_be_enabled_also_when_it_is_not_disabled() {
+fn enabling_an_enabled_endpoint_succeeds() {
     let server = server();
     let receiver = FailingReceiver::open(FailureMode::Respond(http_response("500 Oh", "")));
     server.send_events_to(&receiver.url);

@@ -49,7 +49,7 @@ fn allocate(server: &Server) -> String {
 }
 
 #[test]
-fn tail_prints_the_last_events_and_then_each_as_it_comes() {
+fn tail_prints_the_last_events_and_then_each_new_one() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     let (_, second) = (allocate(&server), allocate(&server));
@@ -93,7 +93,7 @@ fn tail_of_an_unknown_tenant_fails_and_of_a_wrong_id_is_misuse() {
 }
 
 #[test]
-fn a_request_that_waits_is_answered_as_soon_as_there_is_an_event() {
+fn a_waiting_request_is_answered_as_soon_as_an_event_exists() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     allocate(&server);

@@ -66,7 +66,7 @@ struct EventDelivery {
     /// Time of the event, or of the last redelivery request.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// Time of success or of the last attempt; `null` while pending.
+    /// Time at which the state became `delivered` or `dead`; `null` while pending.
     #[schema(required, value_type = Option<Moment>)]
     finished_at: Option<String>,
     attempts: Vec<EventAttempt>,
