@@ -130,7 +130,7 @@ const FORBIDDEN_EFFECTS: &[(&str, &[&str])] = &[
 type ModulePath = Vec<String>;
 
 /// Source file: its module, and every path in its code outside of tests.
-struct Source {
+struct SourceFile {
     file: PathBuf,
     module: ModulePath,
     is_mod_file: bool,
@@ -275,7 +275,7 @@ fn item_name(item: &Item) -> Option<String> {
 }
 
 /// Returns the sources of the server, without test files.
-fn sources() -> Vec<Source> {
+fn sources() -> Vec<SourceFile> {
     let folder = root().join("src");
     let files = rust_files(&folder);
     let modules = files.iter().filter(|file| {
@@ -287,7 +287,7 @@ fn sources() -> Vec<Source> {
     modules.map(|file| source(&folder, file)).collect()
 }
 
-fn source(folder: &Path, file: &Path) -> Source {
+fn source(folder: &Path, file: &Path) -> SourceFile {
     let parsed = syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap();
     let relative = file.strip_prefix(folder).unwrap().with_extension("");
     let mut module: ModulePath = relative
@@ -310,7 +310,7 @@ fn source(folder: &Path, file: &Path) -> Source {
         name: path.last().unwrap().clone(),
         path,
     });
-    Source {
+    SourceFile {
         file: file.to_owned(),
         is_mod_file,
         paths: collector.paths,
@@ -321,7 +321,7 @@ fn source(folder: &Path, file: &Path) -> Source {
 }
 
 /// Resolves a path of a file to an absolute path below the root of the crate. Returns `None` for other crates.
-fn absolute(source: &Source, path: &[String]) -> Option<Vec<String>> {
+fn absolute(source: &SourceFile, path: &[String]) -> Option<Vec<String>> {
     let (first, rest) = path.split_first()?;
     match first.as_str() {
         "crate" | "$crate" => Some(rest.to_vec()),
@@ -343,7 +343,7 @@ fn absolute(source: &Source, path: &[String]) -> Option<Vec<String>> {
 }
 
 /// Finds the child of a folder with the definition of a name exported by the folder's `mod.rs`.
-fn exporting_child(sources: &[Source], folder: &[String], name: &str) -> Option<String> {
+fn exporting_child(sources: &[SourceFile], folder: &[String], name: &str) -> Option<String> {
     let mod_file = sources
         .iter()
         .find(|source| source.is_mod_file && source.module == folder)?;
@@ -378,7 +378,7 @@ fn exporting_child(sources: &[Source], folder: &[String], name: &str) -> Option<
 /// Edges between the children of each folder, with one file as evidence for each.
 type Edges = BTreeMap<ModulePath, BTreeMap<(String, String), String>>;
 
-fn edges(sources: &[Source]) -> Edges {
+fn edges(sources: &[SourceFile]) -> Edges {
     let mut edges = Edges::new();
     for source in sources {
         for target in source

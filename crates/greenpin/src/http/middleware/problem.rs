@@ -105,7 +105,7 @@ codes! {
     /// The credential has already been revoked.
     AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
     /// The number is already in a pool.
-    NumberExists = "number_exists", 409, "The number is already in a pool";
+    NumberExists = "number_exists", 409, "The number is in a pool already";
     /// The number has active allocations, so this change is not possible.
     NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.

@@ -154,9 +154,9 @@ impl ToSchema for EventTypes {}
 
 /// An event. Its body is stored at creation and returned unchanged.
 #[derive(ToSchema)]
-#[schema(description = "An event.")]
+#[schema(as = Event, description = "An event.")]
 #[allow(dead_code)]
-pub(in crate::http) struct Event {
+pub(in crate::http) struct EventBody {
     event_id: EventLogId,
     /// Type of the event.
     r#type: EventKind,

@@ -52,9 +52,9 @@ fn an_update_changes_the_given_fields_and_returns_the_whole_object() {
         "from": OTHER_AGENT, "to": [AGENT, CUSTOMER], "duration": 7200, "max_pin_attempts": 5, "record": true,
         "custom_field": "order_id=7",
     });
-    let answer = send(server.http, "PUT", &path(&before), &change);
-    assert_eq!(answer.status, 200);
-    let after = &answer.body["response"];
+    let response = send(server.http, "PUT", &path(&before), &change);
+    assert_eq!(response.status, 200);
+    let after = &response.body["response"];
     assert_eq!(*after, server.get(&path(&before)));
     for name in [
         "greenpin_id",
@@ -117,13 +117,13 @@ fn null_clears_the_custom_field_and_counts_as_omitted_elsewhere() {
         (nothing, json!("x")),
         (json!({ "custom_field": null }), Value::Null),
     ] {
-        let answer = send(server.http, "PUT", &path(&before), &change);
+        let response = send(server.http, "PUT", &path(&before), &change);
         assert_eq!(
-            (answer.status, &answer.body["response"]["custom_field"]),
+            (response.status, &response.body["response"]["custom_field"]),
             (200, &custom_field)
         );
         for name in ["from", "to", "expires_at", "max_pin_attempts", "record"] {
-            assert_eq!(answer.body["response"][name], before[name], "{name}");
+            assert_eq!(response.body["response"][name], before[name], "{name}");
         }
     }
     assert_eq!(
@@ -191,9 +191,9 @@ fn a_malformed_update_is_400_and_one_that_violates_a_rule_is_422() {
             "on_both_sides",
         ),
     ] {
-        let answer = send(server.http, "PUT", &path(&before), &change);
+        let response = send(server.http, "PUT", &path(&before), &change);
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (status, vec![(field, code)]),
             "{change}"
         );
@@ -250,9 +250,9 @@ fn a_missing_or_inactive_allocation_does_not_change() {
     }
     let gone = allocate(&server, EXCLUSIVE);
     call(server.http, "DELETE", &path(&gone));
-    let answer = send(server.http, "PUT", &path(&gone), &change);
+    let response = send(server.http, "PUT", &path(&gone), &change);
     assert_eq!(
-        (answer.status, answer.code()),
+        (response.status, response.code()),
         (409, "allocation_not_active")
     );
     assert_eq!(server.get(&path(&gone))["to"], gone["to"]);
@@ -281,17 +281,17 @@ fn a_bulk_update_returns_one_independent_result_per_item_in_order() {
         { "greenpin_id": second, "record": true },
         { "greenpin_id": first, "custom_field": "c", "max_pin_attempts": 9 },
     ]);
-    let answer = send(server.http, "PUT", "/greenpin", &items);
-    assert_eq!(answer.status, 200);
-    let answers = answer.body["response"].as_array().unwrap();
-    let line = |answer: &Value| {
-        let code = answer["error"]["code"]
+    let response = send(server.http, "PUT", "/greenpin", &items);
+    assert_eq!(response.status, 200);
+    let responses = response.body["response"].as_array().unwrap();
+    let line = |response: &Value| {
+        let code = response["error"]["code"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
         (
-            answer["greenpin_id"].clone(),
-            answer["status"].as_str().unwrap().to_owned(),
+            response["greenpin_id"].clone(),
+            response["status"].as_str().unwrap().to_owned(),
             code,
         )
     };
@@ -308,8 +308,8 @@ fn a_bulk_update_returns_one_independent_result_per_item_in_order() {
         (first, "updated", ""),
     ];
     let expected = expected.map(|(id, status, code)| (id, status.to_owned(), code.to_owned()));
-    assert_eq!(answers.iter().map(line).collect::<Vec<_>>(), expected);
-    check_item_problem(&answers[4]["error"]);
+    assert_eq!(responses.iter().map(line).collect::<Vec<_>>(), expected);
+    check_item_problem(&responses[4]["error"]);
     assert_eq!(
         server.get(&path(&exclusive))["custom_field"],
         "c",
@@ -362,11 +362,11 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
             count
         ])
     };
-    let answer = send(server.http, "PUT", "/greenpin", &items(100));
+    let response = send(server.http, "PUT", "/greenpin", &items(100));
     assert_eq!(
         (
-            answer.status,
-            answer.body["response"].as_array().unwrap().len()
+            response.status,
+            response.body["response"].as_array().unwrap().len()
         ),
         (200, 100)
     );
@@ -377,8 +377,8 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
         (json!("x"), 400, "invalid_request"),
         (json!(["x".repeat(66_000)]), 413, "body_too_large"),
     ] {
-        let answer = send(server.http, "PUT", "/greenpin", &body);
-        assert_eq!((answer.status, answer.code()), (status, code));
+        let response = send(server.http, "PUT", "/greenpin", &body);
+        assert_eq!((response.status, response.code()), (status, code));
     }
     let plain = request(
         "PUT",
@@ -394,13 +394,13 @@ fn a_rotation_draws_a_different_pin_and_its_event_does_not_contain_it() {
     let server = server();
     for number in [EXCLUSIVE, SHARED, OPEN] {
         let before = allocate(&server, number);
-        let answer = call(
+        let response = call(
             server.http,
             "POST",
             &format!("{}/rotate-pin", path(&before)),
         );
-        assert_eq!(answer.status, 200);
-        let after = &answer.body["response"];
+        assert_eq!(response.status, 200);
+        let after = &response.body["response"];
         let (old, new) = (
             before["pin"].as_str().unwrap(),
             after["pin"].as_str().unwrap(),
@@ -430,8 +430,8 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
             (json!({ "pin": "1234" }), "invalid_request"),
             (json!([]), "invalid_request"),
         ] {
-            let answer = send(server.http, "POST", &here, &body);
-            assert_eq!((answer.status, answer.code()), (400, code));
+            let response = send(server.http, "POST", &here, &body);
+            assert_eq!((response.status, response.code()), (400, code));
         }
         let broken = request(
             "POST",
@@ -452,9 +452,9 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
     );
     call(server.http, "DELETE", &path(&allocation));
     for act in ["unlock", "rotate-pin"] {
-        let answer = call(server.http, "POST", &format!("{}/{act}", path(&allocation)));
+        let response = call(server.http, "POST", &format!("{}/{act}", path(&allocation)));
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "allocation_not_active")
         );
     }
@@ -470,12 +470,15 @@ fn a_rotation_fails_on_a_number_without_a_free_pin() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(rotate_until_none_is_left(&server, &id));
     let before = server.get(&path(&allocation));
-    let answer = call(
+    let response = call(
         server.http,
         "POST",
         &format!("{}/rotate-pin", path(&allocation)),
     );
-    assert_eq!((answer.status, answer.code()), (409, "pin_space_exhausted"));
+    assert_eq!(
+        (response.status, response.code()),
+        (409, "pin_space_exhausted")
+    );
     assert_eq!(server.get(&path(&allocation)), before);
 }
 

@@ -39,12 +39,12 @@ fn allocation_body_with(changes: Value) -> Value {
 #[test]
 fn a_create_returns_every_field_of_the_contract() {
     let server = server();
-    let answer = post(
+    let response = post(
         &server,
         &allocation_body_with(json!({ "custom_field": "order_id=12345" })),
     );
-    assert_eq!(answer.status, 201);
-    let made = &answer.body["response"];
+    assert_eq!(response.status, 201);
+    let made = &response.body["response"];
     let pin = made["pin"].as_str().unwrap();
     assert!(pin.len() == 4 && pin.bytes().all(|byte| byte.is_ascii_digit()));
     assert!(made["greenpin_id"].as_str().unwrap().starts_with("gp_"));
@@ -107,9 +107,9 @@ fn all_faults_are_reported_at_once() {
         "caller_id_number": "04000000001", "from": [AGENT, 7, AGENT], "to": [AGENT], "duration": 299,
         "max_pin_attempt": 3, "record": "yes", "custom_field": "x".repeat(257),
     });
-    let answer = post(&server, &body);
-    assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
-    let mut faults = answer.faults();
+    let response = post(&server, &body);
+    assert_eq!((response.status, response.code()), (400, "invalid_request"));
+    let mut faults = response.faults();
     faults.sort_unstable();
     let expected = [
         ("caller_id_number", "not_e164"),
@@ -122,7 +122,7 @@ fn all_faults_are_reported_at_once() {
     ];
     assert_eq!(faults, expected);
     assert!(
-        answer
+        response
             .body
             .to_string()
             .contains("did you mean max_pin_attempts?")
@@ -152,8 +152,11 @@ fn a_malformed_value_is_400_with_its_field() {
         ),
         (json!({ "pin": "1234" }), "pin", "unknown_field"),
     ] {
-        let answer = post(&server, &allocation_body_with(changes));
-        assert_eq!((answer.status, answer.faults()), (400, vec![(field, code)]));
+        let response = post(&server, &allocation_body_with(changes));
+        assert_eq!(
+            (response.status, response.faults()),
+            (400, vec![(field, code)])
+        );
     }
 }
 
@@ -187,8 +190,11 @@ fn a_value_that_violates_a_rule_is_422_with_its_field() {
         (json!({ "to": [CUSTOMER, CUSTOMER] }), "to[1]", "repeated"),
         (json!({ "to": [CUSTOMER, AGENT] }), "to[1]", "on_both_sides"),
     ] {
-        let answer = post(&server, &allocation_body_with(changes));
-        assert_eq!((answer.status, answer.faults()), (422, vec![(field, code)]));
+        let response = post(&server, &allocation_body_with(changes));
+        assert_eq!(
+            (response.status, response.faults()),
+            (422, vec![(field, code)])
+        );
     }
     post(
         &server,
@@ -212,9 +218,9 @@ fn a_body_other_than_a_json_object_is_rejected_and_the_next_request_succeeds() {
         "{\"duration\":1,\"duration\":1}",
         &deep,
     ] {
-        let answer = create(server.http, body);
-        assert_eq!(answer.status, 400);
-        assert!(["invalid_json", "invalid_request"].contains(&answer.code()));
+        let response = create(server.http, body);
+        assert_eq!(response.status, 400);
+        assert!(["invalid_json", "invalid_request"].contains(&response.code()));
     }
     let headers = format!("{}{JSON}", basic(SID, TOKEN));
     let invalid = raw(
@@ -241,8 +247,8 @@ fn a_body_over_64_kib_is_413_with_or_without_content_length() {
         basic(SID, TOKEN),
         chunk.repeat(5)
     );
-    let answer = raw(server.http, endless.as_bytes());
-    assert_eq!((answer.status, answer.code()), (413, "body_too_large"));
+    let response = raw(server.http, endless.as_bytes());
+    assert_eq!((response.status, response.code()), (413, "body_too_large"));
 }
 
 #[test]
@@ -254,12 +260,12 @@ fn a_body_that_is_not_declared_as_json_is_415() {
         "content-type: application/json; charset=latin1\r\n",
     ] {
         let headers = format!("{}{media_type}", basic(SID, TOKEN));
-        let answer = raw(
+        let response = raw(
             server.http,
             &request("POST", "/v1/tenants/acme/greenpin", &headers, b"{}"),
         );
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (415, "unsupported_media_type")
         );
     }
@@ -274,15 +280,15 @@ fn wrong_credentials_get_the_same_response_for_every_account() {
             &request("GET", "/v1/tenants/acme/settings", headers, b""),
         )
     };
-    let anonymous = |answer: HttpResponse| {
-        assert_eq!((answer.status, answer.code()), (401, "unauthorized"));
+    let anonymous = |response: HttpResponse| {
+        assert_eq!((response.status, response.code()), (401, "unauthorized"));
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .unwrap()
                 .starts_with("Basic ")
         );
-        let mut body = answer.body;
+        let mut body = response.body;
         body.as_object_mut().unwrap().remove("request_id");
         body
     };
@@ -389,9 +395,9 @@ fn a_shared_number_requires_listed_callers_and_enforces_its_limit() {
     let server = server();
     let mut nobody = allocation_body(SHARED);
     nobody["to"] = json!([]);
-    let answer = post(&server, &nobody);
+    let response = post(&server, &nobody);
     assert_eq!(
-        (answer.status, answer.code(), answer.faults()),
+        (response.status, response.code(), response.faults()),
         (422, "to_required", vec![("to", "to_required")])
     );
     server.allocate(&allocation_body(SHARED));
@@ -431,32 +437,32 @@ fn every_response_has_a_request_id_and_every_error_body_contains_it() {
         check_problem(&get(method, &path), status, code);
     }
     for query in ["page=1", "cursor=x"] {
-        let answer = get("GET", &format!("{allocation}/calls?{query}"));
-        check_problem(&answer, 400, "invalid_request");
+        let response = get("GET", &format!("{allocation}/calls?{query}"));
+        check_problem(&response, 400, "invalid_request");
     }
     for path in ["/healthz", "/readyz", "/v1/tenants/acme/settings"] {
-        let answer = get("GET", path);
-        assert_eq!(answer.status, 200);
-        assert!(answer.header("x-request-id").is_some());
+        let response = get("GET", path);
+        assert_eq!(response.status, 200);
+        assert!(response.header("x-request-id").is_some());
     }
 }
 
 /// Checks the form of a problem, and the request id in its header and its body.
-fn check_problem(answer: &HttpResponse, status: u16, code: &str) {
-    assert_eq!((answer.status, answer.code()), (status, code));
+fn check_problem(response: &HttpResponse, status: u16, code: &str) {
+    assert_eq!((response.status, response.code()), (status, code));
     assert_eq!(
-        answer.header("content-type"),
+        response.header("content-type"),
         Some("application/problem+json")
     );
     assert_eq!(
-        answer.header("x-request-id"),
-        answer.body["request_id"].as_str()
+        response.header("x-request-id"),
+        response.body["request_id"].as_str()
     );
-    assert_eq!(answer.body["status"], status);
+    assert_eq!(response.body["status"], status);
     assert!(
         ["type", "title", "detail"]
             .iter()
-            .all(|name| answer.body[name].is_string())
+            .all(|name| response.body[name].is_string())
     );
 }
 
@@ -478,9 +484,9 @@ fn settings_change_the_given_fields_and_apply_to_the_next_create() {
         );
     }
     let wrong = json!({ "timezone": "Mars/Olympus", "min_duration": 3601, "prompts": { "language": "tlh" }, "ring_timeot": 1 });
-    let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
+    let (status, response) = server.request("PUT", "/settings", Some(&wrong));
     assert_eq!(
-        (status, answer["errors"].as_array().unwrap().len()),
+        (status, response["errors"].as_array().unwrap().len()),
         (400, 4)
     );
     assert_eq!(server.get("/settings")["timezone"], "America/New_York");
@@ -512,8 +518,8 @@ fn an_endpoints_secret_is_returned_only_at_creation() {
             .is_none()
     );
     let wrong = json!({ "webhooks": [{ "url": "ftp://x", "format": "square", "types": ["call.gone"] }, {}] });
-    let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
-    let fields: Vec<_> = answer["errors"]
+    let (status, response) = server.request("PUT", "/settings", Some(&wrong));
+    let fields: Vec<_> = response["errors"]
         .as_array()
         .unwrap()
         .iter()

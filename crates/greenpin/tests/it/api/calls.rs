@@ -196,16 +196,16 @@ fn a_malformed_query_of_calls_is_400_with_its_field() {
         "limit=201",
         "cursor=evt_x",
     ] {
-        let answer = call(server.http, "GET", &format!("/calls?{query}"));
+        let response = call(server.http, "GET", &format!("/calls?{query}"));
         let field = query.split('=').next().unwrap();
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (400, vec![(field, "invalid_value")])
         );
     }
     for query in ["page=1", "limit=1&limit=2"] {
-        let answer = call(server.http, "GET", &format!("/calls?{query}"));
-        assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
+        let response = call(server.http, "GET", &format!("/calls?{query}"));
+        assert_eq!((response.status, response.code()), (400, "invalid_request"));
     }
     assert_eq!(call(server.http, "DELETE", "/calls").status, 405);
 }
@@ -236,9 +236,9 @@ fn a_recording_is_returned_whole_or_by_range() {
         ("bytes=-5", 206, "bytes 195-199/200"),
         ("bytes=200-", 416, "bytes */200"),
     ] {
-        let answer = part(range);
+        let response = part(range);
         assert_eq!(
-            (answer.status, answer.header("content-range")),
+            (response.status, response.header("content-range")),
             (status, Some(content)),
             "{range}"
         );
@@ -255,7 +255,7 @@ fn a_recording_is_returned_whole_or_by_range() {
         "call_00000000000000000000000000",
         "nonsense",
     ] {
-        let answer = call(server.http, "GET", &format!("/calls/{sid}/recording"));
-        assert_eq!((answer.status, answer.code()), (404, "not_found"));
+        let response = call(server.http, "GET", &format!("/calls/{sid}/recording"));
+        assert_eq!((response.status, response.code()), (404, "not_found"));
     }
 }

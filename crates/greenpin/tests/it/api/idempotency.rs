@@ -25,7 +25,7 @@ fn allocation_body() -> Value {
 }
 
 /// Sends a request with an idempotency key.
-fn keyed(
+fn send_with_key(
     to: std::net::SocketAddr,
     method: &str,
     path: &str,
@@ -48,7 +48,7 @@ fn keyed(
 }
 
 fn create(server: &Server, key: &str, body: &Value) -> HttpResponse {
-    keyed(server.http, "POST", "/greenpin", key, &body.to_string())
+    send_with_key(server.http, "POST", "/greenpin", key, &body.to_string())
 }
 
 fn count_allocations(server: &Server) -> usize {
@@ -81,7 +81,7 @@ fn a_repeated_request_gets_the_stored_response_and_is_not_executed() {
 }
 
 /// Imitates a process that ends after the commit of an allocation and before the response.
-async fn make_and_end(store: Store, key: &str, body: &str) {
+async fn create_and_crash(store: Store, key: &str, body: &str) {
     let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
     // Paths are relative to the tenant.
     let (asked, now) = (
@@ -114,7 +114,7 @@ fn a_create_with_a_response_lost_in_a_crash_is_answered_without_a_second_executi
     let body = allocation_body().to_string();
     Runtime::new()
         .unwrap()
-        .block_on(make_and_end(server.store(), "order 1", &body));
+        .block_on(create_and_crash(server.store(), "order 1", &body));
     for _ in 0..2 {
         let again = create(&server, "order 1", &allocation_body());
         assert_eq!(
@@ -157,17 +157,18 @@ fn each_kind_of_write_is_executed_once() {
         ("DELETE", format!("/greenpin/{id}"), ""),
     ] {
         let key = format!("{method} {path}");
-        let [first, again] = [(), ()].map(|()| keyed(server.http, method, &path, &key, body));
+        let [first, again] =
+            [(), ()].map(|()| send_with_key(server.http, method, &path, &key, body));
         assert_eq!((first.status, again.status), (200, 200), "{key}");
         assert_eq!(first.body, again.body, "{key}");
         assert_eq!(again.header("idempotency-replayed"), Some("true"), "{key}");
     }
     assert_eq!(
-        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        send_with_key(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
         None
     );
     assert_eq!(
-        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        send_with_key(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
         None
     );
 }
@@ -200,23 +201,23 @@ fn an_idempotency_key_is_valid_for_one_request_of_one_tenant() {
     assert_eq!(create(&server, "k", &allocation_body()).status, 201);
     let mut other = allocation_body();
     other["record"] = json!(true);
-    let answers = [
+    let responses = [
         create(&server, "k", &other),
-        keyed(
+        send_with_key(
             server.http,
             "PUT",
             "/greenpin",
             "k",
             &allocation_body().to_string(),
         ),
-        keyed(
+        send_with_key(
             server.http,
             "POST",
             "/greenpin/resolve",
             "k",
             &allocation_body().to_string(),
         ),
-        keyed(
+        send_with_key(
             server.http,
             "POST",
             "/greenpin?x",
@@ -224,9 +225,9 @@ fn an_idempotency_key_is_valid_for_one_request_of_one_tenant() {
             &allocation_body().to_string(),
         ),
     ];
-    for answer in answers {
+    for response in responses {
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "idempotency_key_reused")
         );
     }
@@ -281,9 +282,9 @@ fn a_key_that_is_malformed_is_400() {
         "a\tb",
         "one\r\nidempotency-key: two",
     ] {
-        let answer = create(&server, key, &allocation_body());
+        let response = create(&server, key, &allocation_body());
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (400, vec![("Idempotency-Key", "invalid_value")]),
             "{key:?}"
         );
@@ -293,7 +294,7 @@ fn a_key_that_is_malformed_is_400() {
         create(&server, &"k".repeat(255), &allocation_body()).status,
         201
     );
-    let too_long = keyed(server.http, "POST", "/greenpin", "l", &"x".repeat(66_000));
+    let too_long = send_with_key(server.http, "POST", "/greenpin", "l", &"x".repeat(66_000));
     assert_eq!((too_long.status, too_long.code()), (413, "body_too_large"));
     assert_eq!(
         create(&server, "l", &allocation_body()).status,
@@ -307,7 +308,7 @@ fn one_of_fifty_concurrent_requests_with_one_key_is_executed() {
     let server = server();
     let at = server.http;
     let racers: Vec<_> = (0..50)
-        .map(|_| std::thread::spawn(move || race(at)))
+        .map(|_| std::thread::spawn(move || repeat_until_finished(at)))
         .collect();
     let ids: Vec<Value> = racers
         .into_iter()
@@ -318,24 +319,24 @@ fn one_of_fifty_concurrent_requests_with_one_key_is_executed() {
 }
 
 /// Repeats the request until the first one has finished.
-fn race(at: std::net::SocketAddr) -> Value {
+fn repeat_until_finished(at: std::net::SocketAddr) -> Value {
     let deadline = Instant::now() + TIMEOUT;
     loop {
-        let answer = keyed(
+        let response = send_with_key(
             at,
             "POST",
             "/greenpin",
             "race",
             &allocation_body().to_string(),
         );
-        if answer.status == 201 {
-            return answer.body["response"]["greenpin_id"].clone();
+        if response.status == 201 {
+            return response.body["response"]["greenpin_id"].clone();
         }
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "idempotency_key_in_use")
         );
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(response.header("retry-after"), Some("1"));
         assert!(Instant::now() < deadline);
     }
 }

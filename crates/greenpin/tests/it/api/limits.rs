@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::support::http_client::{HttpResponse, basic, call, raw, request, send};
 use crate::support::server::{SID, Server, TIMEOUT};
 
-fn number(answer: &HttpResponse, header: &str) -> u64 {
-    answer
+fn number(response: &HttpResponse, header: &str) -> u64 {
+    response
         .header(header)
         .unwrap_or_else(|| panic!("no {header}"))
         .parse()
@@ -36,7 +36,7 @@ fn a_rate_limited_tenant_gets_a_retry_after() {
     server.update_settings(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
     let refused = (0..20)
         .map(|_| call(server.http, "GET", "/numbers"))
-        .find(|answer| answer.status != 200);
+        .find(|response| response.status != 200);
     let refused = refused.expect("twenty requests take less than 17 seconds");
     assert_eq!((refused.status, refused.code()), (429, "rate_limited"));
     assert!(number(&refused, "retry-after") >= 1 && number(&refused, "ratelimit-reset") >= 1);
@@ -75,14 +75,14 @@ fn every_response_to_a_tenant_has_rate_limit_headers() {
         ("POST", "/greenpin", 415),
         ("GET", "/greenpin?page=1", 400),
     ] {
-        let answer = call(server.http, method, path);
+        let response = call(server.http, method, path);
         assert_eq!(
-            (answer.status, number(&answer, "ratelimit-limit")),
+            (response.status, number(&response, "ratelimit-limit")),
             (status, 2000)
         );
         assert!(
-            number(&answer, "ratelimit-remaining") < 2000
-                && number(&answer, "ratelimit-reset") <= 2
+            number(&response, "ratelimit-remaining") < 2000
+                && number(&response, "ratelimit-reset") <= 2
         );
     }
 }
@@ -96,17 +96,17 @@ fn wrong_credentials_are_limited_by_address_and_valid_ones_pass() {
             &request("GET", "/v1/tenants/acme/settings", headers, b""),
         )
     };
-    let answers: Vec<_> = (0..200)
+    let responses: Vec<_> = (0..200)
         .map(|index| ask(&basic(SID, &format!("wrong-{index}"))))
         .collect();
     assert!(
-        answers[..20]
+        responses[..20]
             .iter()
-            .all(|answer| (answer.status, answer.code()) == (401, "unauthorized"))
+            .all(|response| (response.status, response.code()) == (401, "unauthorized"))
     );
-    let limited = answers
+    let limited = responses
         .iter()
-        .find(|answer| answer.status == 429)
+        .find(|response| response.status == 429)
         .expect("two hundred are too many");
     assert_eq!(
         (limited.code(), limited.header("retry-after")),
@@ -197,9 +197,9 @@ fn check_rejected_settings(server: &Server) {
             "out_of_range",
         ),
     ] {
-        let answer = send(server.http, "PUT", "/settings", &change);
+        let response = send(server.http, "PUT", "/settings", &change);
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (status, vec![(field, code)]),
             "{change}"
         );

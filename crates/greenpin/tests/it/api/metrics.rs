@@ -12,10 +12,10 @@ use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::tls::{Certificates, sip};
 
 fn scrape(server: &Server) -> String {
-    let (answer, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
-    assert_eq!(answer.status, 200);
+    let (response, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
+    assert_eq!(response.status, 200);
     assert!(
-        answer
+        response
             .header("content-type")
             .unwrap()
             .starts_with("application/openmetrics-text")
@@ -24,7 +24,7 @@ fn scrape(server: &Server) -> String {
 }
 
 /// Returns the value of a sample by name and labels.
-fn sample(text: &str, name: &str) -> f64 {
+fn sample_value(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| {
         line.strip_prefix(name)
             .is_some_and(|rest| rest.starts_with(' '))
@@ -38,7 +38,7 @@ fn sample(text: &str, name: &str) -> f64 {
 }
 
 /// Returns the names of metric families with samples.
-fn families(text: &str) -> BTreeSet<String> {
+fn metric_families(text: &str) -> BTreeSet<String> {
     let types = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -57,7 +57,7 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
     let carrier = trunk("carrier", "127.0.0.1:9".parse().unwrap(), keys);
     let server = Server::with(&(sip(&Certificates::new()) + &carrier));
     scrape(&server);
-    let served = families(&scrape(&server));
+    let served = metric_families(&scrape(&server));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
     let document = fs::read_to_string(path).unwrap();
     let rows = document
@@ -78,7 +78,7 @@ fn the_expiry_of_certificates_is_a_metric() {
     for trunk in ["", "carrier"] {
         let name = format!("greenpin_tls_certificate_expiry_time_seconds{{trunk=\"{trunk}\"}}");
         // 2099-01-01T00:00:00Z
-        assert_eq!(sample(&text, &name), 4_070_908_800.0);
+        assert_eq!(sample_value(&text, &name), 4_070_908_800.0);
     }
 }
 
@@ -107,16 +107,16 @@ fn requests_are_counted_by_route_template_and_not_by_path() {
         let labels = format!(
             "route=\"/v1/tenants/{{tenant_id}}/greenpin/{{greenpin_id}}\",method=\"GET\",status=\"{status}\""
         );
-        sample(&text, &format!("greenpin_http_requests_total{{{labels}}}"))
+        sample_value(&text, &format!("greenpin_http_requests_total{{{labels}}}"))
     };
     assert_eq!((read("2xx"), read("4xx")), (1.0, 1.0));
     let unmatched =
         "greenpin_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"}";
-    assert_eq!(sample(&text, unmatched), 1.0);
-    assert!(sample(&text, "greenpin_store_jobs_total") >= 1.0);
+    assert_eq!(sample_value(&text, unmatched), 1.0);
+    assert!(sample_value(&text, "greenpin_store_jobs_total") >= 1.0);
     // The server also writes in the background, and completes pending work eventually.
     let deadline = Instant::now() + TIMEOUT;
-    while sample(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
+    while sample_value(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
         assert!(Instant::now() < deadline, "the queue never empties");
     }
     for secret in [

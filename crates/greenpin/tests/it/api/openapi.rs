@@ -222,12 +222,12 @@ fn docs(server: &Server) -> (HttpResponse, String) {
 #[test]
 fn the_page_lists_every_operation_code_and_schema_and_loads_nothing() {
     let server = Server::with("");
-    let (answer, page) = docs(&server);
+    let (response, page) = docs(&server);
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("text/html; charset=utf-8"))
     );
-    let policy = answer.header("content-security-policy").unwrap();
+    let policy = response.header("content-security-policy").unwrap();
     assert!(
         policy.starts_with("default-src 'none'; style-src 'sha256-"),
         "{policy}"

@@ -88,7 +88,7 @@ impl TwoTenants {
         path
     }
 
-    fn ask(&self, who: &str, tenant: &str, method: &str, path: &str) -> HttpResponse {
+    fn send_request(&self, who: &str, tenant: &str, method: &str, path: &str) -> HttpResponse {
         let headers = format!("{who}content-type: application/json\r\n");
         let body: &[u8] = if method == "GET" { b"" } else { b"{}" };
         let path = format!("/v1/tenants/{tenant}{path}");
@@ -156,18 +156,18 @@ fn no_route_returns_or_changes_another_tenants_data() {
         let path = two.path(route);
         if method == "GET" {
             assert_eq!(
-                two.ask(&own, "acme", &method, &path).status,
+                two.send_request(&own, "acme", &method, &path).status,
                 200,
                 "{route} is there for its owner"
             );
         }
-        let foreign = two.ask(&other, "acme", &method, &path);
+        let foreign = two.send_request(&other, "acme", &method, &path);
         assert_eq!(
             (foreign.status, foreign.code()),
             (403, "foreign_tenant"),
             "{method} {route}"
         );
-        let within = two.ask(&other, "other", &method, &path);
+        let within = two.send_request(&other, "other", &method, &path);
         // Every tenant can upload every prompt.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {
             assert_eq!(
@@ -189,12 +189,14 @@ fn no_route_returns_or_changes_another_tenants_data() {
             );
         }
         assert_eq!(
-            two.ask("", "acme", &method, &path).status,
+            two.send_request("", "acme", &method, &path).status,
             401,
             "{method} {route}"
         );
         assert_eq!(
-            two.ask(&basic(SID, "wrong"), "acme", &method, &path).status / 100,
+            two.send_request(&basic(SID, "wrong"), "acme", &method, &path)
+                .status
+                / 100,
             4,
             "{method} {route}"
         );
@@ -228,7 +230,7 @@ fn a_bulk_change_finds_nothing_of_another_tenant() {
         "{}content-type: application/json\r\n",
         basic("AC2", OTHER_TOKEN)
     );
-    let answer = raw(
+    let response = raw(
         two.server.http,
         &request(
             "PUT",
@@ -237,7 +239,7 @@ fn a_bulk_change_finds_nothing_of_another_tenant() {
             item.as_bytes(),
         ),
     );
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.body["response"][0]["error"]["code"], "not_found");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body["response"][0]["error"]["code"], "not_found");
     assert_eq!(two.state(), before);
 }

@@ -15,7 +15,7 @@ impl CallSetup {
     }
 
     /// Connects a customer with a correct PIN to an agent, up to the agent's answer.
-    fn is_answered(&mut self, record: bool) {
+    fn connect_to_agent(&mut self, record: bool) {
         let allocation = self.allocate(&json!({ "from": [AGENT, SECOND_AGENT], "record": record }));
         self.call_with(pin_of(&allocation));
         assert!(self.agent_answers().contains(AGENT));
@@ -29,19 +29,19 @@ impl CallSetup {
 fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Value) {
     let headers = format!("{}content-type: {media_type}\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}/prompts/{name}");
-    let answer = raw(server.http, &request("PUT", &path, &headers, file));
-    (answer.status, answer.body)
+    let response = raw(server.http, &request("PUT", &path, &headers, file));
+    (response.status, response.body)
 }
 
 #[test]
 fn a_custom_prompt_can_be_uploaded_heard_downloaded_and_deleted() {
     let mut setup = CallSetup::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
-    let (status, answer) = setup.put("enter_pin", &file);
+    let (status, response) = setup.put("enter_pin", &file);
     assert_eq!(
-        (status, &answer["response"]["duration"]),
+        (status, &response["response"]["duration"]),
         (200, &json!(2.0)),
-        "{answer}"
+        "{response}"
     );
     let shown = setup.server.get("/prompts");
     let own = |name: &str| {
@@ -153,7 +153,7 @@ fn check_unchanged_prompts(server: &Server) {
 fn a_party_that_presses_one_is_connected() {
     let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
     assert_eq!(setup.put("accept_call", &wav(8000, 8000)).0, 200);
-    setup.is_answered(false);
+    setup.connect_to_agent(false);
     setup.agent.wait_for_audio(loud());
     setup.agent.press("1");
     setup.inbox.wait_for_event("call.answered");
@@ -169,7 +169,7 @@ fn a_party_that_presses_one_is_connected() {
 #[test]
 fn the_next_number_is_called_if_a_party_hangs_up_at_the_prompt() {
     let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
-    setup.is_answered(false);
+    setup.connect_to_agent(false);
     setup.agent.bye_as_callee();
     assert!(setup.agent.receive_invite().contains(SECOND_AGENT));
     setup.agent.respond(486);
@@ -181,7 +181,7 @@ fn the_next_number_is_called_if_a_party_hangs_up_at_the_prompt() {
 #[test]
 fn a_caller_who_hangs_up_while_the_agent_is_prompted_frees_the_agent() {
     let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
-    setup.is_answered(false);
+    setup.connect_to_agent(false);
     setup.customer.bye();
     setup.agent.serve("BYE");
     assert_eq!(
@@ -194,7 +194,7 @@ fn a_caller_who_hangs_up_while_the_agent_is_prompted_frees_the_agent() {
 fn a_whisper_is_played_before_the_call_is_connected() {
     let mut setup = CallSetup::with_settings(&json!({ "whisper": true }));
     assert_eq!(setup.put("whisper", &wav(8000, 8000)).0, 200);
-    setup.is_answered(false);
+    setup.connect_to_agent(false);
     setup.agent.wait_for_audio(loud());
     setup.inbox.wait_for_event("call.answered");
     setup.both_talk();
@@ -204,7 +204,7 @@ fn a_whisper_is_played_before_the_call_is_connected() {
 fn both_parties_hear_the_recording_announcement_and_then_talk() {
     let mut setup = CallSetup::with_settings(&json!({ "record_announcement": true }));
     assert_eq!(setup.put("recorded", &wav(8000, 8000)).0, 200);
-    setup.is_answered(true);
+    setup.connect_to_agent(true);
     setup.agent.wait_for_audio(loud());
     setup.customer.wait_for_audio(loud());
     setup.both_talk();

@@ -27,9 +27,9 @@ fn during_a_shutdown_new_allocations_are_rejected_and_reads_still_work() {
     server.terminate();
     let deadline = Instant::now() + TIMEOUT;
     let refused = loop {
-        let answer = send(server.http, "POST", "/greenpin", &wanted(SHARED));
-        if answer.status != 201 {
-            break answer;
+        let response = send(server.http, "POST", "/greenpin", &wanted(SHARED));
+        if response.status != 201 {
+            break response;
         }
         assert!(Instant::now() < deadline, "the server takes no notice");
     };

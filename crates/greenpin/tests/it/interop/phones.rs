@@ -35,11 +35,11 @@ struct Baresip {
 
 impl Baresip {
     fn start(number: &str, account: &str) -> Self {
-        Self::speaking("PCMA", 1, number, account)
+        Self::start_with_codec("PCMA", 1, number, account)
     }
 
     /// Starts a phone with one codec and its number of channels.
-    fn speaking(codec: &str, channels: u16, number: &str, account: &str) -> Self {
+    fn start_with_codec(codec: &str, channels: u16, number: &str, account: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, rtp, control) = (free_port(), free_port(), free_port());
         let place = folder.path().display().to_string();
@@ -244,7 +244,7 @@ fn called_party(of_trunk: &str) -> (Party, PhoneSetup) {
     (agent, setup)
 }
 
-fn take_call(agent: &mut Party) {
+fn accept_call(agent: &mut Party) {
     let invite = agent.receive_invite();
     assert!(
         header(&invite, "From").contains(VN) && !invite.contains(&CUSTOMER[1..]),
@@ -262,7 +262,7 @@ fn baresip_places_a_masked_call_with_its_keys() {
     phone.command("dial", &format!("sip:{VN}@{}", setup.server.sip));
     phone.wait_for_event("CALL_ESTABLISHED");
     phone.command("sndcode", setup.pin());
-    take_call(&mut agent);
+    accept_call(&mut agent);
     setup.inbox.wait_for_event("call.answered");
     agent.wait_for_any_audio();
     phone.command("hangup", "");
@@ -286,7 +286,7 @@ fn baresip_accepts_a_masked_call_and_hangs_up() {
 }
 
 /// Exchanges tones: the agent sends A-law until the phone has received it, and receives the phone's tone.
-fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
+fn exchange_tones_with_phone(agent: &mut Party, phone: &Baresip) {
     let deadline = Instant::now() + TIMEOUT;
     let (mut heard, mut tone) = (Vec::new(), media::Oscillator::new(700.0, -10.0));
     while heard.len() < 8000 || !phone.has_received_sound() {
@@ -326,13 +326,13 @@ fn codecs(setup: &mut PhoneSetup) -> [Value; 2] {
 #[test]
 fn baresip_places_a_call_in_opus_to_a_party_with_g711() {
     let (mut agent, mut setup) = called_party("");
-    let mut phone = Baresip::speaking("opus/48000/2", 2, CUSTOMER, "");
+    let mut phone = Baresip::start_with_codec("opus/48000/2", 2, CUSTOMER, "");
     phone.command("dial", &format!("sip:{VN}@{}", setup.server.sip));
     phone.wait_for_event("CALL_ESTABLISHED");
     phone.command("sndcode", setup.pin());
-    take_call(&mut agent);
+    accept_call(&mut agent);
     setup.inbox.wait_for_event("call.answered");
-    both_hear_a_tone(&mut agent, &phone);
+    exchange_tones_with_phone(&mut agent, &phone);
     phone.command("hangup", "");
     agent.serve("BYE");
     assert_eq!(codecs(&mut setup), ["opus", "PCMA"]);
@@ -340,7 +340,7 @@ fn baresip_places_a_call_in_opus_to_a_party_with_g711() {
 
 #[test]
 fn baresip_accepts_a_call_in_opus_from_a_party_with_g711() {
-    let mut phone = Baresip::speaking("opus/48000/2", 2, AGENT, ";answermode=auto");
+    let mut phone = Baresip::start_with_codec("opus/48000/2", 2, AGENT, ";answermode=auto");
     let mut setup = PhoneSetup::start(&trunk(
         "carrier",
         phone.address,
@@ -351,7 +351,7 @@ fn baresip_accepts_a_call_in_opus_from_a_party_with_g711() {
     customer.press(setup.pin());
     phone.wait_for_event("CALL_ESTABLISHED");
     setup.inbox.wait_for_event("call.answered");
-    both_hear_a_tone(&mut customer, &phone);
+    exchange_tones_with_phone(&mut customer, &phone);
     phone.command("hangup", "");
     customer.serve("BYE");
     assert_eq!(codecs(&mut setup), ["PCMA", "opus"]);
@@ -367,7 +367,7 @@ fn linphone_places_a_masked_call_with_its_keys() {
     for key in setup.pin().chars() {
         phone.type_line(&key.to_string());
     }
-    take_call(&mut agent);
+    accept_call(&mut agent);
     setup.inbox.wait_for_event("call.answered");
     agent.wait_for_any_audio();
     phone.type_line("terminate");

@@ -80,12 +80,12 @@ impl Gateway {
             asked: 0,
             _peer: peer,
         };
-        gateway.ask(BTreeMap::from([("command", word("ping"))]));
+        gateway.send_command(BTreeMap::from([("command", word("ping"))]));
         gateway
     }
 
     /// Repeats a command with the same cookie until there is a response. rtpengine executes a cookie once.
-    fn ask(&mut self, words: BTreeMap<&'static str, Bencode>) -> String {
+    fn send_command(&mut self, words: BTreeMap<&'static str, Bencode>) -> String {
         self.asked += 1;
         let cookie = format!("question{} ", self.asked);
         let question = cookie.clone() + &Bencode::Dictionary(words).write();
@@ -105,7 +105,12 @@ impl Gateway {
     }
 
     /// Sends the description of one side and returns the description for the other side.
-    fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Bencode)>) -> String {
+    fn exchange_sdp(
+        &mut self,
+        command: &str,
+        sdp: &str,
+        more: Vec<(&'static str, Bencode)>,
+    ) -> String {
         let mut words = BTreeMap::from([
             ("command", word(command)),
             ("call-id", word("a-call")),
@@ -113,7 +118,7 @@ impl Gateway {
             ("sdp", word(sdp)),
         ]);
         words.extend(more);
-        let answer = self.ask(words);
+        let answer = self.send_command(words);
         let (_, sdp) = answer
             .split_once("3:sdp")
             .unwrap_or_else(|| panic!("{answer}"));
@@ -149,10 +154,10 @@ fn call_through_a_gateway(
         ("ICE", word("remove")),
     ];
     more.extend(codec.map(|codec| ("codec", Bencode::Dictionary(codec))));
-    let shown = gateway.pass("offer", &offer, more);
+    let shown = gateway.exchange_sdp("offer", &offer, more);
     agent.set_audio_destination(&shown);
     let description = agent.description("sendrecv");
-    let answer = gateway.pass("answer", &description, vec![("to-tag", word("agent"))]);
+    let answer = gateway.exchange_sdp("answer", &description, vec![("to-tag", word("agent"))]);
     agent.respond_with_sdp(&answer);
     agent.serve("ACK");
     inbox.wait_for_event("call.answered");

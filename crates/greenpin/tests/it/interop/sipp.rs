@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::server::Server;
-use crate::support::sipp::{Agent, masked_call};
+use crate::support::sipp::{SippAgent, masked_call};
 use crate::support::webhook_inbox::WebhookInbox;
 
 /// Runs a call with one transport for the caller and one for the called party.
 fn call_over(transport: &str, called_transport: &'static str) {
-    let agent = Agent::somewhere(called_transport);
+    let agent = SippAgent::somewhere(called_transport);
     let server = Server::with(&agent.trunk("127.0.0.1/32"));
     server.add_number(VN, &[]);
     let mut inbox = WebhookInbox::open();

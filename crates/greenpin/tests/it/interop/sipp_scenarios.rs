@@ -210,7 +210,7 @@ impl ScenarioSlot {
     }
 
     /// Runs the scenario and returns its failure, if any.
-    fn play(&self, pin: &str, target: &str) -> Result<(), String> {
+    fn run(&self, pin: &str, target: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let called = self.row.callee.map(|callee| {
             let file = expanded("callee", callee, folder.path());
@@ -315,7 +315,7 @@ fn every_sipp_scenario_succeeds() {
     let play_all = || {
         while let Some((place, allocation)) = { waiting.lock().unwrap().pop_front() } {
             let failure = place
-                .play(allocation["pin"].as_str().unwrap(), &target)
+                .run(allocation["pin"].as_str().unwrap(), &target)
                 .err();
             failures.lock().unwrap().extend(failure);
         }

@@ -5,7 +5,10 @@ use serde_json::json;
 use crate::support::call_setup::{CallSetup, pin_of};
 
 /// Connects parties with the given payload types until both have received audio. Returns the offer to the agent.
-fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (CallSetup, String) {
+fn connect_parties(
+    customer_speaks: &'static str,
+    agent_speaks: &'static str,
+) -> (CallSetup, String) {
     let mut setup = CallSetup::start();
     setup.agent.set_codecs(agent_speaks);
     setup.customer.set_codecs(customer_speaks);
@@ -19,7 +22,7 @@ fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (CallSetup
 
 #[test]
 fn comfort_noise_passes_between_two_parties_that_support_it() {
-    let (mut setup, offered) = talk("8 13", "8 13");
+    let (mut setup, offered) = connect_parties("8 13", "8 13");
     assert!(
         offered.contains(" 8 0 13 101\r\n") && offered.contains("a=rtpmap:13 CN/8000\r\n"),
         "{offered}"
@@ -38,7 +41,7 @@ fn comfort_noise_passes_between_two_parties_that_support_it() {
 
 #[test]
 fn a_party_without_comfort_noise_hears_generated_noise_until_the_other_speaks() {
-    let (mut setup, offered) = talk("8 13", "8");
+    let (mut setup, offered) = connect_parties("8 13", "8");
     assert!(offered.contains(" 13 "), "{offered}");
     setup.customer.send_noise(&[20]);
     let loud = |payload: &[u8]| {
@@ -56,7 +59,7 @@ fn a_party_without_comfort_noise_hears_generated_noise_until_the_other_speaks() 
 
 #[test]
 fn comfort_noise_is_offered_only_if_the_caller_supports_it() {
-    let (mut setup, offered) = talk("8", "8 13");
+    let (mut setup, offered) = connect_parties("8", "8 13");
     assert!(
         !offered.contains("CN/8000") && !setup.customer.last.contains("CN/8000"),
         "{offered}"

@@ -82,7 +82,7 @@ impl ToneSource {
 }
 
 /// Sends a tone until the other party has received half a second of it.
-fn hears_tone(
+fn send_tone_until_heard(
     one: &mut Party,
     mut voice: ToneSource,
     other: &mut Party,
@@ -119,7 +119,7 @@ fn exchange_tones(setup: &mut CallSetup) {
     let CallSetup {
         agent, customer, ..
     } = setup;
-    hears_tone(
+    send_tone_until_heard(
         customer,
         ToneSource::new(Codec::Opus, 111, 440.0),
         agent,
@@ -127,7 +127,7 @@ fn exchange_tones(setup: &mut CallSetup) {
         8,
         440.0,
     );
-    hears_tone(
+    send_tone_until_heard(
         agent,
         ToneSource::new(Codec::Pcma, 8, 1000.0),
         customer,
@@ -209,7 +209,7 @@ fn a_call_switches_to_opus_and_back_by_re_invites() {
     let CallSetup {
         agent, customer, ..
     } = &mut setup;
-    hears_tone(
+    send_tone_until_heard(
         agent,
         ToneSource::new(Codec::Pcma, 8, 1000.0),
         customer,
@@ -259,7 +259,7 @@ fn direct_opus_gateways_receive_each_others_payload_types() {
 }
 
 /// Decodes a recording with an independent decoder.
-fn played(opus: &[u8]) -> Vec<(i16, i16)> {
+fn decode(opus: &[u8]) -> Vec<(i16, i16)> {
     let folder = tempfile::tempdir().unwrap();
     let [file, wav] = ["call.opus", "call.wav"].map(|name| folder.path().join(name));
     std::fs::write(&file, opus).unwrap();
@@ -294,7 +294,7 @@ fn recordings_are_stored_as_ogg_opus_plain_or_encrypted_and_served_as_ogg_opus()
         let loud = |samples: &mut dyn Iterator<Item = i16>| {
             samples.filter(|sample| sample.abs() > 3000).count()
         };
-        let frames = played(&opus);
+        let frames = decode(&opus);
         assert!(
             loud(&mut frames.iter().map(|frame| frame.0)) > 400,
             "the customer is on the left"
@@ -356,7 +356,7 @@ fn audio_recorded_before_kill_9_is_available_after_the_next_start() {
         let audio = setup.server.recording(&sid);
         assert!(audio.starts_with(begins), "{:?}", audio.get(..8));
         let frames = if format == "opus" {
-            played(&audio)
+            decode(&audio)
         } else {
             let samples = hound::WavReader::new(&audio[..])
                 .unwrap()

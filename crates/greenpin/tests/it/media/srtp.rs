@@ -30,7 +30,7 @@ impl CallSetup {
         let completed = self.completed();
         let sid = completed["call_sid"].as_str().unwrap();
         self.inbox.wait_for_event("recording.ready");
-        assert!(holds(&self.server.recording(sid), CUSTOMER_SAYS));
+        assert!(contains_octet(&self.server.recording(sid), CUSTOMER_SAYS));
         let record = self.server.get(&format!("/calls/{sid}"));
         (
             record["caller_media"]["srtp"].clone(),
@@ -40,7 +40,7 @@ impl CallSetup {
 }
 
 /// Returns `true` if a recording contains audio made of one octet of G.711 A-law.
-fn holds(wav: &[u8], octet: u8) -> bool {
+fn contains_octet(wav: &[u8], octet: u8) -> bool {
     let mut said = [0];
     media::Codec::Pcma.decode(&[octet], &mut said);
     let samples = hound::WavReader::new(std::io::Cursor::new(wav))

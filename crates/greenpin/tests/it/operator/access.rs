@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::http_client::basic;
 use crate::support::operator_api::{
-    OPERATOR, ask, bearer, operator_request, response, send, server,
+    OPERATOR, bearer, expect_response, operator_request, send, send_request, server,
 };
 use crate::support::server::{Server, TENANT};
 
@@ -42,20 +42,20 @@ const CALLS: &[(&str, &str)] = &[
 fn without_the_operator_token_every_request_is_401_with_a_challenge() {
     let server = server();
     for (method, path) in CALLS {
-        let answer = ask(&server, method, path, "", b"");
+        let response = send_request(&server, method, path, "", b"");
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (401, "operator_unauthorized"),
             "{method} {path}"
         );
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .unwrap()
                 .starts_with("Bearer"),
             "{method} {path}"
         );
-        assert!(answer.header("x-request-id").is_some());
+        assert!(response.header("x-request-id").is_some());
     }
     let untouched = operator_request(&server, "GET", &format!("/tenants/{TENANT}")).body;
     assert_eq!(
@@ -78,17 +78,17 @@ fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
         basic(crate::support::server::SID, crate::support::server::TOKEN),
     ];
     for headers in &wrong {
-        let answer = ask(&server, "GET", "/tenants", headers, b"");
+        let response = send_request(&server, "GET", "/tenants", headers, b"");
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (401, "operator_unauthorized"),
             "{headers}"
         );
     }
-    let flood = (0..100).map(|_| ask(&server, "GET", "/tenants", &wrong[1], b""));
+    let flood = (0..100).map(|_| send_request(&server, "GET", "/tenants", &wrong[1], b""));
     let limited = flood
         .into_iter()
-        .find(|answer| answer.status == 429)
+        .find(|response| response.status == 429)
         .unwrap();
     assert!(limited.code() == "rate_limited" && limited.header("retry-after").is_some());
     assert_eq!(
@@ -107,9 +107,9 @@ fn without_a_configured_token_every_request_is_403() {
             "authorization: Bearer \r\n".to_owned(),
             String::new(),
         ] {
-            let answer = ask(&server, method, path, &headers, b"");
+            let response = send_request(&server, method, path, &headers, b"");
             assert_eq!(
-                (answer.status, answer.code()),
+                (response.status, response.code()),
                 (403, "operator_api_off"),
                 "{method} {path}"
             );
@@ -136,9 +136,9 @@ fn an_unknown_path_is_404_and_a_wrong_method_405() {
         ("GET", "/drain"),
         ("POST", "/calls"),
     ] {
-        let answer = operator_request(&server, method, path);
+        let response = operator_request(&server, method, path);
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (405, "method_not_allowed"),
             "{method} {path}"
         );
@@ -166,7 +166,7 @@ fn a_weak_operator_token_prevents_the_start() {
 #[test]
 fn every_action_is_in_the_audit_log_with_its_actor_and_without_secrets() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",

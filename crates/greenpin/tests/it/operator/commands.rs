@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::VN;
-use crate::support::operator_api::{operator_request, response, server, tenants_status};
+use crate::support::operator_api::{expect_response, operator_request, server, tenants_status};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
 /// Runs a command and parses its output, one JSON object per line.
@@ -23,7 +23,7 @@ fn line(server: &Server, arguments: &[&str]) -> Value {
     lines(server, arguments).into_iter().next().unwrap()
 }
 
-fn refused(output: &Output, why: &str) {
+fn expect_failure(output: &Output, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(1) && error.contains(why),
@@ -52,7 +52,7 @@ fn a_tenant_is_suspended_resumed_shown_and_erased() {
         (&shown["numbers"], &shown["credentials"]),
         (&json!(1), &json!(1))
     );
-    refused(&server.command(&["tenant", "erase", TENANT]), "--yes");
+    expect_failure(&server.command(&["tenant", "erase", TENANT]), "--yes");
     assert_eq!(
         line(&server, &["tenant", "show", TENANT, "--json"])["status"],
         "active"
@@ -67,12 +67,12 @@ fn a_tenant_is_suspended_resumed_shown_and_erased() {
         "erased"
     );
     for act in ["show", "suspend", "resume"] {
-        refused(
+        expect_failure(
             &server.command(&["tenant", act, "nobody"]),
             "no such tenant",
         );
     }
-    refused(&server.command(&["tenant", "suspend", TENANT]), "erased");
+    expect_failure(&server.command(&["tenant", "suspend", TENANT]), "erased");
 }
 
 #[test]
@@ -127,19 +127,19 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
 
 /// Checks commands that are rejected.
 fn check_rejected_credential_commands(server: &Server) {
-    refused(
+    expect_failure(
         &server.command(&["tenant", "credential", "revoke", TENANT, SID]),
         "before",
     );
-    refused(
+    expect_failure(
         &server.command(&["tenant", "credential", "revoke", TENANT, "AC9"]),
         "no such",
     );
-    refused(
+    expect_failure(
         &server.command(&["tenant", "credential", "list", "nobody"]),
         "no such",
     );
-    refused(
+    expect_failure(
         &server.command(&[
             "tenant",
             "credential",
@@ -183,7 +183,7 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         &["move", VN, "--tenant", "other"],
         &["mode", VN, "exclusive"],
     ] {
-        refused(&server.command(&[&["number"], act].concat()), "1 active");
+        expect_failure(&server.command(&[&["number"], act].concat()), "1 active");
     }
     assert_eq!(
         line(
@@ -203,7 +203,7 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         line(&server, &["number", "remove", VN, "--json"])["status"],
         "removed"
     );
-    refused(&server.command(&["number", "remove", VN]), "no pool");
+    expect_failure(&server.command(&["number", "remove", VN]), "no pool");
     check_audit_log(&server);
 }
 
@@ -312,15 +312,15 @@ fn allocations_are_listed_and_shown() {
     .unwrap();
     assert!(shown.contains(first["pin"].as_str().unwrap()));
     let other = "gp_00000000000000000000000000";
-    refused(
+    expect_failure(
         &server.command(&["allocation", "show", other, "--tenant", TENANT]),
         "no such allocation",
     );
-    refused(
+    expect_failure(
         &server.command(&["allocation", "delete", other, "--tenant", TENANT]),
         "no such allocation",
     );
-    refused(
+    expect_failure(
         &server.command(&["allocation", "list", "--tenant", "nobody"]),
         "no such tenant",
     );
@@ -329,7 +329,7 @@ fn allocations_are_listed_and_shown() {
         (["--to", "+919900000001"], "--to[0] is in from"),
         (["--to", "+918800000001"], "--to[1] is already in the list"),
     ] {
-        refused(&server.command(&[&create[..], &more].concat()), why);
+        expect_failure(&server.command(&[&create[..], &more].concat()), why);
     }
 }
 
@@ -383,7 +383,7 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
     )
     .unwrap();
     let output = import(&[]);
-    refused(&output, "1 of 2 lines");
+    expect_failure(&output, "1 of 2 lines");
     assert!(String::from_utf8_lossy(&output.stdout).contains("line 3: virtual_number"));
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 0);
     let report: Value = serde_json::from_slice(&import(&["--json"]).stdout).unwrap();
@@ -404,12 +404,12 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
         "{output:?}"
     );
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 2);
-    refused(&import(&[]), "2 of 2 lines");
-    refused(
+    expect_failure(&import(&[]), "2 of 2 lines");
+    expect_failure(
         &server.command(&["number", "import", "missing.csv", "--tenant", TENANT]),
         "missing.csv",
     );
-    refused(
+    expect_failure(
         &server.command(&["number", "import", path, "--tenant", "nobody"]),
         "no such tenant",
     );
@@ -426,7 +426,7 @@ fn trunks_are_listed_and_shells_are_helped() {
         &[("GREENPIN_HTTP__LISTEN", Path::new(&served))],
     );
     let asked: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
-    let shown = response(operator_request(&server, "GET", "/trunks"), 200)[0].clone();
+    let shown = expect_response(operator_request(&server, "GET", "/trunks"), 200)[0].clone();
     assert_eq!(
         (&asked["name"], &asked["peer"]),
         (&shown["name"], &shown["peer"])

@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::operator_api::{operator_request, response, send, server, tenants_status};
+use crate::support::operator_api::{
+    expect_response, operator_request, send, server, tenants_status,
+};
 use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN};
 
 const PATH: &str = "/tenants/acme/credentials";
 
 fn find_credential(server: &Server, sid: &str) -> Value {
-    let all = response(operator_request(server, "GET", PATH), 200);
+    let all = expect_response(operator_request(server, "GET", PATH), 200);
     all.as_array()
         .unwrap()
         .iter()
@@ -19,7 +21,7 @@ fn find_credential(server: &Server, sid: &str) -> Value {
         .clone()
 }
 
-fn texts(made: &Value) -> (String, String) {
+fn credential_pair(made: &Value) -> (String, String) {
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     (text("account_sid"), text("token"))
 }
@@ -27,7 +29,7 @@ fn texts(made: &Value) -> (String, String) {
 #[test]
 fn an_additional_credential_is_valid_until_it_is_revoked() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -36,7 +38,7 @@ fn an_additional_credential_is_valid_until_it_is_revoked() {
         ),
         201,
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     let shown = find_credential(&server, &sid);
     assert!(
@@ -45,11 +47,11 @@ fn an_additional_credential_is_valid_until_it_is_revoked() {
             && shown["revoked_at"].is_null()
     );
     assert!(
-        !response(operator_request(&server, "GET", PATH), 200)
+        !expect_response(operator_request(&server, "GET", PATH), 200)
             .to_string()
             .contains(&token)
     );
-    response(
+    expect_response(
         operator_request(&server, "DELETE", &format!("{PATH}/{sid}")),
         200,
     );
@@ -69,13 +71,13 @@ fn an_additional_credential_is_valid_until_it_is_revoked() {
     );
     let again = operator_request(&server, "DELETE", &format!("{PATH}/{sid}"));
     assert_eq!((again.status, again.code()), (409, "already_revoked"));
-    let (chosen, _) = texts(&response(
+    let (chosen, _) = credential_pair(&expect_response(
         send(&server, "POST", PATH, &json!({ "account_sid": "AC-x" })),
         201,
     ));
     assert_eq!(chosen, "AC-x");
     assert_eq!(
-        response(operator_request(&server, "POST", PATH), 201)["token"]
+        expect_response(operator_request(&server, "POST", PATH), 201)["token"]
             .as_str()
             .unwrap()
             .len(),
@@ -86,7 +88,7 @@ fn an_additional_credential_is_valid_until_it_is_revoked() {
 #[test]
 fn a_rotation_leaves_no_time_without_a_valid_credential() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate")),
         201,
     );
@@ -94,7 +96,7 @@ fn a_rotation_leaves_no_time_without_a_valid_credential() {
         (&made["replaces"], &made["replaced_until"]),
         (&json!(SID), &Value::Null)
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     assert_eq!(
         tenants_status(&server, TENANT, SID, TOKEN).0,
@@ -102,7 +104,7 @@ fn a_rotation_leaves_no_time_without_a_valid_credential() {
         "the old one lives until it is revoked"
     );
     let overlap = json!({ "overlap": 3600, "label": "second" });
-    let made = response(
+    let made = expect_response(
         send(&server, "POST", &format!("{PATH}/{SID}/rotate"), &overlap),
         201,
     );
@@ -116,7 +118,7 @@ fn a_rotation_leaves_no_time_without_a_valid_credential() {
         find_credential(&server, SID)["revoked_at"],
         made["replaced_until"]
     );
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -130,7 +132,7 @@ fn a_rotation_leaves_no_time_without_a_valid_credential() {
         401,
         "no overlap: the old one is dead at once"
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     let dead = operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate"));
     assert_eq!((dead.status, dead.code()), (409, "already_revoked"));
@@ -168,8 +170,8 @@ fn invalid_changes_of_credentials_are_rejected() {
             "404 not_found",
         ),
     ] {
-        let answer = send(&server, "POST", path, &body);
-        let received = format!("{} {}", answer.status, answer.code());
+        let response = send(&server, "POST", path, &body);
+        let received = format!("{} {}", response.status, response.code());
         assert_eq!(received, error, "{path} {body}");
     }
     for path in [
@@ -191,7 +193,7 @@ fn invalid_changes_of_credentials_are_rejected() {
         "a rotation that failed revokes nothing"
     );
     assert_eq!(
-        crate::support::operator_api::ask(
+        crate::support::operator_api::send_request(
             &server,
             "POST",
             PATH,
@@ -222,7 +224,10 @@ fn the_last_use_of_a_credential_is_recorded_to_the_minute() {
 #[test]
 fn credentials_revoked_and_tenants_suspended_by_another_process_are_rejected_within_a_second() {
     let server = server();
-    let (sid, token) = texts(&response(operator_request(&server, "POST", PATH), 201));
+    let (sid, token) = credential_pair(&expect_response(
+        operator_request(&server, "POST", PATH),
+        201,
+    ));
     let until = |sid: &str, token: &str, status: u16| {
         let deadline = Instant::now() + TIMEOUT;
         while tenants_status(&server, TENANT, sid, token).0 != status {

@@ -5,7 +5,9 @@ use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operator_request, response, send, tenants_status};
+use crate::support::operator_api::{
+    OPERATOR, expect_response, operator_request, send, tenants_status,
+};
 use crate::support::party::Party;
 use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN, trunk};
 use crate::support::webhook_inbox::WebhookInbox;
@@ -113,7 +115,7 @@ fn no_personal_data_is_left_and_the_receipt_lists_the_erased_rows() {
         .max_by_key(String::len)
         .unwrap();
     assert!(found_on_disk(&server, &[&key]) && found_on_disk(&server, &["order of a person"]));
-    let receipt = response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
+    let receipt = expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert!(!found_on_disk(
         &server,
         &[&key, "order of a person", "whsec_"]
@@ -174,12 +176,12 @@ fn check_nothing_left(server: &Server) {
 #[test]
 fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
     let (server, ..) = setup();
-    let receipt = response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
+    let receipt = expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert_eq!(
-        response(operator_request(&server, "DELETE", "/tenants/acme"), 200),
+        expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200),
         receipt
     );
-    let shown = response(operator_request(&server, "GET", "/tenants/acme"), 200);
+    let shown = expect_response(operator_request(&server, "GET", "/tenants/acme"), 200);
     assert_eq!(
         (&shown["status"], &shown["erasure"]),
         (&json!("erased"), &receipt)
@@ -189,9 +191,9 @@ fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
         ("POST", "/tenants/acme/resume", None),
         ("POST", "/tenants/acme/credentials", Some(json!({}))),
     ] {
-        let answer = send(&server, method, path, &body.unwrap_or(json!({})));
+        let response = send(&server, method, path, &body.unwrap_or(json!({})));
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "tenant_erased"),
             "{path}"
         );
@@ -213,7 +215,7 @@ fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
         operator_request(&server, "DELETE", "/tenants/nobody").status,
         404
     );
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -223,7 +225,7 @@ fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
         201,
     );
     assert_eq!(made["account_sid"], SID, "the account SID is free again");
-    response(
+    expect_response(
         send(
             &server,
             "POST",
@@ -250,7 +252,7 @@ fn a_tenant_with_a_call_is_not_erased_and_loses_nothing() {
 #[test]
 fn erasing_a_tenant_does_not_affect_another() {
     let (server, ..) = setup();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -260,7 +262,7 @@ fn erasing_a_tenant_does_not_affect_another() {
         201,
     );
     let number = json!({ "tenant_id": "other", "virtual_number": "+914000000003" });
-    response(send(&server, "POST", "/numbers", &number), 201);
+    expect_response(send(&server, "POST", "/numbers", &number), 201);
     let before: Vec<_> = {
         let database = database(&server);
         tables(&database)
@@ -273,7 +275,7 @@ fn erasing_a_tenant_does_not_affect_another() {
             })
             .collect()
     };
-    response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
+    expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     let database = database(&server);
     let after: Vec<_> = tables(&database)
         .into_iter()

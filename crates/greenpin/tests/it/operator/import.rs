@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::support::http_client::HttpResponse;
-use crate::support::operator_api::{ask, bearer, operator_request, response, server};
+use crate::support::operator_api::{
+    bearer, expect_response, operator_request, send_request, server,
+};
 use crate::support::server::{Server, TENANT};
 
 const CSV: &str = "content-type: text/csv; charset=utf-8\r\n";
 
 fn import(server: &Server, query: &str, text: &str) -> HttpResponse {
-    ask(
+    send_request(
         server,
         "POST",
         &format!("/numbers/import?{query}"),
@@ -19,7 +21,7 @@ fn import(server: &Server, query: &str, text: &str) -> HttpResponse {
 }
 
 fn count(server: &Server) -> usize {
-    response(operator_request(server, "GET", "/numbers?limit=200"), 200)
+    expect_response(operator_request(server, "GET", "/numbers?limit=200"), 200)
         .as_array()
         .unwrap()
         .len()
@@ -37,13 +39,13 @@ fn file(numbers: usize) -> String {
 #[test]
 fn every_number_of_a_file_is_added_with_its_use() {
     let server = server();
-    let report = response(import(&server, "tenant_id=acme", &file(150)), 201);
+    let report = expect_response(import(&server, "tenant_id=acme", &file(150)), 201);
     assert_eq!(
         report,
         json!({ "tenant_id": TENANT, "dry_run": false, "lines": 150, "added": 150, "refused": [] })
     );
     assert_eq!(count(&server), 150);
-    let line = response(
+    let line = expect_response(
         operator_request(&server, "GET", "/numbers/+914000000150"),
         200,
     );
@@ -62,7 +64,7 @@ fn every_number_of_a_file_is_added_with_its_use() {
 #[test]
 fn one_invalid_line_prevents_the_whole_import() {
     let server = server();
-    response(
+    expect_response(
         import(&server, "tenant_id=acme", "virtual_number\n+914000000007\n"),
         201,
     );
@@ -93,7 +95,7 @@ fn one_invalid_line_prevents_the_whole_import() {
 #[test]
 fn a_dry_run_reports_the_same_and_adds_nothing() {
     let server = server();
-    let report = response(
+    let report = expect_response(
         import(&server, "tenant_id=acme&dry_run=true", &file(2)),
         200,
     );
@@ -101,7 +103,7 @@ fn a_dry_run_reports_the_same_and_adds_nothing() {
         (&report["lines"], &report["added"], &report["dry_run"]),
         (&json!(2), &json!(0), &json!(true))
     );
-    let report = response(
+    let report = expect_response(
         import(
             &server,
             "tenant_id=acme&dry_run=true",
@@ -159,9 +161,9 @@ fn a_file_other_than_a_list_of_numbers_is_rejected_as_a_whole() {
             "rule_violated",
         ),
     ] {
-        let answer = import(&server, query, text);
+        let response = import(&server, query, text);
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (status, code),
             "{query} {text}"
         );
@@ -173,7 +175,7 @@ fn a_file_other_than_a_list_of_numbers_is_rejected_as_a_whole() {
 /// Checks files of a wrong type or size.
 fn check_rejected_files(server: &Server) {
     let json = format!("{}content-type: application/json\r\n", bearer());
-    let answer = ask(
+    let response = send_request(
         server,
         "POST",
         "/numbers/import?tenant_id=acme",
@@ -181,7 +183,7 @@ fn check_rejected_files(server: &Server) {
         b"{}",
     );
     assert_eq!(
-        (answer.status, answer.code()),
+        (response.status, response.code()),
         (415, "unsupported_media_type")
     );
     let large = import(server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
@@ -198,11 +200,11 @@ fn check_rejected_files(server: &Server) {
 fn a_hundred_thousand_numbers_are_imported_in_one_file() {
     let server = server();
     assert_eq!(
-        response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],
+        expect_response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],
         100_000
     );
     assert_eq!(
-        response(operator_request(&server, "GET", "/tenants/acme"), 200)["numbers"],
+        expect_response(operator_request(&server, "GET", "/tenants/acme"), 200)["numbers"],
         100_000
     );
     let again = import(&server, "tenant_id=acme", &file(100_000));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::http_client::{create, raw, request};
-use crate::support::operator_api::{OPERATOR, operator_request, response};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request};
 use crate::support::party::{Party, exchange_audio};
 use crate::support::server::{Server, TENANT, TIMEOUT, trunk};
 
@@ -44,7 +44,7 @@ impl NodeSetup {
     }
 
     fn calls(&self) -> Vec<Value> {
-        response(operator_request(&self.server, "GET", "/calls"), 200)
+        expect_response(operator_request(&self.server, "GET", "/calls"), 200)
             .as_array()
             .unwrap()
             .clone()
@@ -78,7 +78,7 @@ fn a_drained_node_rejects_new_work_and_keeps_its_calls_until_it_is_undrained() {
     setup.connect();
     setup.call_that_is("bridged");
     assert_eq!(
-        response(operator_request(&setup.server, "POST", "/drain"), 200)["draining"],
+        expect_response(operator_request(&setup.server, "POST", "/drain"), 200)["draining"],
         true
     );
     assert_eq!(setup.ready(), 503);
@@ -88,7 +88,7 @@ fn a_drained_node_rejects_new_work_and_keeps_its_calls_until_it_is_undrained() {
     assert_eq!(Party::new("+918800000002", setup.server.sip).call(VN), 503);
     exchange_audio(&mut setup.customer, 0x2a, &mut setup.agent, 0x9c);
     assert_eq!(
-        response(operator_request(&setup.server, "POST", "/undrain"), 200)["draining"],
+        expect_response(operator_request(&setup.server, "POST", "/undrain"), 200)["draining"],
         false
     );
     assert_eq!(
@@ -106,7 +106,7 @@ fn a_drained_node_rejects_new_work_and_keeps_its_calls_until_it_is_undrained() {
 fn the_node_reports_its_name_version_and_calls() {
     let mut setup = NodeSetup::start();
     let node = |setup: &NodeSetup| {
-        response(operator_request(&setup.server, "GET", "/nodes"), 200)[0].clone()
+        expect_response(operator_request(&setup.server, "GET", "/nodes"), 200)[0].clone()
     };
     let idle = node(&setup);
     assert_eq!(
@@ -141,7 +141,7 @@ fn active_calls_are_listed_without_numbers_and_can_be_ended() {
     assert_eq!(call["tenant_id"], TENANT);
     let path = format!("/calls/{}", call["call_sid"].as_str().unwrap());
     assert_eq!(
-        response(operator_request(&setup.server, "DELETE", &path), 200)["state"],
+        expect_response(operator_request(&setup.server, "DELETE", &path), 200)["state"],
         "ending"
     );
     setup.customer.serve("BYE");
@@ -171,7 +171,7 @@ fn active_calls_are_listed_without_numbers_and_can_be_ended() {
 #[test]
 fn trunks_are_shown_as_they_are_configured() {
     let setup = NodeSetup::start();
-    let trunks = response(operator_request(&setup.server, "GET", "/trunks"), 200);
+    let trunks = expect_response(operator_request(&setup.server, "GET", "/trunks"), 200);
     let expected = json!([{
         "name": "carrier", "peer": format!("sip:{};transport=udp", setup.agent.address()),
         "outbound_proxy": null, "accept_from": ["127.0.0.1/32"], "accept_username": null, "keep_alive": 0, "register": false, "country": "IN", "symmetric_rtp": false, "media": "relay", "srtp": "off",
@@ -187,7 +187,7 @@ fn trunks_are_shown_as_they_are_configured() {
 fn calls_to_a_suspended_tenant_hear_that_the_number_is_not_in_use() {
     let mut setup = NodeSetup::start();
     setup.connect();
-    response(
+    expect_response(
         operator_request(&setup.server, "POST", "/tenants/acme/suspend"),
         200,
     );
@@ -200,7 +200,7 @@ fn calls_to_a_suspended_tenant_hear_that_the_number_is_not_in_use() {
     );
     second.press(&setup.pin);
     second.serve("BYE");
-    response(
+    expect_response(
         operator_request(&setup.server, "POST", "/tenants/acme/resume"),
         200,
     );

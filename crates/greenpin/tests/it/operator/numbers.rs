@@ -3,18 +3,20 @@
 use serde_json::{Value, json};
 
 use crate::support::http_client::create;
-use crate::support::operator_api::{ask, bearer, operator_request, response, send, server};
+use crate::support::operator_api::{
+    bearer, expect_response, operator_request, send, send_request, server,
+};
 use crate::support::server::{Server, TENANT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 const NOBODYS: &str = "+914000000009";
 
-fn pooled() -> Server {
+fn server_with_pool() -> Server {
     let server = server();
     let shared = json!({ "tenant_id": TENANT, "virtual_number": SHARED, "mode": "shared", "pin_length": 6, "max_active": 3 });
-    response(send(&server, "POST", "/numbers", &shared), 201);
-    response(
+    expect_response(send(&server, "POST", "/numbers", &shared), 201);
+    expect_response(
         send(
             &server,
             "POST",
@@ -23,7 +25,7 @@ fn pooled() -> Server {
         ),
         201,
     );
-    response(
+    expect_response(
         send(
             &server,
             "POST",
@@ -40,7 +42,7 @@ fn path(number: &str) -> String {
 }
 
 fn read_number(server: &Server, number: &str) -> Value {
-    response(operator_request(server, "GET", &path(number)), 200)
+    expect_response(operator_request(server, "GET", &path(number)), 200)
 }
 
 fn allocate(server: &Server, number: &str) -> Value {
@@ -59,7 +61,7 @@ fn delete_allocation(server: &Server, allocation: &Value) {
 
 #[test]
 fn a_new_number_accepts_allocations() {
-    let server = pooled();
+    let server = server_with_pool();
     let number = read_number(&server, SHARED);
     let expected = json!({
         "virtual_number": SHARED, "tenant_id": TENANT, "mode": "shared", "pin_length": 6, "max_active": 3, "active": 0,
@@ -88,7 +90,7 @@ fn a_new_number_accepts_allocations() {
 
 #[test]
 fn an_invalid_number_is_rejected_with_its_rule() {
-    let server = pooled();
+    let server = server_with_pool();
     let with = |more: Value| {
         let mut body = json!({ "tenant_id": TENANT, "virtual_number": NOBODYS });
         body.as_object_mut()
@@ -127,9 +129,9 @@ fn an_invalid_number_is_rejected_with_its_rule() {
     .into_iter()
     .chain(numbers_against_a_rule())
     {
-        let answer = with(more.clone());
+        let response = with(more.clone());
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (status, vec![(field, code)]),
             "{more}"
         );
@@ -137,7 +139,7 @@ fn an_invalid_number_is_rejected_with_its_rule() {
     let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
     assert_eq!((taken.status, taken.code()), (409, "number_exists"));
     assert_eq!(
-        ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
+        send_request(&server, "POST", "/numbers", &bearer(), b"{}").status,
         415
     );
     assert_eq!(operator_request(&server, "GET", &path(NOBODYS)).status, 404);
@@ -185,8 +187,8 @@ fn numbers_against_a_rule() -> Vec<(Value, u16, &'static str, &'static str)> {
 
 #[test]
 fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
-    let server = pooled();
-    response(
+    let server = server_with_pool();
+    expect_response(
         send(
             &server,
             "POST",
@@ -195,13 +197,13 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         ),
         201,
     );
-    response(
+    expect_response(
         operator_request(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
         200,
     );
     let listed = |query: &str| {
-        let answer = operator_request(&server, "GET", &format!("/numbers?{query}"));
-        let mut numbers: Vec<String> = response(answer, 200)
+        let response = operator_request(&server, "GET", &format!("/numbers?{query}"));
+        let mut numbers: Vec<String> = expect_response(response, 200)
             .as_array()
             .unwrap()
             .iter()
@@ -258,18 +260,18 @@ fn list_page_by_page(server: &Server) -> Vec<String> {
 
 #[test]
 fn the_mode_of_a_number_changes_only_without_active_allocations() {
-    let server = pooled();
+    let server = server_with_pool();
     let change = |number: &str, body: Value| send(&server, "PATCH", &path(number), &body);
     let first = allocate(&server, EXCLUSIVE);
     let busy = change(EXCLUSIVE, json!({ "mode": "shared" }));
     assert_eq!((busy.status, busy.code()), (409, "number_in_use"));
     assert_eq!(
-        response(change(EXCLUSIVE, json!({ "mode": "exclusive" })), 200)["mode"],
+        expect_response(change(EXCLUSIVE, json!({ "mode": "exclusive" })), 200)["mode"],
         "exclusive",
         "no change"
     );
     delete_allocation(&server, &first);
-    let changed = response(
+    let changed = expect_response(
         change(EXCLUSIVE, json!({ "mode": "shared", "max_active": 2 })),
         200,
     );
@@ -287,14 +289,14 @@ fn the_mode_of_a_number_changes_only_without_active_allocations() {
         "number_in_use"
     );
     assert_eq!(
-        response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"],
+        expect_response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"],
         3
     );
     allocate(&server, EXCLUSIVE);
     check_rejected_changes(&server);
     both.iter()
         .for_each(|number| delete_allocation(&server, number));
-    let changed = response(change(SHARED, json!({ "mode": "exclusive" })), 200);
+    let changed = expect_response(change(SHARED, json!({ "mode": "exclusive" })), 200);
     assert_eq!(
         (&changed["pin_length"], &changed["max_active"]),
         (&json!(4), &json!(1))
@@ -324,14 +326,14 @@ fn check_rejected_changes(server: &Server) {
     }
     assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
     assert_eq!(
-        ask(server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
+        send_request(server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
         415
     );
 }
 
 #[test]
 fn a_number_without_active_allocations_can_move_to_another_tenant() {
-    let server = pooled();
+    let server = server_with_pool();
     let to = |number: &str, tenant: &str| {
         send(
             &server,
@@ -343,7 +345,10 @@ fn a_number_without_active_allocations_can_move_to_another_tenant() {
     let allocation = allocate(&server, SHARED);
     assert_eq!(to(SHARED, "other").code(), "number_in_use");
     delete_allocation(&server, &allocation);
-    assert_eq!(response(to(SHARED, "other"), 200)["tenant_id"], "other");
+    assert_eq!(
+        expect_response(to(SHARED, "other"), 200)["tenant_id"],
+        "other"
+    );
     let body =
         json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
     let refused = create(server.http, &body.to_string());
@@ -357,19 +362,22 @@ fn a_number_without_active_allocations_can_move_to_another_tenant() {
         [("tenant_id", "no_such_tenant")]
     );
     assert_eq!(to(EXCLUSIVE, "A B").status, 400);
-    assert_eq!(response(to(SHARED, TENANT), 200)["tenant_id"], TENANT);
+    assert_eq!(
+        expect_response(to(SHARED, TENANT), 200)["tenant_id"],
+        TENANT
+    );
     allocate(&server, SHARED);
 }
 
 #[test]
 fn a_quarantined_number_rejects_new_allocations_and_keeps_existing_ones() {
-    let server = pooled();
+    let server = server_with_pool();
     let kept = allocate(&server, SHARED);
     let act = |number: &str, act: &str| {
         operator_request(&server, "POST", &format!("{}/{act}", path(number)))
     };
     for _ in 0..2 {
-        let quarantined = response(act(SHARED, "quarantine"), 200);
+        let quarantined = expect_response(act(SHARED, "quarantine"), 200);
         assert!(quarantined["quarantined"] == true && quarantined["quarantined_at"].is_string());
     }
     let body =
@@ -388,7 +396,10 @@ fn a_quarantined_number_rejects_new_allocations_and_keeps_existing_ones() {
     );
     assert_eq!(read_number(&server, SHARED)["active"], 1);
     for _ in 0..2 {
-        assert_eq!(response(act(SHARED, "release"), 200)["quarantined"], false);
+        assert_eq!(
+            expect_response(act(SHARED, "release"), 200)["quarantined"],
+            false
+        );
     }
     allocate(&server, SHARED);
     for name in ["quarantine", "release"] {
@@ -398,13 +409,13 @@ fn a_quarantined_number_rejects_new_allocations_and_keeps_existing_ones() {
 
 #[test]
 fn a_number_without_active_allocations_can_be_removed() {
-    let server = pooled();
+    let server = server_with_pool();
     let allocation = allocate(&server, SHARED);
     let refused = operator_request(&server, "DELETE", &path(SHARED));
     assert_eq!((refused.status, refused.code()), (409, "number_in_use"));
     delete_allocation(&server, &allocation);
     assert_eq!(
-        response(operator_request(&server, "DELETE", &path(SHARED)), 200)["status"],
+        expect_response(operator_request(&server, "DELETE", &path(SHARED)), 200)["status"],
         "removed"
     );
     for method in ["DELETE", "GET"] {
@@ -419,7 +430,7 @@ fn a_number_without_active_allocations_can_be_removed() {
     );
     let again = json!({ "tenant_id": "other", "virtual_number": SHARED });
     assert_eq!(
-        response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"],
+        expect_response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"],
         "other"
     );
 }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::support::operator_api::{
-    OPERATOR, ask, bearer, operator_request, response, send, server, tenants_status,
+    OPERATOR, bearer, expect_response, operator_request, send, send_request, server, tenants_status,
 };
 use crate::support::server::{SID, TENANT, TOKEN};
 
 #[test]
 fn a_new_tenants_token_is_valid_and_returned_only_once() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -34,7 +34,7 @@ fn a_new_tenants_token_is_valid_and_returned_only_once() {
     );
     let shown = operator_request(&server, "GET", "/tenants/other");
     assert!(!shown.body.to_string().contains(token));
-    let shown = response(shown, 200);
+    let shown = expect_response(shown, 200);
     for (name, value) in [
         ("tenant_id", json!("other")),
         ("status", json!("active")),
@@ -47,10 +47,10 @@ fn a_new_tenants_token_is_valid_and_returned_only_once() {
         assert_eq!(shown[name], value, "{name}");
     }
     let chosen = json!({ "tenant_id": "third", "account_sid": "AC.third", "timezone": "UTC" });
-    let made = response(send(&server, "POST", "/tenants", &chosen), 201);
+    let made = expect_response(send(&server, "POST", "/tenants", &chosen), 201);
     assert_eq!(made["account_sid"], "AC.third");
     assert_eq!(
-        response(operator_request(&server, "GET", "/tenants/third"), 200)["timezone"],
+        expect_response(operator_request(&server, "GET", "/tenants/third"), 200)["timezone"],
         "UTC"
     );
 }
@@ -59,16 +59,16 @@ fn a_new_tenants_token_is_valid_and_returned_only_once() {
 fn an_invalid_tenant_is_rejected_with_every_fault() {
     let server = server();
     let body = json!({ "tenant_id": "Not A Name", "account_sid": "a b", "timezone": "Mars/Phobos", "tokn": 1 });
-    let answer = send(&server, "POST", "/tenants", &body);
-    assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
-    let fields: Vec<_> = answer
+    let response = send(&server, "POST", "/tenants", &body);
+    assert_eq!((response.status, response.code()), (400, "invalid_request"));
+    let fields: Vec<_> = response
         .faults()
         .into_iter()
         .map(|(field, _)| field.to_owned())
         .collect();
     assert_eq!(fields, ["tenant_id", "account_sid", "timezone", "tokn"]);
-    let answer = send(&server, "POST", "/tenants", &json!({}));
-    assert_eq!(answer.faults(), [("tenant_id", "missing_field")]);
+    let response = send(&server, "POST", "/tenants", &json!({}));
+    assert_eq!(response.faults(), [("tenant_id", "missing_field")]);
     for (body, code) in [
         (json!({ "tenant_id": TENANT }), "tenant_exists"),
         (
@@ -76,15 +76,15 @@ fn an_invalid_tenant_is_rejected_with_every_fault() {
             "account_sid_taken",
         ),
     ] {
-        let answer = send(&server, "POST", "/tenants", &body);
-        assert_eq!((answer.status, answer.code()), (409, code));
+        let response = send(&server, "POST", "/tenants", &body);
+        assert_eq!((response.status, response.code()), (409, code));
     }
     assert_eq!(
         operator_request(&server, "GET", "/tenants/new").status,
         404,
         "nothing is half made"
     );
-    let no_json = ask(&server, "POST", "/tenants", &bearer(), b"{}");
+    let no_json = send_request(&server, "POST", "/tenants", &bearer(), b"{}");
     assert_eq!(
         (no_json.status, no_json.code()),
         (415, "unsupported_media_type")
@@ -93,7 +93,7 @@ fn an_invalid_tenant_is_rejected_with_every_fault() {
     assert_eq!(send(&server, "POST", "/tenants", &long).status, 413);
     let json = format!("{}{}", bearer(), crate::support::operator_api::JSON);
     assert_eq!(
-        ask(&server, "POST", "/tenants", &json, b"{").code(),
+        send_request(&server, "POST", "/tenants", &json, b"{").code(),
         "invalid_json"
     );
 }
@@ -102,7 +102,7 @@ fn an_invalid_tenant_is_rejected_with_every_fault() {
 fn tenants_are_listed_by_name_a_page_at_a_time() {
     let server = server();
     for name in ["c", "b", "a"] {
-        response(
+        expect_response(
             send(&server, "POST", "/tenants", &json!({ "tenant_id": name })),
             201,
         );
@@ -151,7 +151,7 @@ fn a_suspended_tenant_is_rejected_at_once_until_it_is_resumed() {
     let server = server();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     for _ in 0..2 {
-        let suspended = response(
+        let suspended = expect_response(
             operator_request(&server, "POST", "/tenants/acme/suspend"),
             200,
         );
@@ -168,7 +168,7 @@ fn a_suspended_tenant_is_rejected_at_once_until_it_is_resumed() {
     );
     for _ in 0..2 {
         assert_eq!(
-            response(
+            expect_response(
                 operator_request(&server, "POST", "/tenants/acme/resume"),
                 200
             )["status"],

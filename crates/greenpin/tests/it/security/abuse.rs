@@ -19,7 +19,7 @@ const GROWTH: u64 = 64;
 
 impl CallSetup {
     /// Connects a call with audio in both directions.
-    fn talking() -> Self {
+    fn start_connected() -> Self {
         let mut setup = Self::start();
         let allocation = setup.allocate(&json!({}));
         setup.connect(&allocation);
@@ -28,7 +28,7 @@ impl CallSetup {
     }
 
     /// Ends an undisturbed call and checks its record.
-    fn end(&mut self) {
+    fn end_and_check(&mut self) {
         self.both_talk();
         self.hang_up();
         let record = self.completed();
@@ -39,7 +39,7 @@ impl CallSetup {
     }
 }
 
-fn stranger() -> UdpSocket {
+fn unlisted_socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
     socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
@@ -56,7 +56,7 @@ fn request(method: &str, number: &str, from: &str, index: usize, source: SocketA
 }
 
 /// Returns a datagram of the flood: a call, a registration, random bytes, or a malformed request.
-fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
+fn flood_datagram(index: usize, source: SocketAddr) -> Vec<u8> {
     let number = format!("+91400000{:04}", index % 10_000);
     match index % 4 {
         0 => request("INVITE", &number, AGENT, index, source).into_bytes(),
@@ -71,7 +71,7 @@ fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
 }
 
 /// Opens connections and sends random bytes, half of a message, or a call.
-fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
+fn open_flood_connections(server: SocketAddr) -> Vec<TcpStream> {
     let connect = |index: usize| {
         let mut stream = TcpStream::connect(server).unwrap();
         let half = format!("INVITE sip:x@y SIP/2.0\r\nX: {}", "x".repeat(4000));
@@ -89,23 +89,23 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
 
 #[test]
 fn a_flood_from_unlisted_sources_is_rejected_in_bounded_memory_and_affects_no_call() {
-    let mut setup = CallSetup::talking();
+    let mut setup = CallSetup::start_connected();
     let before = setup.server.resident_kib();
     let (target, over) = (setup.server.sip, AtomicBool::new(false));
     let connections = std::thread::scope(|scope| {
         let flood = |half: usize| {
-            let socket = stranger();
+            let socket = unlisted_socket();
             let source = socket.local_addr().unwrap();
             for index in 0..FLOOD {
                 // A full send buffer would not reach the server, so retry.
                 while socket
-                    .send_to(&nuisance(half * FLOOD + index, source), target)
+                    .send_to(&flood_datagram(half * FLOOD + index, source), target)
                     .is_err()
                 {}
             }
         };
         let floods = [scope.spawn(move || flood(0)), scope.spawn(move || flood(1))];
-        let connections = scope.spawn(move || nuisance_over_tcp(target));
+        let connections = scope.spawn(move || open_flood_connections(target));
         let watch = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 setup.both_talk();
@@ -124,14 +124,14 @@ fn a_flood_from_unlisted_sources_is_rejected_in_bounded_memory_and_affects_no_ca
         "{before} KiB before, {after} KiB after"
     );
     drop(connections);
-    until_drained(target);
-    setup.end();
+    wait_until_drained(target);
+    setup.end_and_check();
 }
 
 /// Waits until the server has read its socket buffer. The parties of these tests do not retransmit, so a full
 /// buffer would lose their messages.
-fn until_drained(server: SocketAddr) {
-    let socket = stranger();
+fn wait_until_drained(server: SocketAddr) {
+    let socket = unlisted_socket();
     socket
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
@@ -150,7 +150,7 @@ fn until_drained(server: SocketAddr) {
 }
 
 /// Returns the response to an unlisted source, without the requested number.
-fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
+fn response_to(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
     let message = request(method, number, AGENT, 1, socket.local_addr().unwrap());
     socket.send_to(message.as_bytes(), server).unwrap();
     let mut buffer = [0; 65_535];
@@ -165,12 +165,12 @@ fn an_unlisted_source_gets_identical_responses_for_every_number() {
     let setup = CallSetup::start();
     setup.server.add_number(SHARED, &[]);
     setup.allocate(&json!({}));
-    let socket = stranger();
+    let socket = unlisted_socket();
     for method in [
         "INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE",
         "DANCE",
     ] {
-        let known = told(setup.server.sip, &socket, method, VN);
+        let known = response_to(setup.server.sip, &socket, method, VN);
         let status = match method {
             "REGISTER" | "MESSAGE" => 405,
             "DANCE" => 501,
@@ -179,7 +179,7 @@ fn an_unlisted_source_gets_identical_responses_for_every_number() {
         assert!(known.starts_with(&format!("SIP/2.0 {status} ")), "{known}");
         for number in [SHARED, "+914000000099", "1000", "admin", "00914000000001"] {
             assert_eq!(
-                told(setup.server.sip, &socket, method, number),
+                response_to(setup.server.sip, &socket, method, number),
                 known,
                 "{method} {number}"
             );
@@ -190,9 +190,9 @@ fn an_unlisted_source_gets_identical_responses_for_every_number() {
 
 #[test]
 fn an_unlisted_source_with_an_agents_number_gains_nothing() {
-    let mut setup = CallSetup::talking();
-    let socket = stranger();
-    assert!(told(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
+    let mut setup = CallSetup::start_connected();
+    let socket = unlisted_socket();
+    assert!(response_to(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
     // The source knows the identifiers of the call, but is not a party of it.
     let sdp = setup.customer.description("sendrecv");
     let keys = (
@@ -210,11 +210,11 @@ fn an_unlisted_source_with_an_agents_number_gains_nothing() {
         socket.send_to(forged.as_bytes(), setup.server.sip).unwrap();
         let mut buffer = [0; 65_535];
         let (length, _) = socket.recv_from(&mut buffer).unwrap();
-        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
-        assert!(header(&answer, "CSeq").contains(method));
+        let response = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(response.starts_with("SIP/2.0 403 "), "{response}");
+        assert!(header(&response, "CSeq").contains(method));
     }
-    setup.end();
+    setup.end_and_check();
     assert_eq!(setup.server.get("/calls").as_array().map(Vec::len), Some(1));
 }
 
@@ -236,7 +236,7 @@ fn an_unlisted_source_over_tcp_is_rejected() {
 }
 
 /// Makes one call with three wrong PINs, each after the prompt.
-fn guess(server: SocketAddr, caller: usize, wrong: &str) {
+fn guess_pins(server: SocketAddr, caller: usize, wrong: &str) {
     let mut guesser = Party::new(&format!("+9177000000{caller:02}"), server);
     assert_eq!(guesser.call(SHARED), 200);
     for _ in 0..3 {
@@ -258,7 +258,7 @@ fn mass_guessing_closes_a_number_to_unlisted_callers_but_not_to_its_customers() 
     let target = setup.server.sip;
     std::thread::scope(|scope| {
         for caller in 0..8 {
-            scope.spawn(move || guess(target, caller, wrong));
+            scope.spawn(move || guess_pins(target, caller, wrong));
         }
     });
     setup.inbox.wait_for_event("number.pin_attack");

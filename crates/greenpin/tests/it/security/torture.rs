@@ -193,25 +193,25 @@ fn probe(transport: &str) -> String {
     )
 }
 
-fn is_probed(answer: &str) -> bool {
-    answer.contains("\r\nCall-ID: probe\r\n")
+fn is_probed(response: &str) -> bool {
+    response.contains("\r\nCall-ID: probe\r\n")
 }
 
-fn status(answer: &str) -> u16 {
-    answer[8..11].parse().unwrap()
+fn status(response: &str) -> u16 {
+    response[8..11].parse().unwrap()
 }
 
 /// Checks the required headers of a rejection (RFC 3261, section 21.4).
-fn check_form(case: &Case, answer: &str) {
-    let told = match status(answer) {
+fn check_form(case: &Case, response: &str) {
+    let told = match status(response) {
         405 => "\r\nAllow: INVITE, ",
         415 => "\r\nAccept: application/sdp\r\n",
         420 => "\r\nUnsupported: nothingSupportsThis, nothingSupportsThisEither\r\n",
         _ => "\r\nVia: ",
     };
     assert!(
-        answer.contains(told),
-        "{} {}:\n{answer}",
+        response.contains(told),
+        "{} {}:\n{response}",
         case.section,
         case.name
     );
@@ -251,11 +251,11 @@ fn udp_answer(
     let mut buffer = [0; 65_535];
     loop {
         let (length, _) = socket.recv_from(&mut buffer).ok()?;
-        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        match status(&answer) {
-            _ if is_probed(&answer) => return None,
+        let response = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        match status(&response) {
+            _ if is_probed(&response) => return None,
             100..200 => {}
-            _ => return Some(answer),
+            _ => return Some(response),
         }
     }
 }
@@ -267,15 +267,17 @@ fn each_message_gets_its_response_over_udp_and_calls_still_work() {
     for (index, (rfc, case)) in cases().enumerate() {
         let message = message(rfc, case);
         let socket = socket(u8::try_from(index).unwrap() + 1, &message);
-        let answer = udp_answer(setup.server.sip, &socket, &message, case.udp);
-        let status = answer.as_deref().map(status);
+        let response = udp_answer(setup.server.sip, &socket, &message, case.udp);
+        let status = response.as_deref().map(status);
         if status != case.udp {
             wrong.push(format!(
                 "{rfc} {} {}: {status:?}, not {:?}",
                 case.section, case.name, case.udp
             ));
         }
-        answer.iter().for_each(|answer| check_form(case, answer));
+        response
+            .iter()
+            .for_each(|response| check_form(case, response));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     setup.call_over("u1");
@@ -284,16 +286,16 @@ fn each_message_gets_its_response_over_udp_and_calls_still_work() {
 /// Returns the next final response of a connection. `None` if the connection is closed or silent.
 fn final_answer(stream: &mut TcpStream) -> Option<String> {
     loop {
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // Reading octet by octet leaves the following data in the socket.
-        while !answer.ends_with(b"\r\n\r\n") {
+        while !response.ends_with(b"\r\n\r\n") {
             let mut octet = [0];
             stream.read_exact(&mut octet).ok()?;
-            answer.extend(octet);
+            response.extend(octet);
         }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        if status(&answer) >= 200 {
-            return Some(answer);
+        let response = String::from_utf8_lossy(&response).into_owned();
+        if status(&response) >= 200 {
+            return Some(response);
         }
     }
 }
@@ -307,7 +309,7 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
         stream.write_all(b"\r\n").unwrap();
     }
     let (statuses, then) = case.tcp;
-    let mut answers: Vec<String> = statuses
+    let mut responses: Vec<String> = statuses
         .iter()
         .map_while(|_| final_answer(&mut stream))
         .collect();
@@ -318,10 +320,10 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
     }
     loop {
         match final_answer(&mut stream) {
-            Some(answer) if is_probed(&answer) => return (answers, Stays),
-            Some(answer) => answers.push(answer),
-            None if then == Waits => return (answers, Waits),
-            None => return (answers, Closes),
+            Some(response) if is_probed(&response) => return (responses, Stays),
+            Some(response) => responses.push(response),
+            None if then == Waits => return (responses, Waits),
+            None => return (responses, Closes),
         }
     }
 }
@@ -331,15 +333,17 @@ fn each_message_gets_its_response_over_tcp_and_calls_still_work() {
     let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (rfc, case) in cases() {
-        let (answers, then) = tcp_answers(setup.server.sip, case, &message(rfc, case));
-        let statuses: Vec<u16> = answers.iter().map(|answer| status(answer)).collect();
+        let (responses, then) = tcp_answers(setup.server.sip, case, &message(rfc, case));
+        let statuses: Vec<u16> = responses.iter().map(|response| status(response)).collect();
         if (&statuses[..], then) != case.tcp {
             wrong.push(format!(
                 "{rfc} {} {}: {statuses:?} {then:?}, not {:?}",
                 case.section, case.name, case.tcp
             ));
         }
-        answers.iter().for_each(|answer| check_form(case, answer));
+        responses
+            .iter()
+            .for_each(|response| check_form(case, response));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     setup.call_over("t1");
@@ -357,12 +361,12 @@ fn every_message_of_both_documents_is_in_the_table() {
 /// Server with the whole machine as its trunk, and an agent played by sipp.
 struct TortureSetup {
     server: Server,
-    agent: sipp::Agent,
+    agent: sipp::SippAgent,
 }
 
 impl TortureSetup {
     fn start() -> Self {
-        let agent = sipp::Agent::somewhere("udp");
+        let agent = sipp::SippAgent::somewhere("udp");
         let server = Server::with(&agent.trunk("127.0.0.0/8"));
         server.add_number(VN, &[]);
         Self { server, agent }

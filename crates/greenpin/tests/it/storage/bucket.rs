@@ -15,7 +15,7 @@ use crate::support::server::{Server, TENANT};
 struct S3 {
     process: Child,
     commands: ChildStdin,
-    answers: Mutex<BufReader<ChildStdout>>,
+    responses: Mutex<BufReader<ChildStdout>>,
     place: Value,
 }
 
@@ -35,26 +35,26 @@ impl S3 {
             .spawn()
             .unwrap();
         let commands = process.stdin.take().unwrap();
-        let answers = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
+        let responses = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
         let mut server = Self {
             process,
             commands,
-            answers,
+            responses,
             place: Value::Null,
         };
-        server.place = server.answer();
+        server.place = server.response();
         server
     }
 
-    fn answer(&self) -> Value {
+    fn response(&self) -> Value {
         let mut line = String::new();
-        self.answers.lock().unwrap().read_line(&mut line).unwrap();
+        self.responses.lock().unwrap().read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 
     fn order(&mut self, command: &str) -> Value {
         writeln!(self.commands, "{command}").unwrap();
-        self.answer()
+        self.response()
     }
 
     /// Returns all keys with their lengths.

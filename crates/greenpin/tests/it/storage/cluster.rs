@@ -38,11 +38,11 @@ fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse
 fn one_of_concurrent_creates_at_two_servers_gets_the_exclusive_number() {
     let servers = Server::two_nodes("");
     servers[0].add_number(EXCLUSIVE, &[]);
-    let answers = at_both(&servers, EXCLUSIVE, 50);
+    let responses = at_both(&servers, EXCLUSIVE, 50);
     let count = |status| {
-        answers
+        responses
             .iter()
-            .filter(|answer| answer.status == status)
+            .filter(|response| response.status == status)
             .count()
     };
     assert_eq!((count(201), count(409)), (1, 99));
@@ -52,10 +52,10 @@ fn one_of_concurrent_creates_at_two_servers_gets_the_exclusive_number() {
 fn concurrent_creates_at_two_servers_get_distinct_pins_up_to_the_limit() {
     let servers = Server::two_nodes("");
     servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
-    let answers = at_both(&servers, SHARED, 65);
-    let made: Vec<_> = answers
+    let responses = at_both(&servers, SHARED, 65);
+    let made: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status == 201)
+        .filter(|response| response.status == 201)
         .collect();
     let pins: HashSet<_> = made
         .iter()
@@ -77,8 +77,11 @@ fn data_written_by_one_server_is_readable_and_changeable_at_the_other() {
     assert_eq!(first.get(&path)["custom_field"], "second");
     let (status, _) = first.request("DELETE", &path, None);
     assert_eq!(status, 200);
-    let (status, answer) = second.request("DELETE", &path, None);
-    assert_eq!((status, &answer["code"]), (409, &json!("already_deleted")));
+    let (status, response) = second.request("DELETE", &path, None);
+    assert_eq!(
+        (status, &response["code"]),
+        (409, &json!("already_deleted"))
+    );
 }
 
 #[test]

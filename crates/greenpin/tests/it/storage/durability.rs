@@ -31,30 +31,30 @@ fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<HttpResponse>
 fn one_of_two_hundred_creates_gets_the_exclusive_number() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
-    let answers = all_at_once(&server, EXCLUSIVE, 200);
+    let responses = all_at_once(&server, EXCLUSIVE, 200);
     let count = |status| {
-        answers
+        responses
             .iter()
-            .filter(|answer| answer.status == status)
+            .filter(|response| response.status == status)
             .count()
     };
     assert_eq!((count(201), count(409)), (1, 199));
-    let lost = answers.iter().filter(|answer| answer.status == 409);
-    lost.for_each(|answer| assert_eq!(answer.code(), "virtual_number_busy"));
+    let lost = responses.iter().filter(|response| response.status == 409);
+    lost.for_each(|response| assert_eq!(response.code(), "virtual_number_busy"));
 }
 
 #[test]
 fn two_hundred_creates_on_a_shared_number_get_two_hundred_pins() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
-    let answers = all_at_once(&server, SHARED, 210);
-    let made: Vec<_> = answers
+    let responses = all_at_once(&server, SHARED, 210);
+    let made: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status == 201)
+        .filter(|response| response.status == 201)
         .collect();
     let pins: HashSet<_> = made
         .iter()
-        .map(|answer| answer.body["response"]["pin"].as_str().unwrap())
+        .map(|response| response.body["response"]["pin"].as_str().unwrap())
         .collect();
     assert_eq!((made.len(), pins.len()), (200, 200));
 }
@@ -114,14 +114,14 @@ fn burst_and_kill(server: &mut Server) -> Vec<Value> {
                 let body = allocation_body(if index == 0 { EXCLUSIVE } else { SHARED });
                 while !over.load(Ordering::Relaxed) {
                     // A broken connection has no response, so the server has guaranteed nothing.
-                    let Ok(answer) = std::panic::catch_unwind(|| create(http, &body)) else {
+                    let Ok(response) = std::panic::catch_unwind(|| create(http, &body)) else {
                         return;
                     };
-                    if answer.status == 201 {
+                    if response.status == 201 {
                         answered
                             .lock()
                             .unwrap()
-                            .push(answer.body["response"].clone());
+                            .push(response.body["response"].clone());
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -70,21 +70,21 @@ pub fn raw_text(server: SocketAddr, request: &[u8]) -> (HttpResponse, String) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer);
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let text = String::from_utf8_lossy(&response);
     let body = text
         .split_once("\r\n\r\n")
         .map(|(_, body)| body.to_owned())
         .unwrap_or_default();
     (
-        parse(&answer).unwrap_or_else(|| panic!("no answer: {text:?}")),
+        parse(&response).unwrap_or_else(|| panic!("no answer: {text:?}")),
         body,
     )
 }
 
-fn parse(answer: &[u8]) -> Option<HttpResponse> {
-    let text = String::from_utf8_lossy(answer);
+fn parse(response: &[u8]) -> Option<HttpResponse> {
+    let text = String::from_utf8_lossy(response);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(HttpResponse {

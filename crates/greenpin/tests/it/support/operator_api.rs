@@ -18,7 +18,13 @@ pub fn server() -> Server {
 }
 
 /// Sends a request with the given header lines.
-pub fn ask(server: &Server, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpResponse {
+pub fn send_request(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> HttpResponse {
     raw(
         server.http,
         &request(method, &format!("/v1/admin{path}"), headers, body),
@@ -32,12 +38,12 @@ pub fn bearer() -> String {
 
 /// Sends a request of the operator without a body.
 pub fn operator_request(server: &Server, method: &str, path: &str) -> HttpResponse {
-    ask(server, method, path, &bearer(), b"")
+    send_request(server, method, path, &bearer(), b"")
 }
 
 /// Sends a request of the operator with a JSON body.
 pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> HttpResponse {
-    ask(
+    send_request(
         server,
         method,
         path,
@@ -47,21 +53,21 @@ pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> HttpResp
 }
 
 /// Checks the status and returns `response` of the body.
-pub fn response(answer: HttpResponse, status: u16) -> Value {
-    assert_eq!(answer.status, status, "{}", answer.body);
-    answer.body["response"].clone()
+pub fn expect_response(response: HttpResponse, status: u16) -> Value {
+    assert_eq!(response.status, status, "{}", response.body);
+    response.body["response"].clone()
 }
 
 /// Returns the status and error code of a tenant's request.
 pub fn tenants_status(server: &Server, tenant: &str, sid: &str, token: &str) -> (u16, String) {
     let path = format!("/v1/tenants/{tenant}/settings");
-    let answer = raw(server.http, &request("GET", &path, &basic(sid, token), b""));
-    (answer.status, answer.code().to_owned())
+    let response = raw(server.http, &request("GET", &path, &basic(sid, token), b""));
+    (response.status, response.code().to_owned())
 }
 
 /// Returns a trunk from the operator API.
 pub fn trunk(server: &Server, index: usize) -> Value {
-    response(operator_request(server, "GET", "/trunks"), 200)[index].clone()
+    expect_response(operator_request(server, "GET", "/trunks"), 200)[index].clone()
 }
 
 /// Waits until a field of a trunk has a value.

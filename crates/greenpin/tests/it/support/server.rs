@@ -339,16 +339,16 @@ impl Server {
 
     /// Creates an allocation.
     pub fn allocate(&self, body: &Value) -> Value {
-        let (status, mut answer) = self.request("POST", "/greenpin", Some(body));
-        assert_eq!(status, 201, "{answer}");
-        answer["response"].take()
+        let (status, mut response) = self.request("POST", "/greenpin", Some(body));
+        assert_eq!(status, 201, "{response}");
+        response["response"].take()
     }
 
     /// Changes settings of the tenant.
     pub fn update_settings(&self, settings: &Value) -> Value {
-        let (status, mut answer) = self.request("PUT", "/settings", Some(settings));
-        assert_eq!(status, 200, "{answer}");
-        answer["response"].take()
+        let (status, mut response) = self.request("PUT", "/settings", Some(settings));
+        assert_eq!(status, 200, "{response}");
+        response["response"].take()
     }
 
     /// Registers a webhook endpoint and returns its secret.

@@ -35,12 +35,12 @@ pub fn sipp(folder: &Path, arguments: &[&str]) -> Child {
 }
 
 /// sipp as the called party, over `udp` or `tcp`.
-pub struct Agent {
+pub struct SippAgent {
     transport: &'static str,
     port: String,
 }
 
-impl Agent {
+impl SippAgent {
     /// Creates an agent on a free port.
     pub fn somewhere(transport: &'static str) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Agent {
 }
 
 /// Runs a masked call. The caller's transport is `u1` or `t1`, the names of sipp.
-pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: &Agent) {
+pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: &SippAgent) {
     let folder = tempfile::tempdir().unwrap();
     let mut called = agent.answering(folder.path());
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/caller.xml");

@@ -33,7 +33,7 @@ fn parameter(challenge: &str, name: &str) -> String {
 }
 
 /// Computes the response to a SHA-256 challenge (RFC 7616, section 3.4.1).
-fn proof(challenge: &str, password: &str, uri: &str) -> String {
+fn digest_response(challenge: &str, password: &str, uri: &str) -> String {
     assert!(
         challenge.contains("algorithm=SHA-256, qop=\"auth\""),
         "{challenge}"
@@ -75,10 +75,10 @@ fn a_caller_from_an_unknown_address_is_accepted_by_password() {
         "no answer tells a number: {challenges:?}"
     );
     let challenge = header(&customer.last, "WWW-Authenticate");
-    customer.add_headers(&proof(&challenge, "another password", &uri));
+    customer.add_headers(&digest_response(&challenge, "another password", &uri));
     assert_eq!(customer.call(VN), 401);
     assert!(!customer.last.contains("stale"), "{}", customer.last);
-    customer.add_headers(&proof(&challenge, "a-fictional-password", &uri));
+    customer.add_headers(&digest_response(&challenge, "a-fictional-password", &uri));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
     agent.receive_invite();
@@ -90,7 +90,7 @@ fn a_caller_from_an_unknown_address_is_accepted_by_password() {
     assert!(!server.log().contains("fictional-password"));
     // A used nonce is rejected.
     let mut again = Party::new(CUSTOMER, server.sip);
-    again.add_headers(&proof(&challenge, "a-fictional-password", &uri));
+    again.add_headers(&digest_response(&challenge, "a-fictional-password", &uri));
     assert_eq!(again.call(VN), 401);
     assert!(
         header(&again.last, "WWW-Authenticate").contains("stale=true"),
@@ -111,7 +111,7 @@ fn no_caller_is_challenged_if_no_trunk_has_a_password() {
 }
 
 /// Sends a call from a trunk with further keys and headers. Returns the caller in its event.
-fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
+fn reported_caller(keys: &str, headers: &str) -> serde_json::Value {
     let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), keys));
     server.add_number(VN, &[]);
@@ -128,9 +128,9 @@ fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
 fn the_caller_is_read_from_the_trunks_configured_header() {
     // The party's own headers are all anonymous, and the first header in the test replaces them.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
-    assert_eq!(caller_told("", &said), CUSTOMER);
+    assert_eq!(reported_caller("", &said), CUSTOMER);
     assert_eq!(
-        caller_told("caller_from = \"from\"", &said),
+        reported_caller("caller_from = \"from\"", &said),
         serde_json::Value::Null
     );
 }
@@ -152,10 +152,10 @@ fn the_called_number_is_read_from_to_if_the_request_uri_names_a_user() {
     };
     for (to, status) in [("+914000000009", "404"), ("trunk-user", "404"), (VN, "200")] {
         caller.send_sip(&message(&to.replace('+', "n"), to, caller.address()));
-        let answer = caller.wait_for_message(|text| {
+        let response = caller.wait_for_message(|text| {
             text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100")
         });
-        assert_eq!(&answer[8..11], status, "{to}");
+        assert_eq!(&response[8..11], status, "{to}");
     }
 }
 

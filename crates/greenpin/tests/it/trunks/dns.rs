@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record};
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operator_request, response, wait_for_trunk};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request, wait_for_trunk};
 use crate::support::party::{Party, header};
 use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel};
@@ -33,7 +33,7 @@ impl Dns {
     }
 
     /// Replaces the records.
-    fn knows(&self, records: Vec<(&str, RData)>) {
+    fn set_records(&self, records: Vec<(&str, RData)>) {
         let records = records
             .into_iter()
             .map(|(name, data)| Record::from_rdata(Name::from_utf8(name).unwrap(), 1, data));
@@ -54,8 +54,8 @@ fn serve(socket: &UdpSocket, zone: &Zone) {
     while let Ok((length, client)) = socket.recv_from(&mut buffer) {
         let asked = Message::from_vec(&buffer[..length]).unwrap();
         let query = asked.queries[0].clone();
-        let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
-        answer.metadata.recursion_available = true;
+        let mut response = Message::response(asked.metadata.id, asked.metadata.op_code);
+        response.metadata.recursion_available = true;
         let zone = zone.lock().unwrap();
         let of_name = zone.iter().filter(|record| record.name == *query.name());
         let found: Vec<Record> = of_name
@@ -64,11 +64,11 @@ fn serve(socket: &UdpSocket, zone: &Zone) {
             .cloned()
             .collect();
         if of_name.count() == 0 {
-            answer.metadata.response_code = ResponseCode::NXDomain;
+            response.metadata.response_code = ResponseCode::NXDomain;
         }
-        answer.add_query(query);
-        answer.add_answers(found);
-        let _ = socket.send_to(&answer.to_vec().unwrap(), client);
+        response.add_query(query);
+        response.add_answers(found);
+        let _ = socket.send_to(&response.to_vec().unwrap(), client);
     }
 }
 
@@ -125,7 +125,7 @@ fn a_name_resolves_to_its_services_in_order_and_to_new_ones_after_the_ttl() {
             service(10, first, "one.example."),
         ),
     ];
-    dns.knows(names.iter().chain(&services).cloned().collect());
+    dns.set_records(names.iter().chain(&services).cloned().collect());
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     parties
         .iter_mut()
@@ -145,7 +145,7 @@ fn a_name_resolves_to_its_services_in_order_and_to_new_ones_after_the_ttl() {
     two.respond(486);
     two.serve("ACK");
     caller.serve("BYE");
-    dns.knows(vec![
+    dns.set_records(vec![
         names[0].clone(),
         (
             "_sip._udp.carrier.example.",
@@ -178,7 +178,7 @@ fn a_trunk_with_an_unresolvable_name_is_down_until_the_name_resolves() {
     let dns = Dns::open();
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     assert_eq!(
-        response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"],
+        expect_response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"],
         "away"
     );
     let mut caller = Party::new(CUSTOMER, server.sip);
@@ -187,7 +187,7 @@ fn a_trunk_with_an_unresolvable_name_is_down_until_the_name_resolves() {
         403,
         "nobody knows yet that it is the trunk that calls"
     );
-    dns.knows(vec![("carrier.example.", address())]);
+    dns.set_records(vec![("carrier.example.", address())]);
     wait_for_trunk(&server, 0, "state", &json!("up"));
     assert_eq!(
         Party::new(CUSTOMER, server.sip).call(VN),
@@ -200,7 +200,7 @@ fn a_trunk_with_an_unresolvable_name_is_down_until_the_name_resolves() {
 fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
     let mut registrar = Party::unconnected(AGENT);
     let dns = Dns::open();
-    dns.knows(vec![("carrier.example.", address())]);
+    dns.set_records(vec![("carrier.example.", address())]);
     let keys =
         "keep_alive = 1\nregister = true\nusername = \"u\"\npassword = \"a fictional password\"";
     let port = registrar.address().port();
@@ -219,7 +219,7 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
 }
 
 /// Waits for an OPTIONS request over the transport in its `Via`.
-fn asked_over(party: &mut Party, transport: &str) {
+fn wait_for_options_over(party: &mut Party, transport: &str) {
     let asked = party.serve("OPTIONS");
     assert!(
         asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"),
@@ -262,17 +262,17 @@ fn a_domain_is_reached_over_the_preferred_transport_of_its_current_records() {
             naptr(1, "SIP+D2S", "_sip._sctp.other.example."),
         ),
     ];
-    dns.knows(services.iter().chain(&ways).cloned().collect());
+    dns.set_records(services.iter().chain(&ways).cloned().collect());
     let configuration = dns
         .configuration("keep_alive = 1")
         .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
     over_udp.set_server(server.sip);
-    asked_over(&mut over_tcp, "TCP");
+    wait_for_options_over(&mut over_tcp, "TCP");
     wait_for_trunk(&server, 0, "state", &json!("up"));
     // Without NAPTR records, the SRV records decide.
-    dns.knows(services.to_vec());
-    asked_over(&mut over_udp, "UDP");
+    dns.set_records(services.to_vec());
+    wait_for_options_over(&mut over_udp, "UDP");
     wait_for_trunk(&server, 0, "state", &json!("up"));
 }
 
@@ -304,7 +304,7 @@ fn a_domain_with_certificates_is_reached_only_over_tls() {
     let way = |name, services| ("other.example.", naptr(10, name, services));
     let in_clear = way("SIP+D2U", "_sip._udp.other.example.");
     let encrypted = way("SIPS+D2T", "_sips._tcp.elsewhere.example.");
-    dns.knows(
+    dns.set_records(
         services
             .iter()
             .chain([&in_clear, &encrypted])
@@ -316,11 +316,11 @@ fn a_domain_with_certificates_is_reached_only_over_tls() {
         .configuration(&keys)
         .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
-    asked_over(&mut named, "TLS");
-    dns.knows(services.to_vec());
-    asked_over(&mut known, "TLS");
+    wait_for_options_over(&mut named, "TLS");
+    dns.set_records(services.to_vec());
+    wait_for_options_over(&mut known, "TLS");
     wait_for_trunk(&server, 0, "state", &json!("up"));
-    dns.knows(services.iter().chain([&in_clear]).cloned().collect());
+    dns.set_records(services.iter().chain([&in_clear]).cloned().collect());
     wait_for_trunk(&server, 0, "state", &json!("away"));
     assert!(
         clear.poll_invite().is_none() && clear.received.is_empty(),

@@ -107,9 +107,9 @@ fn registrations_are_rejected() {
          Contact: <sip:x@{address}>\r\nContent-Length: 0\r\n\r\n",
         server.sip
     ));
-    let answer = phone.wait_for_message(|text| text.starts_with("SIP/2.0 "));
+    let response = phone.wait_for_message(|text| text.starts_with("SIP/2.0 "));
     assert!(
-        answer.starts_with("SIP/2.0 405 ") && !header(&answer, "Allow").contains("REGISTER"),
-        "{answer}"
+        response.starts_with("SIP/2.0 405 ") && !header(&response, "Allow").contains("REGISTER"),
+        "{response}"
     );
 }

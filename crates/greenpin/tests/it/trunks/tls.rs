@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operator_request, response, wait_for_trunk};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request, wait_for_trunk};
 use crate::support::party::{Party, exchange_audio, header};
 use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel, sip};
@@ -76,7 +76,9 @@ fn a_peer_without_a_valid_certificate_gets_no_message() {
         let server =
             Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
         let deadline = Instant::now() + TIMEOUT;
-        while response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
+        while expect_response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"]
+            != "away"
+        {
             assert!(Instant::now() < deadline, "it is never away");
             std::thread::yield_now();
         }
@@ -196,17 +198,17 @@ fn clients_must_present_a_certificate_if_required() {
         "it may call, and there is no such number"
     );
     let shown = Some((&certificates, "other"));
-    assert!(answer_to_a_question(&server, &certificates.connector(shown)).is_some());
+    assert!(options_response(&server, &certificates.connector(shown)).is_some());
     for shown in [None, Some((&foreign, "other"))] {
         assert_eq!(
-            answer_to_a_question(&server, &certificates.connector(shown)),
+            options_response(&server, &certificates.connector(shown)),
             None
         );
     }
 }
 
 /// Returns the response over a client's own stream. `None` if the stream is closed.
-fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usize> {
+fn options_response(server: &Server, connector: &TlsConnector) -> Option<usize> {
     let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\
         Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: a\r\n\
         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";

@@ -21,7 +21,7 @@ const CLIENTS: usize = 4;
 type Acknowledged = HashMap<String, i64>;
 
 /// Client: creates an allocation, rotates its PIN, deletes it, and repeats until the server ends.
-fn work(
+fn run_client(
     http: SocketAddr,
     over: &AtomicBool,
     count: &AtomicUsize,
@@ -58,11 +58,11 @@ fn work(
 }
 
 /// Runs the clients until a number of requests has succeeded, then kills the server.
-fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Acknowledged>) {
+fn run_clients_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Acknowledged>) {
     let (count, over, http) = (AtomicUsize::new(0), AtomicBool::new(false), server.http);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
-            scope.spawn(|| work(http, &over, &count, acknowledged));
+            scope.spawn(|| run_client(http, &over, &count, acknowledged));
         }
         let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < requests {
@@ -75,7 +75,7 @@ fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Ackn
 }
 
 /// Returns the whole event log by event id.
-fn log(server: &Server) -> HashMap<String, Value> {
+fn read_log(server: &Server) -> HashMap<String, Value> {
     let (mut log, mut after) = (HashMap::new(), String::new());
     loop {
         let page = server.get(&format!("/events?limit=200{after}"));
@@ -124,10 +124,10 @@ fn after_fifty_kills_every_acknowledged_event_arrives_in_order_with_one_id_and_n
     let acknowledged = Mutex::new(Acknowledged::new());
     for kill in 0..KILLS {
         // Kills come after 1 to 40 responses, so they vary by more than the clients' timing.
-        work_and_kill(&mut server, 1 + kill * 17 % 40, &acknowledged);
+        run_clients_and_kill(&mut server, 1 + kill * 17 % 40, &acknowledged);
         server.start_again();
     }
-    let (acknowledged, log) = (acknowledged.into_inner().unwrap(), log(&server));
+    let (acknowledged, log) = (acknowledged.into_inner().unwrap(), read_log(&server));
     let mut missing: HashSet<&String> = log.keys().collect();
     while !missing.is_empty() {
         missing.remove(&inbox.next_webhook().headers["webhook-id"]);

@@ -72,9 +72,9 @@ fn a_redelivered_event_is_unchanged() {
         .unwrap()
         .to_owned();
     for _ in 0..2 {
-        let answer = call(server.http, "POST", &format!("/events/{id}/redeliver"));
+        let response = call(server.http, "POST", &format!("/events/{id}/redeliver"));
         assert_eq!(
-            (answer.status, &answer.body["response"]),
+            (response.status, &response.body["response"]),
             (200, &json!({ "event_id": id, "deliveries": 1 }))
         );
         inbox.wait_for_event("allocation.created");

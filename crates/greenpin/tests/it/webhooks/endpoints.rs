@@ -36,9 +36,9 @@ fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
     let old = server.send_events_to(&inbox.url);
     let path = format!("/webhooks/{}/rotate-secret", endpoint_id(&server));
     let rotate = |body: Value| {
-        let answer = send(server.http, "POST", &path, &body);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body["response"]["secret"]
+        let response = send(server.http, "POST", &path, &body);
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.body["response"]["secret"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -95,12 +95,12 @@ fn a_rotation_requested_twice_with_one_key_happens_once() {
             .post(&url)
             .basic_auth(SID, Some(TOKEN));
         runtime.block_on(async {
-            let answer = request
+            let response = request
                 .header("idempotency-key", "rotation-1")
                 .send()
                 .await
                 .unwrap();
-            answer.json::<Value>().await.unwrap()["response"]["secret"].clone()
+            response.json::<Value>().await.unwrap()["response"]["secret"].clone()
         })
     };
     let first = rotate();
@@ -237,9 +237,9 @@ fn check_rejected_replays(server: &Server, after: &str, before: &str) {
             "endpoint_id",
         ),
     ] {
-        let answer = send(server.http, "POST", "/events/redeliver", &body);
+        let response = send(server.http, "POST", "/events/redeliver", &body);
         assert_eq!(
-            (answer.status, &answer.body["errors"][0]["field"]),
+            (response.status, &response.body["errors"][0]["field"]),
             (status, &json!(field))
         );
     }

@@ -10,12 +10,12 @@ use crate::support::server::Server;
 
 const NUMBER: &str = "+914000000001";
 
-struct Tail {
+struct TailProcess {
     process: Child,
     lines: BufReader<ChildStdout>,
 }
 
-impl Tail {
+impl TailProcess {
     fn start(server: &Server, arguments: &[&str]) -> Self {
         let mut process = server.spawn_command(&[&["events", "tail"], arguments].concat());
         let lines = BufReader::new(process.stdout.take().unwrap());
@@ -33,7 +33,7 @@ impl Tail {
     }
 }
 
-impl Drop for Tail {
+impl Drop for TailProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -53,7 +53,7 @@ fn tail_prints_the_last_events_and_then_each_new_one() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     let (_, second) = (allocate(&server), allocate(&server));
-    let mut all = Tail::start(&server, &["--json", "--last", "1"]);
+    let mut all = TailProcess::start(&server, &["--json", "--last", "1"]);
     assert_eq!(all.next_event()["greenpin_id"], second.as_str());
     let third = allocate(&server);
     let event = all.next_event();
@@ -63,7 +63,7 @@ fn tail_prints_the_last_events_and_then_each_new_one() {
     );
     let log = server.get("/events");
     let first_id = log[0]["event_id"].as_str().unwrap();
-    let mut after = Tail::start(&server, &["--tenant", "acme", "--after", first_id]);
+    let mut after = TailProcess::start(&server, &["--tenant", "acme", "--after", first_id]);
     for (index, id) in [(1, &second), (2, &third)] {
         let line = after.line();
         let words = [
@@ -105,8 +105,8 @@ fn a_waiting_request_is_answered_as_soon_as_an_event_exists() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || call(http, "GET", &path));
         let made = allocate(&server);
-        let answer = waiting.join().unwrap();
-        assert_eq!(answer.body["response"][0]["greenpin_id"], made.as_str());
+        let response = waiting.join().unwrap();
+        assert_eq!(response.body["response"][0]["greenpin_id"], made.as_str());
     });
     let last = server.get("/events")[1]["event_id"]
         .as_str()

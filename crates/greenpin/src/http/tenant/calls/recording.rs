@@ -59,7 +59,7 @@ pub(crate) struct Audio(#[allow(dead_code)] Vec<u8>);
 
 /// A recording or a part of it.
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "it describes answers, and is never made")]
+#[allow(dead_code, reason = "it documents responses and is never constructed")]
 pub(crate) enum AudioResponses {
     /// The whole recording.
     #[response(status = 200, content_type = "audio/wav",

@@ -20,7 +20,7 @@ use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::problems::problems;
-use crate::http::openapi::schemas::{DeadOnly, Event, EventLogId, WebhookId};
+use crate::http::openapi::schemas::{DeadOnly, EventBody, EventLogId, WebhookId};
 use crate::http::tenant::settings::fields::{EventTypeList, endpoint_id, event_types};
 use crate::http::{Api, Success, success};
 use crate::store;
@@ -65,7 +65,7 @@ pub(crate) struct LogQuery {
     tag = "Events",
     params(LogQuery),
     responses(
-        (status = 200, description = "A page of events.", body = Page<Event>),
+        (status = 200, description = "A page of events.", body = Page<EventBody>),
         QueryProblems,
     )
 )]

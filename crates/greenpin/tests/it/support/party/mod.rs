@@ -257,10 +257,10 @@ impl Party {
         let request = self.request(method, sequence, &branch, headers, body);
         self.send(&request);
         let wanted = format!("CSeq: {sequence} {method}\r\n");
-        let answer =
+        let response =
             self.wait_for_message(|text| text.starts_with("SIP/2.0 ") && text.contains(&wanted));
-        let status = answer[8..11].parse().unwrap();
-        self.last = answer;
+        let status = response[8..11].parse().unwrap();
+        self.last = response;
         status
     }
 
