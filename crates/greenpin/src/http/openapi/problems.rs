@@ -66,11 +66,11 @@ pub(in crate::http) fn responses(
 /// Returns the codes of `errors`. Malformed fields (400) can appear together with violated rules (422), but not
 /// the reverse.
 fn field_codes(status: u16, fields: &[Code]) -> Value {
-    let shown = fields.iter().filter(|field| match status {
+    let allowed = fields.iter().filter(|field| match status {
         400 => true,
         status => field.status() == status,
     });
-    shown.map(|code| code.as_str()).collect()
+    allowed.map(|code| code.as_str()).collect()
 }
 
 /// Adds common codes to the responses of an operation.

@@ -207,13 +207,13 @@ impl NumberFile {
     ) -> Result<Vec<usize>, StoreError> {
         let mut existing = Vec::new();
         for (chunk, offset) in self.numbers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            let wanted = chunk.iter().map(|(_, new)| new.virtual_number).collect();
+            let numbers = chunk.iter().map(|(_, new)| new.virtual_number).collect();
             existing.extend(
                 store
-                    .taken(wanted)
+                    .taken(numbers)
                     .await?
                     .into_iter()
-                    .map(|place| offset + place),
+                    .map(|position| offset + position),
             );
             looked_up(chunk.len());
         }
@@ -223,7 +223,7 @@ impl NumberFile {
     fn reject_existing(&mut self, existing: &[usize]) {
         let lines = existing
             .iter()
-            .filter_map(|place| self.numbers.get(*place))
+            .filter_map(|position| self.numbers.get(*position))
             .map(|(line, _)| *line);
         let refused = |line| {
             reject(
@@ -247,17 +247,17 @@ impl CsvColumns {
     fn from_header(header: &StringRecord) -> Result<Self, FileError> {
         let mut indexes = [None; 4];
         for (index, name) in header.iter().enumerate() {
-            let place = COLUMNS
+            let position = COLUMNS
                 .iter()
                 .zip(&mut indexes)
                 .find(|(known, _)| **known == name);
-            let Some((_, place)) = place else {
+            let Some((_, position)) = position else {
                 return Err(FileError::Header(format!(
                     "column {} is unknown",
                     index + 1
                 )));
             };
-            if place.replace(index).is_some() {
+            if position.replace(index).is_some() {
                 return Err(FileError::Header(format!("{name} appears twice")));
             }
         }
@@ -272,8 +272,8 @@ impl CsvColumns {
 
     /// Returns a field. `None` if the column is absent, or the field is empty.
     fn get<'a>(&self, record: &'a StringRecord, column: usize) -> Option<&'a str> {
-        let place = self.indexes.get(column).copied().flatten()?;
-        record.get(place).filter(|text| !text.is_empty())
+        let position = self.indexes.get(column).copied().flatten()?;
+        record.get(position).filter(|text| !text.is_empty())
     }
 
     fn number(&self, line: u64, record: &StringRecord) -> Result<NewNumber, RejectedLine> {

@@ -313,7 +313,7 @@ fn a_bulk_update_returns_one_independent_result_per_item_in_order() {
     assert_eq!(
         server.get(&path(&exclusive))["custom_field"],
         "c",
-        "an id that is there twice is changed twice"
+        "a repeated id is changed twice"
     );
     assert_eq!(server.get(&path(&shared))["record"], true);
     check_changed_fields(&server);

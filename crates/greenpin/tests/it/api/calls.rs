@@ -247,7 +247,7 @@ fn a_recording_is_returned_whole_or_by_range() {
     assert_eq!(
         part("lines=1-2").status,
         200,
-        "a unit that is not known is passed over"
+        "an unknown unit is ignored"
     );
     let silent = runtime.block_on(call_with_recording(&server, None));
     for sid in [

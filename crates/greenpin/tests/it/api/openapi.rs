@@ -94,7 +94,7 @@ fn every_operation_has_an_id_a_summary_and_descriptions_of_parameters_and_respon
         assert_eq!(
             in_path,
             path.matches('{').count(),
-            "{place}: a parameter of the path is not known"
+            "{place}: unknown path parameter"
         );
         for parameter in &parameters {
             assert!(

@@ -158,7 +158,7 @@ fn no_route_returns_or_changes_another_tenants_data() {
             assert_eq!(
                 two.send_request(&own, "acme", &method, &path).status,
                 200,
-                "{route} is there for its owner"
+                "{route} exists for its owner"
             );
         }
         let foreign = two.send_request(&other, "acme", &method, &path);

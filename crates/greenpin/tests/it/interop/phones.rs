@@ -359,7 +359,8 @@ fn baresip_accepts_a_call_in_opus_from_a_party_with_g711() {
 
 #[test]
 fn linphone_places_a_masked_call_with_its_keys() {
-    // The phone's description names the machine's outer address, but its packets come from the loopback address.
+    // The phone's description names the machine's outer address, but its packets come from
+    // the address with a route to the server.
     let (mut agent, mut setup) = called_party("symmetric_rtp = true");
     let mut phone = Linphone::start(CUSTOMER, &[]);
     phone.type_line(&format!("call sip:{VN}@{}", setup.server.sip));
@@ -422,7 +423,7 @@ fn kamailio(proxy: &str, agent: &str, server: SocketAddr) -> ExternalProcess {
     );
     let deadline = Instant::now() + TIMEOUT;
     loop {
-        assert!(Instant::now() < deadline, "kamailio never answers");
+        assert!(Instant::now() < deadline, "kamailio does not respond");
         let _ = socket.send_to(options.as_bytes(), format!("{proxy}:5060"));
         if socket.recv_from(&mut [0; 2048]).is_ok() {
             return peer;

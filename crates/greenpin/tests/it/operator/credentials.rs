@@ -174,27 +174,32 @@ fn invalid_changes_of_credentials_are_rejected() {
         let received = format!("{} {}", response.status, response.code());
         assert_eq!(received, error, "{path} {body}");
     }
+    check_unknown_credentials(&server);
+}
+
+/// Checks unknown credentials and tenants, and a body without a content type.
+fn check_unknown_credentials(server: &Server) {
     for path in [
         "/tenants/acme/credentials/AC9",
         "/tenants/nobody/credentials/AC0001",
     ] {
         assert_eq!(
-            operator_request(&server, "DELETE", path).status,
+            operator_request(server, "DELETE", path).status,
             404,
             "{path}"
         );
     }
     assert_eq!(
-        operator_request(&server, "GET", "/tenants/nobody/credentials").status,
+        operator_request(server, "GET", "/tenants/nobody/credentials").status,
         404
     );
     assert!(
-        find_credential(&server, SID)["revoked_at"].is_null(),
+        find_credential(server, SID)["revoked_at"].is_null(),
         "a rotation that failed revokes nothing"
     );
     assert_eq!(
         crate::support::operator_api::send_request(
-            &server,
+            server,
             "POST",
             PATH,
             &crate::support::operator_api::bearer(),

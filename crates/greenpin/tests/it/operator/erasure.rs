@@ -142,7 +142,7 @@ fn no_personal_data_is_left_and_the_receipt_lists_the_erased_rows() {
     assert_eq!(
         tenants_status(&server, TENANT, SID, TOKEN).0,
         401,
-        "its credentials are dead"
+        "its credentials are invalid"
     );
     let mut next = Party::new(CUSTOMER, server.sip);
     assert_eq!(next.call(VN), 404, "its numbers are in no pool");
@@ -168,7 +168,7 @@ fn check_nothing_left(server: &Server) {
         let texts = texts(&database, table);
         assert!(
             !texts.iter().any(|text| text == TENANT),
-            "{table} still knows the tenant"
+            "{table} still names the tenant"
         );
     }
 }

@@ -78,7 +78,7 @@ pub fn raw_text(server: SocketAddr, request: &[u8]) -> (HttpResponse, String) {
         .map(|(_, body)| body.to_owned())
         .unwrap_or_default();
     (
-        parse(&response).unwrap_or_else(|| panic!("no answer: {text:?}")),
+        parse(&response).unwrap_or_else(|| panic!("no response: {text:?}")),
         body,
     )
 }

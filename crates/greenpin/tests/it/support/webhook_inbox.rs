@@ -62,9 +62,9 @@ impl WebhookInbox {
         let webhook = self
             .webhooks
             .recv_timeout(TIMEOUT)
-            .expect("no webhook came");
+            .expect("no webhook received");
         self.received.push(webhook);
-        self.received.last().expect("it was kept just now")
+        self.received.last().expect("just pushed")
     }
 
     /// Waits for the next event of a type. Skips other events.
@@ -79,7 +79,7 @@ impl WebhookInbox {
                     .collect::<Vec<_>>()
             };
             let webhook = self.webhooks.recv_timeout(left);
-            let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; came: {:?}", types()));
+            let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; received: {:?}", types()));
             let event = webhook.event();
             self.received.push(webhook);
             if event["type"] == wanted {

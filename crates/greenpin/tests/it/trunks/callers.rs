@@ -126,7 +126,8 @@ fn reported_caller(keys: &str, headers: &str) -> serde_json::Value {
 
 #[test]
 fn the_caller_is_read_from_the_trunks_configured_header() {
-    // The party's own headers are all anonymous, and the first header in the test replaces them.
+    // All of the party's own headers say `anonymous`, including the first P-Asserted-Identity.
+    // The added P-Asserted-Identity has the number.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
     assert_eq!(reported_caller("", &said), CUSTOMER);
     assert_eq!(

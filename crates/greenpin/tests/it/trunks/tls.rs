@@ -207,7 +207,7 @@ fn clients_must_present_a_certificate_if_required() {
     }
 }
 
-/// Returns the response over a client's own stream. `None` if the stream is closed.
+/// Sends OPTIONS over a new stream and returns the length of the response. `None` if the server closes the stream.
 fn options_response(server: &Server, connector: &TlsConnector) -> Option<usize> {
     let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\
         Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: a\r\n\

@@ -66,7 +66,7 @@ fn run_clients_and_kill(server: &mut Server, requests: usize, acknowledged: &Mut
         }
         let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < requests {
-            assert!(Instant::now() < deadline, "the work did not come about");
+            assert!(Instant::now() < deadline, "too few requests succeeded");
             std::thread::yield_now();
         }
         server.kill();
@@ -137,7 +137,7 @@ fn after_fifty_kills_every_acknowledged_event_arrives_in_order_with_one_id_and_n
         assert_eq!(
             log.get(id),
             Some(&webhook.event()),
-            "{id} is not what the log says"
+            "{id} differs from the log"
         );
     }
     let arrivals = first_arrivals(&inbox.received);

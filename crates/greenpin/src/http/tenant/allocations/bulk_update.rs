@@ -75,18 +75,7 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let items = body::json_array(&headers, body).await?;
-    if items.is_empty() {
-        return Err(Problem::new(
-            Code::TooFew,
-            "The array must have 1 to 100 items.",
-        ));
-    }
-    if items.len() > MAX_ITEMS {
-        return Err(Problem::new(
-            Code::TooManyItems,
-            "The array must have 1 to 100 items.",
-        ));
-    }
+    check_count(&items)?;
     let settings = store.settings().await?;
     let (mut ids, mut parsed) = (Vec::new(), Vec::new());
     for item in items {
@@ -130,6 +119,16 @@ pub(crate) async fn update(
         })
         .collect();
     Ok(success(StatusCode::OK, results))
+}
+
+/// Rejects an empty array, and one with more than [`MAX_ITEMS`].
+fn check_count(items: &[Value]) -> Result<(), Problem> {
+    let code = match items.len() {
+        0 => Code::TooFew,
+        count if count > MAX_ITEMS => Code::TooManyItems,
+        _ => return Ok(()),
+    };
+    Err(Problem::new(code, "The array must have 1 to 100 items."))
 }
 
 fn parse_item(

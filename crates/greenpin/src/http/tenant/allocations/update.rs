@@ -67,8 +67,8 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::NotFound => not_found(),
             ChangeError::NotActive => Self::plain(Code::AllocationNotActive),
-            ChangeError::OnBothSides(party, places) => {
-                Self::from_fields(on_both_sides(party, &places))
+            ChangeError::OnBothSides(party, positions) => {
+                Self::from_fields(on_both_sides(party, &positions))
             }
             ChangeError::ToRequired => to_required(),
             ChangeError::PinSpaceExhausted => Self::new(
@@ -80,15 +80,15 @@ impl From<ChangeError> for Problem {
     }
 }
 
-fn on_both_sides(party: Party, places: &[usize]) -> Vec<FieldError> {
+fn on_both_sides(party: Party, positions: &[usize]) -> Vec<FieldError> {
     let (list, other) = match party {
         Party::From => ("from", "to"),
         Party::To => ("to", "from"),
     };
-    let fault = |place: &usize| FieldError {
-        field: format!("{list}[{place}]"),
+    let fault = |index: &usize| FieldError {
+        field: format!("{list}[{index}]"),
         code: Code::OnBothSides,
         message: format!("is also in {other}"),
     };
-    places.iter().map(fault).collect()
+    positions.iter().map(fault).collect()
 }

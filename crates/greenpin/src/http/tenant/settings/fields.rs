@@ -327,14 +327,14 @@ impl FieldKind for Webhooks {
         }
         let mut specs: Vec<EndpointSpec> = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            let place = format!("{name}[{index}]");
+            let item_path = format!("{name}[{index}]");
             match read_endpoint(item) {
                 Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
-                    let field = format!("{place}.url");
+                    let field = format!("{item_path}.url");
                     fields.add_fault(field, Code::Repeated, "is already in the list");
                 }
                 Ok(spec) => specs.push(spec),
-                Err(faults) => add_faults(fields, &place, faults),
+                Err(faults) => add_faults(fields, &item_path, faults),
             }
         }
         Some(specs)
@@ -350,12 +350,12 @@ impl FieldKind for Webhooks {
 }
 
 /// Adds the faults of one endpoint under its position in the list.
-fn add_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
+fn add_faults(fields: &mut Fields, item_path: &str, faults: Vec<FieldError>) {
     for fault in faults {
         let field = if fault.field.is_empty() {
-            place.to_owned()
+            item_path.to_owned()
         } else {
-            format!("{place}.{}", fault.field)
+            format!("{item_path}.{}", fault.field)
         };
         fields.add_fault(field, fault.code, fault.message);
     }

@@ -48,7 +48,7 @@ impl Party {
         {
             Some(opens) => opens
                 .open(&mut buffer[..length])
-                .expect("the server seals with its key"),
+                .expect("decryption failed"),
             None => length,
         };
         Some(buffer[..opened].to_vec())
@@ -72,7 +72,7 @@ impl Party {
     pub fn wait_for_rtcp(&mut self) {
         let mut buffer = [0; 2048];
         self.rtcp.set_read_timeout(Some(TIMEOUT)).unwrap();
-        let (length, _) = self.rtcp.recv_from(&mut buffer).expect("RTCP comes");
+        let (length, _) = self.rtcp.recv_from(&mut buffer).expect("no RTCP received");
         self.received.extend_from_slice(&buffer[..length]);
         self.rtcp
             .set_read_timeout(Some(Duration::from_millis(20)))
@@ -227,7 +227,7 @@ impl Party {
         loop {
             assert!(
                 Instant::now() < deadline,
-                "no packet of payload type {payload_type} came"
+                "no packet of payload type {payload_type} received"
             );
             let Some(packet) = self.rtp_packet() else {
                 continue;
@@ -254,7 +254,7 @@ impl Party {
         while deaf.load(Ordering::SeqCst) > 0 {
             assert!(
                 Instant::now() < deadline,
-                "one party did not hear the other"
+                "one party received no audio from the other"
             );
             self.send_audio(own);
             let Some(packet) = self.rtp_packet() else {
@@ -273,7 +273,7 @@ impl Party {
         loop {
             assert!(
                 Instant::now() < deadline,
-                "the party never heard {octet:#x}"
+                "no audio of {octet:#x} received"
             );
             let Some(packet) = self.rtp_packet() else {
                 continue;
@@ -289,7 +289,7 @@ impl Party {
         self.drain_media();
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            assert!(Instant::now() < deadline, "the party never heard anything");
+            assert!(Instant::now() < deadline, "no audio received");
             if self.send_and_check_audio() {
                 return;
             }

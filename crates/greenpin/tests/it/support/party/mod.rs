@@ -465,7 +465,7 @@ impl Party {
             }
         }
         panic!(
-            "the message that was waited for did not come; the last was:\n{}",
+            "expected message not received; the last one was:\n{}",
             self.last
         );
     }
