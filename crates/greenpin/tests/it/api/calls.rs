@@ -244,11 +244,7 @@ fn a_recording_is_returned_whole_or_by_range() {
         );
     }
     assert_eq!(part("bytes=200-").code(), "range_not_satisfiable");
-    assert_eq!(
-        part("lines=1-2").status,
-        200,
-        "an unknown unit is ignored"
-    );
+    assert_eq!(part("lines=1-2").status, 200, "an unknown unit is ignored");
     let silent = runtime.block_on(call_with_recording(&server, None));
     for sid in [
         silent.as_str(),

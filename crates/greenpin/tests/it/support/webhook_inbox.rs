@@ -79,7 +79,8 @@ impl WebhookInbox {
                     .collect::<Vec<_>>()
             };
             let webhook = self.webhooks.recv_timeout(left);
-            let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; received: {:?}", types()));
+            let webhook =
+                webhook.unwrap_or_else(|_| panic!("no {wanted}; received: {:?}", types()));
             let event = webhook.event();
             self.received.push(webhook);
             if event["type"] == wanted {

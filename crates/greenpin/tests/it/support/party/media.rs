@@ -271,10 +271,7 @@ impl Party {
     pub fn wait_for_audio(&mut self, octet: u8) {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            assert!(
-                Instant::now() < deadline,
-                "no audio of {octet:#x} received"
-            );
+            assert!(Instant::now() < deadline, "no audio of {octet:#x} received");
             let Some(packet) = self.rtp_packet() else {
                 continue;
             };
