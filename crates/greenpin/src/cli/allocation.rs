@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::arguments::tenant_id;
 use super::request_options::{RequestOptions, describe};
 use crate::http::tenant::allocations::fields::CreateAllocation;
-use crate::http::tenant::allocations::resource::Resource;
+use crate::http::tenant::allocations::resource::AllocationDetails;
 use crate::store::{
     Actor, Allocation, AllocationFilter, GreenpinId, OperatorStore, Status, Store, TenantId,
     TenantStore, Timestamp,
@@ -233,7 +233,8 @@ fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
 
 /// Returns the representation of the API, and `deleted_at` even where it is `null`.
 fn json_of(allocation: &Allocation, zone: &TimeZone, now: Timestamp) -> Value {
-    let mut value = serde_json::to_value(Resource::of(allocation, zone, now)).unwrap_or_default();
+    let mut value = serde_json::to_value(AllocationDetails::from_allocation(allocation, zone, now))
+        .unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         object.entry("deleted_at").or_insert(Value::Null);
     }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::arguments::tenant_id;
-use crate::http::operator::number_import::{MOST_BYTES, Report, Sheet};
+use crate::http::operator::number_import::{ImportSummary, MAX_FILE_BYTES, NumberFile};
 use crate::store::{OperatorStore, TenantId, Timestamp};
 
 #[derive(Args)]
@@ -32,13 +32,13 @@ pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(
     let size = std::fs::metadata(&arguments.file)
         .map_err(|error| told(&error))?
         .len();
-    if size > MOST_BYTES as u64 {
+    if size > MAX_FILE_BYTES as u64 {
         return Err(told(&format!(
-            "has {size} bytes, at most {MOST_BYTES} are read"
+            "has {size} bytes, at most {MAX_FILE_BYTES} are read"
         )));
     }
     let bytes = std::fs::read(&arguments.file).map_err(|error| told(&error))?;
-    let sheet = Sheet::read(&bytes).map_err(|error| told(&error))?;
+    let sheet = NumberFile::read(&bytes).map_err(|error| told(&error))?;
     let bar = progress(sheet.lines());
     let looked_up = |numbers: usize| bar.inc(u64::try_from(numbers).unwrap_or(0));
     let imported = sheet
@@ -77,7 +77,7 @@ fn progress(numbers: usize) -> ProgressBar {
     }
 }
 
-fn print(report: &Report, arguments: &Arguments) {
+fn print(report: &ImportSummary, arguments: &Arguments) {
     if arguments.json {
         let refused: Vec<Value> = report.refused.iter().map(|line| {
             json!({ "line": line.line, "field": line.field, "code": line.fault.as_str(), "message": line.message })

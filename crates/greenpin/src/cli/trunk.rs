@@ -38,7 +38,7 @@ pub(super) async fn run(command: &Command, config: &Config) {
             .find(|served| served["name"] == trunk.name.as_str());
         match (json, known) {
             (true, Some(known)) => println!("{known}"),
-            (true, None) => println!("{}", json!(TrunkDetails::of(trunk, None))),
+            (true, None) => println!("{}", json!(TrunkDetails::new(trunk, None))),
             (false, known) => println!("{}", line(trunk, known)),
         }
     }

@@ -1,4 +1,4 @@
-//! Whether the process is alive, and whether it can take requests and calls.
+//! Liveness and readiness probes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 
-/// What stands between a live process and one that is ready.
+/// Conditions for readiness, besides a reachable store.
 #[derive(Debug, Default)]
 pub struct Readiness {
     sip_bound: AtomicBool,
@@ -19,72 +19,72 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Tells whether SIP is served.
+    /// Sets the state of the SIP service.
     pub fn set_sip_bound(&self, bound: bool) {
         self.sip_bound.store(bound, Ordering::Relaxed);
     }
 
-    /// Says that the server is going: not ready any more, and no new allocation is made.
+    /// Marks the server as shutting down. It is no longer ready and rejects new allocations.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The operator has the node drained, or takes that back. The end of the server cannot be taken back.
+    /// Starts or ends a drain requested by the operator. The drain of a shutdown cannot be ended.
     pub fn set_drained(&self, drained: bool) {
         self.drained.store(drained, Ordering::Relaxed);
     }
 
-    /// Whether the server is going, or was drained by the operator.
+    /// Returns `true` during a shutdown or a drain requested by the operator.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed) || self.drained.load(Ordering::Relaxed)
     }
 }
 
-/// What a living process says.
+/// Liveness of the process.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "The process lives.")]
+#[schema(description = "Liveness of the process.")]
 struct Alive {
     /// Always `alive`.
     #[schema(pattern = "^alive$", examples("alive"))]
     status: &'static str,
 }
 
-/// What readiness hangs on.
+/// Readiness, with the state of each condition.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "Whether requests and calls can be taken, and what it hangs on.")]
+#[schema(description = "Readiness, with the state of each condition.")]
 struct Ready {
     /// `ready` or `not ready`.
     #[schema(pattern = "^(not )?ready$", examples("ready"))]
     status: &'static str,
-    /// Whether the store can be reached.
+    /// `true` if the store is reachable.
     store: bool,
-    /// Whether SIP is served.
+    /// `true` if the node serves SIP.
     sip: bool,
-    /// Whether the server is being shut down.
+    /// `true` during a drain or a shutdown.
     draining: bool,
 }
 
-/// Whether the process lives
+/// Check liveness
 #[utoipa::path(
     get,
     path = "/healthz",
     operation_id = "healthz",
     tag = "Server",
-    responses((status = 200, description = "It does.", body = Alive))
+    responses((status = 200, description = "The process is alive.", body = Alive))
 )]
 pub(crate) async fn alive() -> Response {
     Json(Alive { status: "alive" }).into_response()
 }
 
-/// Whether requests and calls can be taken
+/// Check readiness
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "readyz",
     tag = "Server",
     responses(
-        (status = 200, description = "They can.", body = Ready),
-        (status = 503, description = "They cannot.", body = Ready),
+        (status = 200, description = "The node accepts requests and calls.", body = Ready),
+        (status = 503, description = "The node does not accept requests or calls.", body = Ready),
     )
 )]
 pub(crate) async fn ready(State(api): State<Api>) -> Response {

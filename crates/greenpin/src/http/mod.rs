@@ -1,4 +1,10 @@
 //! The HTTP API.
+//!
+//! - `tenant/`: handlers of a tenant's resources, below `/v1/tenants/{tenant_id}`.
+//! - `operator/`: handlers of the operator, below `/v1/admin`.
+//! - `middleware/`: parts shared by all requests, such as credentials, rate limits, bodies and errors.
+//! - `openapi/`: the OpenAPI document and its HTML page.
+//! - `health`, `serving`: liveness and readiness; the HTTP/1.1 server.
 
 mod health;
 pub(crate) mod middleware;
@@ -31,102 +37,107 @@ use crate::crypto::random;
 use crate::recordings::Recordings;
 use crate::store::{CallLimit, RateLimit, Store, Timestamp};
 
-/// What every handler can reach.
+/// State shared by all handlers.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Parts>);
+pub(crate) struct Api(Arc<ApiState>);
 
-/// Each layer and handler of a request has an [`Api`] of its own, so that it is one count.
-pub(crate) struct Parts {
+/// Contents of [`Api`]. Each layer and handler of a request clones the [`Api`], so it is a single reference count.
+pub(crate) struct ApiState {
     store: Store,
     readiness: Arc<Readiness>,
     recordings: Recordings,
-    seen: auth::Seen,
-    uses: auth::Uses,
-    node: Node,
-    limits: rate_limit::Limits,
+    credential_cache: auth::CredentialCache,
+    last_use_tracker: auth::LastUseTracker,
+    node: NodeInfo,
+    rate_limiter: rate_limit::RateLimiter,
 }
 
 impl Deref for Api {
-    type Target = Parts;
+    type Target = ApiState;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ApiState {
         &self.0
     }
 }
 
-/// What the operator API tells of this process.
+/// Data about this process for the operator API.
 #[derive(Clone)]
-pub struct Node {
-    /// Its name in call records.
+pub struct NodeInfo {
+    /// Name of the node in call records.
     pub name: String,
-    /// Since when it runs.
+    /// Time of the start.
     pub started_at: Timestamp,
-    /// What opens the operator API; `None`: it is off.
+    /// Token for the operator API. `None` disables the operator API.
     pub operator_token: Option<Secret>,
-    /// The carriers that are configured.
+    /// Configured trunks.
     pub trunks: Vec<Trunk>,
-    /// How many calls it takes for a tenant whose settings say nothing.
+    /// Call limit of tenants without a limit in their settings.
     pub call_limit: CallLimit,
-    /// The languages that it has prompts in.
+    /// Languages of the available prompts.
     pub languages: Vec<String>,
-    /// What stands before `/v1/…` in links.
+    /// Base of the URLs in links, before `/v1/…`.
     pub public_url: String,
-    /// Its calls.
+    /// Handle to the call engine.
     pub engine: calls::Handle,
 }
 
 impl Api {
-    /// The present, for everything that a request writes or judges.
+    /// Returns the current time for writes and checks of a request.
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
 }
 
-/// Every route. `recordings` is where recordings are kept, `rate_limit` what holds for tenants whose settings
-/// say nothing of it.
+/// Builds the router with every route. `recordings` is the storage of recordings; `rate_limit` applies to tenants
+/// without a limit in their settings.
 pub fn router(
     store: Store,
     readiness: Arc<Readiness>,
     recordings: Recordings,
     rate_limit: RateLimit,
-    node: Node,
+    node: NodeInfo,
 ) -> Router {
-    let api = Api(Arc::new(Parts {
+    let api = Api(Arc::new(ApiState {
         store,
         readiness,
         recordings,
-        seen: auth::Seen::default(),
-        uses: auth::Uses::default(),
+        credential_cache: auth::CredentialCache::default(),
+        last_use_tracker: auth::LastUseTracker::default(),
         node,
-        limits: rate_limit::Limits::new(rate_limit),
+        rate_limiter: rate_limit::RateLimiter::new(rate_limit),
     }));
-    let tenant = tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
-    let admin = operator::routes().layer(from_fn_with_state(api.clone(), operator::require_token));
-    let router = Router::from(routes(tenant, admin))
+    let tenant_routes =
+        tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::authenticate_tenant));
+    let operator_routes =
+        operator::routes().layer(from_fn_with_state(api.clone(), operator::require_token));
+    let router = Router::from(routes(tenant_routes, operator_routes))
         .fallback(|| async { Problem::plain(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
-    observed(router).with_state(api)
+    with_request_layer(router).with_state(api)
 }
 
-/// What every request meets first. One layer, not one for each part of it: a layer costs as much as its work.
-fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router.layer(from_fn(identify))
+/// Adds the layer shared by all requests. It is one layer because each extra layer costs as much as its work.
+fn with_request_layer<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(from_fn(assign_request_id))
 }
 
-/// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
-fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
+/// Returns every route with its documentation. `routes!` rejects a handler without `#[utoipa::path]`.
+fn routes(
+    tenant_routes: OpenApiRouter<Api>,
+    operator_routes: OpenApiRouter<Api>,
+) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .nest("/v1/tenants/{tenant_id}", tenant)
-        .nest("/v1/admin", admin)
+        .nest("/v1/tenants/{tenant_id}", tenant_routes)
+        .nest("/v1/admin", operator_routes)
         .routes(routes!(tenant::calls::recording_link::follow))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(request_metrics::metrics))
         .routes(routes!(openapi::serve::openapi))
-        .routes(routes!(openapi::page::docs))
+        .routes(routes!(openapi::docs_page::docs))
 }
 
-/// The OpenAPI document of this version, as it is served and committed.
+/// OpenAPI document of this version, both served and committed.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| {
     let routes = routes(tenant::routes(), operator::routes()).into_openapi();
     let requests = [tenant::requests(), operator::requests()].concat();
@@ -142,15 +153,15 @@ pub fn openapi() -> &'static str {
 #[derive(Clone)]
 struct RequestId(String);
 
-/// Gives each request an id, which its answer carries and each of its log lines.
-async fn identify(mut request: Request, next: Next) -> Response {
+/// Assigns an id to each request, for its response and its log lines.
+async fn assign_request_id(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
     request
         .extensions_mut()
         .insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
     let mut response =
-        tracing::Instrument::instrument(request_metrics::measured(request, next), span).await;
+        tracing::Instrument::instrument(request_metrics::record_metrics(request, next), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }
@@ -160,10 +171,10 @@ async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// What a call that went well answers.
+/// A successful response.
 #[derive(Serialize, ToSchema)]
 struct Success<T> {
-    /// What was asked for.
+    /// The result of the request.
     response: T,
 }
 

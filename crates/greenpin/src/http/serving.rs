@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 connections: bounded in number, and each in how long it may take to ask.
+//! HTTP/1.1 server with limits on the number of connections and on the time and size of request headers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections at once; one more is closed as it comes.
-const MOST_CONNECTIONS: usize = 4096;
-/// How long a client may take to send the head of a request, the wait for its next one included.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// The longest head of a request; a longer one is answered with 431.
-const LONGEST_HEAD: usize = 32 * 1024;
-/// Before trying again when the system has no file descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Maximum number of open connections. Further connections are closed at once.
+const MAX_CONNECTIONS: usize = 4096;
+/// Time for a client to send the headers of a request, including the idle time before the request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum size of request headers, in bytes. The server answers larger ones with 431.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Delay before the next `accept` after a failure, such as a lack of file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets requests under way finish.
+/// Serves connections until `stop` resolves, then completes the requests in progress.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
@@ -35,46 +35,46 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             () = &mut stop => break,
         };
         let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!("refused an HTTP connection: {MOST_CONNECTIONS} are open");
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
+            tracing::warn!("rejected an HTTP connection: {MAX_CONNECTIONS} connections are open");
             continue;
         };
-        converse(stream, peer.ip(), router.clone(), &graceful, place);
+        serve_connection(stream, peer.ip(), router.clone(), &graceful, permit);
     }
     graceful.shutdown().await;
 }
 
-/// Where a request comes from.
+/// Address of the client of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-fn converse(
+fn serve_connection(
     stream: TcpStream,
     peer: IpAddr,
     router: Router,
     graceful: &GracefulShutdown,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) {
-    // Answers are small and wait for nobody.
+    // Responses are small, so delaying them to fill packets gains nothing.
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(ClientAddress(peer));
         router.call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
-        .max_buf_size(LONGEST_HEAD)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
-        // A connection that breaks is the client's affair.
+        // A broken connection concerns only its client.
         let _ = watched.await;
-        drop(place);
+        drop(permit);
     });
 }
 
@@ -93,24 +93,24 @@ mod tests {
         address
     }
 
-    async fn answer(address: std::net::SocketAddr, request: &[u8]) -> String {
+    async fn send(address: std::net::SocketAddr, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let _ = stream.write_all(request).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8_lossy(&answer).into_owned()
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response).await;
+        String::from_utf8_lossy(&response).into_owned()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn half_a_request_is_not_waited_for_for_ever() {
+    async fn a_partial_request_times_out() {
         let address = server().await;
-        let said = answer(address, b"GET / HTTP/1.1\r\nHost: x\r\n").await;
+        let response = send(address, b"GET / HTTP/1.1\r\nHost: x\r\n").await;
         assert!(
-            said.is_empty() || said.starts_with("HTTP/1.1 408"),
-            "{said}"
+            response.is_empty() || response.starts_with("HTTP/1.1 408"),
+            "{response}"
         );
         assert!(
-            answer(
+            send(
                 address,
                 b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )
@@ -120,24 +120,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_of_64_kib_is_refused_and_the_next_client_is_served() {
+    async fn headers_of_64_kib_are_rejected_and_the_next_client_is_served() {
         let address = server().await;
         let huge = format!(
             "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
             "a".repeat(64 * 1024)
         );
-        let said = answer(address, huge.as_bytes()).await;
+        let response = send(address, huge.as_bytes()).await;
         assert!(
-            said.is_empty() || said.starts_with("HTTP/1.1 431"),
-            "{said}"
+            response.is_empty() || response.starts_with("HTTP/1.1 431"),
+            "{response}"
         );
-        let said = answer(address, b"\x16\x03\x01 garbage\r\n\r\n").await;
+        let response = send(address, b"\x16\x03\x01 garbage\r\n\r\n").await;
         assert!(
-            said.is_empty() || said.starts_with("HTTP/1.1 400"),
-            "{said}"
+            response.is_empty() || response.starts_with("HTTP/1.1 400"),
+            "{response}"
         );
         assert!(
-            answer(
+            send(
                 address,
                 b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_connections_hold_nobody_up() {
+    async fn idle_connections_block_no_client() {
         let address = server().await;
         let mut idle = Vec::new();
         for _ in 0..200 {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
         assert!(
-            answer(
+            send(
                 address,
                 b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )

@@ -19,7 +19,7 @@ use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::{Engine, EngineSettings, StartError};
 use crate::config::Config;
 use crate::http;
-use crate::http::{Node, Readiness};
+use crate::http::{NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::webhooks::{Dispatcher, WebhookSettings};
@@ -109,7 +109,7 @@ impl Server {
         let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config));
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
-        let node = Node {
+        let node = NodeInfo {
             name: config.node.clone(),
             started_at: Timestamp::now(),
             operator_token: config.http.operator_token.clone(),

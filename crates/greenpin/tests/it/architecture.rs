@@ -1,4 +1,5 @@
-//! The structure of the sources: which part may use which, and no circle between folders at any level.
+//! Structure of the sources: allowed dependencies between modules, and no circle between the children of any
+//! folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +9,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 use syn::{Attribute, Item, ItemUse, Macro, UseTree};
 
-/// Every top-level module of the server, and the modules that it may use. `main.rs` and `lib.rs` only name them.
+/// Top-level modules of the server, with the modules that each may use. `main.rs` and `lib.rs` only declare them.
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "calls",
@@ -63,7 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("webhooks", &["crypto", "limits", "metrics", "store"]),
 ];
 
-/// Libraries that a folder must not name.
+/// Libraries forbidden in a folder.
 const FORBIDDEN_LIBRARIES: &[(&str, &[&str])] = &[
     (
         "src/calls",
@@ -88,7 +89,7 @@ const FORBIDDEN_LIBRARIES: &[(&str, &[&str])] = &[
     ("../signalling/src", &["call", "media", "tokio"]),
 ];
 
-/// Names of the standard library that the crates without input and output must not use.
+/// Names of the standard library forbidden in crates without input and output.
 const FORBIDDEN_EFFECTS: &[(&str, &[&str])] = &[
     (
         "../call/src",
@@ -125,11 +126,11 @@ const FORBIDDEN_EFFECTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A module path below the crate's root, such as `["store", "core", "writer"]`.
+/// Module path below the root of the crate, such as `["store", "core", "writer"]`.
 type ModulePath = Vec<String>;
 
-/// One source file: its module, and every path that its code outside of tests names.
-struct Source {
+/// Source file: its module, and every path in its code outside of tests.
+struct SourceFile {
     file: PathBuf,
     module: ModulePath,
     is_mod_file: bool,
@@ -138,7 +139,7 @@ struct Source {
     reexports: Vec<Reexport>,
 }
 
-/// One name of a `pub use self::child::Name`.
+/// Name exported by `pub use self::child::Name`.
 struct Reexport {
     name: String,
     path: Vec<String>,
@@ -175,7 +176,7 @@ fn is_test_only(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Collects the paths of a file, leaving out `#[cfg(test)]` items.
+/// Collects the paths of a file, without `#[cfg(test)]` items.
 #[derive(Default)]
 struct PathCollector {
     paths: Vec<Vec<String>>,
@@ -216,7 +217,7 @@ impl<'ast> Visit<'ast> for PathCollector {
     }
 }
 
-/// Collects `a::b::c` sequences of a macro's tokens, which are not parsed otherwise.
+/// Collects `a::b::c` sequences from the tokens of a macro, because syn does not parse them.
 fn collect_from_tokens(tokens: TokenStream, paths: &mut Vec<Vec<String>>) {
     let mut current: Vec<String> = Vec::new();
     let mut colons = 0;
@@ -273,8 +274,8 @@ fn item_name(item: &Item) -> Option<String> {
     })
 }
 
-/// The sources of the server, apart from files of tests.
-fn sources() -> Vec<Source> {
+/// Returns the sources of the server, without test files.
+fn sources() -> Vec<SourceFile> {
     let folder = root().join("src");
     let files = rust_files(&folder);
     let modules = files.iter().filter(|file| {
@@ -286,7 +287,7 @@ fn sources() -> Vec<Source> {
     modules.map(|file| source(&folder, file)).collect()
 }
 
-fn source(folder: &Path, file: &Path) -> Source {
+fn source(folder: &Path, file: &Path) -> SourceFile {
     let parsed = syn::parse_file(&fs::read_to_string(file).unwrap()).unwrap();
     let relative = file.strip_prefix(folder).unwrap().with_extension("");
     let mut module: ModulePath = relative
@@ -309,7 +310,7 @@ fn source(folder: &Path, file: &Path) -> Source {
         name: path.last().unwrap().clone(),
         path,
     });
-    Source {
+    SourceFile {
         file: file.to_owned(),
         is_mod_file,
         paths: collector.paths,
@@ -319,8 +320,8 @@ fn source(folder: &Path, file: &Path) -> Source {
     }
 }
 
-/// Resolves a path of a file to an absolute one below the crate's root; `None` if it leads elsewhere.
-fn absolute(source: &Source, path: &[String]) -> Option<Vec<String>> {
+/// Resolves a path of a file to an absolute path below the root of the crate. Returns `None` for other crates.
+fn absolute(source: &SourceFile, path: &[String]) -> Option<Vec<String>> {
     let (first, rest) = path.split_first()?;
     match first.as_str() {
         "crate" | "$crate" => Some(rest.to_vec()),
@@ -341,8 +342,8 @@ fn absolute(source: &Source, path: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// Finds the child of a folder that defines a name which the folder's `mod.rs` exports.
-fn exporting_child(sources: &[Source], folder: &[String], name: &str) -> Option<String> {
+/// Finds the child of a folder with the definition of a name exported by the folder's `mod.rs`.
+fn exporting_child(sources: &[SourceFile], folder: &[String], name: &str) -> Option<String> {
     let mod_file = sources
         .iter()
         .find(|source| source.is_mod_file && source.module == folder)?;
@@ -374,10 +375,10 @@ fn exporting_child(sources: &[Source], folder: &[String], name: &str) -> Option<
     })
 }
 
-/// For each folder the edges between its children, with one file that makes each.
+/// Edges between the children of each folder, with one file as evidence for each.
 type Edges = BTreeMap<ModulePath, BTreeMap<(String, String), String>>;
 
-fn edges(sources: &[Source]) -> Edges {
+fn edges(sources: &[SourceFile]) -> Edges {
     let mut edges = Edges::new();
     for source in sources {
         for target in source
@@ -392,7 +393,7 @@ fn edges(sources: &[Source]) -> Edges {
                 .take_while(|(ours, theirs)| ours == theirs)
                 .count();
             let folder = &source.module[..depth];
-            // A folder's own `mod.rs` puts its children together.
+            // A folder's own `mod.rs` connects its children, so it is not an edge.
             let (Some(from), Some(name)) = (source.module.get(depth), target.get(depth)) else {
                 continue;
             };
@@ -425,7 +426,7 @@ fn edges(sources: &[Source]) -> Edges {
     edges
 }
 
-/// Finds a circle: the edges of it in their order.
+/// Returns the edges of a circle in order, if there is one.
 fn circle(edges: &BTreeMap<(String, String), String>) -> Option<Vec<String>> {
     fn visit(
         node: &str,
@@ -504,7 +505,7 @@ fn the_core_of_the_store_knows_no_resource() {
     }
 }
 
-/// The code of a file up to its tests, without comments.
+/// Returns the code of a file up to its tests, without comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text
@@ -518,14 +519,14 @@ fn code(path: &Path) -> String {
 }
 
 #[test]
-fn no_folder_names_a_library_that_is_not_for_it() {
+fn no_folder_names_a_library_forbidden_to_it() {
     for (folder, libraries) in FORBIDDEN_LIBRARIES {
         let files = rust_files(&root().join(folder));
         assert!(!files.is_empty(), "{folder} is empty");
         for file in files {
             let mut collector = PathCollector::default();
             collector.visit_file(&syn::parse_file(&fs::read_to_string(&file).unwrap()).unwrap());
-            // A single name is a variable, and one that a `use` brings in is a module of ours.
+            // A single name is a variable. A name imported by `use` is one of our modules.
             let local: BTreeSet<String> = collector
                 .paths
                 .iter()
@@ -568,7 +569,7 @@ fn one_module_of_the_signalling_names_the_sip_library() {
 #[test]
 fn every_route_comes_with_its_document() {
     for path in rust_files(&root().join("src/http")) {
-        // `routes!` takes documented handlers alone.
+        // `routes!` accepts only documented handlers.
         assert!(
             !code(&path).contains(".route("),
             "{} has a route without a document",

@@ -1,4 +1,4 @@
-//! The documents are true.
+//! Documentation matches the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn every_error_code_is_in_the_api_document_with_its_status() {
 }
 
 #[test]
-fn every_link_between_documents_leads_somewhere() {
+fn every_link_between_documents_has_a_target() {
     for document in [
         "README.md",
         "ARCHITECTURE.md",

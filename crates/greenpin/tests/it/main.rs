@@ -1,4 +1,11 @@
-//! Tests of the real program on loopback, over HTTP, SIP and RTP.
+//! Integration tests of the server binary on loopback, over HTTP, SIP and RTP.
+//!
+//! - `support/`: the server, parties, webhook receivers and external programs.
+//! - `api/`, `operator/`: the HTTP APIs and the command line.
+//! - `calls/`, `trunks/`, `media/`: masked calls, carriers and audio.
+//! - `webhooks/`, `storage/`, `security/`: deliveries, durability, and attacks.
+//! - `interop/`: programs of other projects.
+//! - `architecture`, `docs`: the sources and the documentation.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,

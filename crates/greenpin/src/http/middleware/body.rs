@@ -1,4 +1,4 @@
-//! Reading a body: bounded in size, time and depth, and strict about what JSON leaves open.
+//! Reads request bodies, with limits on size, time and depth. Rejects duplicate keys in JSON.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,13 +15,14 @@ use crate::prompt_file;
 
 /// Maximum size of a JSON body, in bytes.
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
-/// Maximum size of an uploaded prompt, in bytes: its samples of two bytes, and room for other chunks of a WAV file.
+/// Maximum size of an uploaded prompt, in bytes: samples of two bytes each, plus 64 KiB for other chunks of a WAV
+/// file.
 pub(crate) const MAX_WAV_BYTES: usize =
     (prompt_file::MAX_PROMPT_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
-/// Time for a whole body to arrive.
+/// Maximum time to receive a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Reads a body that must be a JSON object.
+/// Reads a body and requires a JSON object.
 pub(crate) async fn json_object(
     headers: &HeaderMap,
     body: Body,
@@ -29,7 +30,7 @@ pub(crate) async fn json_object(
     object(json(headers, body).await?)
 }
 
-/// Reads a body that must be a JSON array.
+/// Reads a body and requires a JSON array.
 pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Value>, Problem> {
     match json(headers, body).await? {
         Value::Array(items) => Ok(items),
@@ -40,9 +41,9 @@ pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
     }
 }
 
-/// Reads a body that must be empty, or an object without fields.
-pub(crate) async fn nothing(body: Body) -> Result<(), Problem> {
-    let bytes = in_time(body, MAX_JSON_BYTES).await?;
+/// Reads a body and requires it to be empty or an object without fields.
+pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
+    let bytes = read_with_timeout(body, MAX_JSON_BYTES).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -56,14 +57,14 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     parse(&bytes(headers, body, MAX_JSON_BYTES).await?)
 }
 
-/// Reads a body that must be `text/csv` of at most so many bytes.
+/// Reads a `text/csv` body of at most `max` bytes.
 pub(crate) async fn csv(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
-    of_type(headers, body, &["text/csv"], max).await
+    bytes_of_type(headers, body, &["text/csv"], max).await
 }
 
-/// Reads a body that must be a WAV file of at most so many bytes.
+/// Reads a WAV file of at most `max` bytes.
 pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
-    of_type(
+    bytes_of_type(
         headers,
         body,
         &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
@@ -72,17 +73,17 @@ pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<V
     .await
 }
 
-async fn of_type(
+async fn bytes_of_type(
     headers: &HeaderMap,
     body: Body,
     types: &[&str],
     max: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let given = headers
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let media_type = given.split(';').next().unwrap_or_default().trim();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !types
         .iter()
         .any(|expected| media_type.eq_ignore_ascii_case(expected))
@@ -96,8 +97,8 @@ async fn of_type(
     bytes(headers, body, max).await
 }
 
-/// Returns the maximum size of the body of a request to a path, in bytes.
-pub(crate) fn max_bytes_of(path: &str) -> usize {
+/// Returns the maximum body size for a path, in bytes.
+pub(crate) fn max_bytes_for_path(path: &str) -> usize {
     if path.contains("/prompts/") {
         MAX_WAV_BYTES
     } else {
@@ -105,7 +106,7 @@ pub(crate) fn max_bytes_of(path: &str) -> usize {
     }
 }
 
-/// Reads a body of at most so many bytes as it is.
+/// Reads a body of at most `max` bytes without parsing it.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -113,10 +114,10 @@ pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result
     if declared.is_some_and(|length| length > max as u64) {
         return Err(too_large(max));
     }
-    in_time(body, max).await
+    read_with_timeout(body, max).await
 }
 
-async fn in_time(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+async fn read_with_timeout(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let late = |_| {
         Problem::new(
             Code::RequestTimeout,
@@ -128,8 +129,8 @@ async fn in_time(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
         .map_err(late)?
 }
 
-/// Reads a body that may be missing, else must be a JSON object.
-pub(crate) async fn json_object_or_nothing(
+/// Reads an optional body. A body that is present must be a JSON object.
+pub(crate) async fn optional_json_object(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Map<String, Value>, Problem> {
@@ -142,16 +143,16 @@ pub(crate) async fn json_object_or_nothing(
 fn too_large(max: usize) -> Problem {
     Problem::new(
         Code::BodyTooLarge,
-        format!("A body has at most {max} bytes here."),
+        format!("The body must have at most {max} bytes."),
     )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers
+    let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let mut parts = given.split(';').map(str::trim);
+    let mut parts = content_type.split(';').map(str::trim);
     let json = parts
         .next()
         .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
@@ -169,7 +170,7 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     while let Some(frame) =
         std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
     {
-        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
+        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body ended early."))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len().saturating_add(data.len()) > max {
                 return Err(too_large(max));
@@ -181,8 +182,8 @@ async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
-    // The parser's words hold nothing of the body.
+    let read = serde_json::from_slice(bytes).map(|StrictValue(value)| value);
+    // The parser's message contains no content of the body.
     read.map_err(|error| {
         Problem::new(
             Code::InvalidJson,
@@ -201,12 +202,12 @@ fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     }
 }
 
-/// A JSON value without a key that is there twice: which of the two would count is not defined.
-struct Strict(Value);
+/// JSON value without duplicate keys. JSON does not define the meaning of a duplicate key.
+struct StrictValue(Value);
 
-impl<'de> Deserialize<'de> for Strict {
+impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
+        deserializer.deserialize_any(StrictVisitor).map(StrictValue)
     }
 }
 
@@ -245,7 +246,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
+        while let Some(StrictValue(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -254,9 +255,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let Strict(value) = entries.next_value()?;
+            let StrictValue(value) = entries.next_value()?;
             if object.insert(key, value).is_some() {
-                return Err(serde::de::Error::custom("a key is there twice"));
+                return Err(serde::de::Error::custom("duplicate key"));
             }
         }
         Ok(Value::Object(object))
@@ -268,14 +269,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_there_twice_is_refused_at_any_depth() {
+    fn a_duplicate_key_is_rejected_at_any_depth() {
         assert!(parse(br#"{"a": 1, "b": [{"c": null}]}"#).is_ok());
         assert!(parse(br#"{"a": 1, "a": 1}"#).is_err());
         assert!(parse(br#"{"b": [{"c": 1, "c": 2}]}"#).is_err());
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn a_value_other_than_a_json_object_is_rejected() {
         let deep = "[".repeat(60_000);
         for text in [
             "",
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    async fn a_body_that_does_not_arrive_times_out() {
         let body = || {
             Body::from_stream(futures_util::stream::pending::<
                 Result<Vec<u8>, std::io::Error>,
@@ -306,6 +307,6 @@ mod tests {
             "The body must arrive within 20 seconds.",
         );
         assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
-        assert_eq!(nothing(body()).await, Err(late));
+        assert_eq!(empty(body()).await, Err(late));
     }
 }

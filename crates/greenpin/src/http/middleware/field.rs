@@ -1,72 +1,72 @@
-//! Request fields, each declared once: its name, kind, range, default and documentation. The reader of a body, the
-//! schema in the OpenAPI document and the options of the command line all follow from the declaration.
+//! Declarations of request fields: name, kind, range, default and documentation. The body reader, the OpenAPI
+//! schema and the command-line options follow from each declaration.
 
 use std::marker::PhantomData;
 
 use call::PhoneNumber;
 use serde_json::{Map, Value, json};
 
-use super::validation::{Fields, Given};
+use super::validation::{FieldValue, Fields};
 
 /// One field of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Field<K> {
-    /// Its name in JSON.
+    /// Name in JSON.
     pub(crate) name: &'static str,
     /// Its documentation: one or more sentences.
     pub(crate) doc: &'static str,
-    /// How it is read.
+    /// Kind of the value: its reader and schema.
     pub(crate) kind: K,
-    /// Whether a request without it is refused.
+    /// `true` if requests without the field are rejected.
     pub(crate) is_required: bool,
     default: Option<&'static str>,
     example: Option<&'static str>,
     argument: Option<&'static str>,
 }
 
-/// A kind of value.
-pub(crate) trait Kind {
-    /// The type that a valid value is read into.
+/// Kind of a field's value.
+pub(crate) trait FieldKind {
+    /// Type of a valid value.
     type Value;
 
-    /// Reads the field, which is present. Notes a fault and returns `None` if the value is not valid.
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value>;
+    /// Reads a field that is present. Records a fault and returns `None` for an invalid value.
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Self::Value>;
 
-    /// Returns the schema of a present value.
+    /// Returns the schema of a value other than `null`.
     fn schema(&self) -> Value;
 
-    /// Returns how the command line takes the value.
+    /// Returns the form of the command-line option.
     fn option(&self) -> OptionKind {
         OptionKind::Text
     }
 }
 
-/// How the command line takes a field.
+/// Form of a command-line option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OptionKind {
     /// A switch without a value.
     Switch,
-    /// A whole number.
+    /// Integer.
     Integer,
     /// Values separated by commas.
     List,
-    /// A text.
+    /// Text.
     Text,
 }
 
-/// A field without the type of its value, for the schema and the command line.
+/// Field without the type of its value, for the schema and the command line.
 pub(crate) trait FieldSpec {
     /// Returns the name in JSON.
     fn name(&self) -> &'static str;
     /// Returns the documentation.
     fn doc(&self) -> &'static str;
-    /// Returns whether a request without the field is refused.
+    /// Returns `true` if requests without the field are rejected.
     fn is_required(&self) -> bool;
     /// Returns the default as JSON text.
     fn default(&self) -> Option<&'static str>;
-    /// Returns how the command line takes it.
+    /// Returns the form of the command-line option.
     fn option(&self) -> OptionKind;
-    /// Returns the name of the command line's argument, if the field is no option.
+    /// Returns the name of the command-line argument, for a field without an option.
     fn argument(&self) -> Option<&'static str>;
     /// Returns the schema, with documentation, default and example.
     fn schema(&self) -> Value;
@@ -104,19 +104,19 @@ impl<K> Field<K> {
         self
     }
 
-    /// Makes the field an argument of the command line instead of an option; `name` stands for it in the help.
+    /// Makes the field a positional argument of the command line. `name` is its placeholder in the help.
     pub(crate) const fn on_command_line_as(mut self, name: &'static str) -> Self {
         self.argument = Some(name);
         self
     }
 
-    /// Sets another documentation.
+    /// Replaces the documentation.
     pub(crate) const fn with_doc(mut self, doc: &'static str) -> Self {
         self.doc = doc;
         self
     }
 
-    /// Removes default and obligation, for a request that changes what it names.
+    /// Removes the default and makes the field optional, for update requests.
     pub(crate) const fn for_change(mut self) -> Self {
         self.default = None;
         self.is_required = false;
@@ -125,7 +125,7 @@ impl<K> Field<K> {
 }
 
 impl<K: Copy> Field<K> {
-    /// Lets `null` clear the stored value.
+    /// Makes `null` clear the stored value.
     pub(crate) const fn clearable(self) -> Field<Clearable<K>> {
         Field {
             name: self.name,
@@ -139,9 +139,10 @@ impl<K: Copy> Field<K> {
     }
 }
 
-impl<K: Kind> Field<K> {
-    /// Reads the field from a request. `None`: it is absent or not valid; the fault is noted.
-    pub(crate) fn read(&self, fields: &mut Fields) -> Given<K::Value> {
+impl<K: FieldKind> Field<K> {
+    /// Reads the field from a request. Returns `None` if the field is absent or invalid; an invalid field records
+    /// a fault.
+    pub(crate) fn read(&self, fields: &mut Fields) -> FieldValue<K::Value> {
         if self.is_required {
             fields.required(self.name, |fields, name| self.kind.read(fields, name))
         } else {
@@ -150,7 +151,7 @@ impl<K: Kind> Field<K> {
     }
 }
 
-impl<K: Kind> FieldSpec for Field<K> {
+impl<K: FieldKind> FieldSpec for Field<K> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -199,12 +200,12 @@ impl<K: Kind> FieldSpec for Field<K> {
     }
 }
 
-/// Parses JSON of a declaration. A test reads every schema, so that none is malformed.
+/// Parses JSON from a declaration. A test reads every schema, so malformed JSON fails the build.
 fn parse(json: &str) -> Value {
     serde_json::from_str(json).unwrap_or_default()
 }
 
-/// Lets a schema take `null` as well.
+/// Extends a schema to accept `null`.
 fn make_nullable(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else {
         return;
@@ -224,16 +225,16 @@ fn make_nullable(schema: &mut Value) {
     }
 }
 
-/// A kind whose stored value `null` clears. The value is `Some(None)` then.
+/// Kind with a stored value that `null` clears. `Some(None)` is the value of `null`.
 #[derive(Clone, Copy)]
 pub(crate) struct Clearable<K>(K);
 
-impl<K: Kind> Kind for Clearable<K> {
+impl<K: FieldKind> FieldKind for Clearable<K> {
     type Value = Option<K::Value>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Self::Value> {
         if fields.is_null(name) {
-            fields.take(name);
+            fields.remove(name);
             return Some(None);
         }
         self.0.read(fields, name).map(Some)
@@ -248,14 +249,14 @@ impl<K: Kind> Kind for Clearable<K> {
     }
 }
 
-/// An E.164 number.
+/// Telephone number in E.164 form.
 #[derive(Clone, Copy)]
 pub(crate) struct Number;
 
-impl Kind for Number {
+impl FieldKind for Number {
     type Value = PhoneNumber;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<PhoneNumber> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<PhoneNumber> {
         fields.number(name)
     }
 
@@ -264,19 +265,19 @@ impl Kind for Number {
     }
 }
 
-/// A list of E.164 numbers without repeats. A single text stands for a list of one.
+/// List of distinct E.164 numbers. A single string is accepted as a list of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers {
-    /// The fewest numbers.
+    /// Minimum number of items.
     pub(crate) min: usize,
-    /// The most numbers.
+    /// Maximum number of items.
     pub(crate) max: usize,
 }
 
-impl Kind for Numbers {
+impl FieldKind for Numbers {
     type Value = Vec<PhoneNumber>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<PhoneNumber>> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<PhoneNumber>> {
         fields.numbers(name, self.min, self.max)
     }
 
@@ -300,19 +301,19 @@ impl Kind for Numbers {
     }
 }
 
-/// A whole number within a range, both ends included. [`Fields::narrow`] can narrow it for one request.
+/// Integer in an inclusive range. [`Fields::narrow`] can narrow the range for one request.
 #[derive(Clone, Copy)]
 pub(crate) struct Integer {
-    /// The lowest value.
+    /// Minimum.
     pub(crate) min: u32,
-    /// The highest value.
+    /// Maximum.
     pub(crate) max: u32,
 }
 
-impl Kind for Integer {
+impl FieldKind for Integer {
     type Value = u32;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u32> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<u32> {
         fields.integer(name, self.min, self.max)
     }
 
@@ -331,19 +332,19 @@ impl Kind for Integer {
     }
 }
 
-/// A whole number from 0 or 1 to 255, as [`Integer`].
+/// Integer of up to 255; otherwise like [`Integer`].
 #[derive(Clone, Copy)]
 pub(crate) struct SmallInteger {
-    /// The lowest value.
+    /// Minimum.
     pub(crate) min: u8,
-    /// The highest value.
+    /// Maximum.
     pub(crate) max: u8,
 }
 
-impl Kind for SmallInteger {
+impl FieldKind for SmallInteger {
     type Value = u8;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u8> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<u8> {
         fields
             .integer(name, self.min.into(), self.max.into())
             .and_then(|value| u8::try_from(value).ok())
@@ -362,10 +363,10 @@ impl Kind for SmallInteger {
 #[derive(Clone, Copy)]
 pub(crate) struct Boolean;
 
-impl Kind for Boolean {
+impl FieldKind for Boolean {
     type Value = bool;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<bool> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<bool> {
         fields.boolean(name)
     }
 
@@ -378,17 +379,17 @@ impl Kind for Boolean {
     }
 }
 
-/// A text of limited length, in Unicode characters, without U+0000.
+/// Text without U+0000, limited in Unicode characters.
 #[derive(Clone, Copy)]
 pub(crate) struct ShortText {
-    /// The most characters.
+    /// Maximum length, in characters.
     pub(crate) max: usize,
 }
 
-impl Kind for ShortText {
+impl FieldKind for ShortText {
     type Value = String;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<String> {
         fields.short_text(name, self.max)
     }
 
@@ -397,13 +398,13 @@ impl Kind for ShortText {
     }
 }
 
-/// A text that a function turns into a value, or refuses with the rule that it breaks.
+/// Text with a custom parser.
 pub(crate) struct Parsed<T> {
-    /// Parses the text.
+    /// Parser. Returns `None` for invalid text.
     pub(crate) parse: fn(&str) -> Option<T>,
-    /// The rule, for the error.
+    /// Rule in the error message.
     pub(crate) rule: &'static str,
-    /// The schema, as JSON text.
+    /// Schema, as JSON text.
     pub(crate) schema: &'static str,
 }
 
@@ -415,10 +416,10 @@ impl<T> Clone for Parsed<T> {
 
 impl<T> Copy for Parsed<T> {}
 
-impl<T> Kind for Parsed<T> {
+impl<T> FieldKind for Parsed<T> {
     type Value = T;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<T> {
         fields.parsed(name, self.parse, self.rule)
     }
 
@@ -427,26 +428,26 @@ impl<T> Kind for Parsed<T> {
     }
 }
 
-/// One of a few words, each with its value.
-pub(crate) struct Word<T: 'static> {
-    /// The words.
+/// Enumeration of fixed strings, each with its value.
+pub(crate) struct Keyword<T: 'static> {
+    /// Strings and their values.
     pub(crate) words: &'static [(&'static str, T)],
-    /// The name of the schema that lists them.
+    /// Name of the schema with the strings.
     pub(crate) schema: &'static str,
 }
 
-impl<T: Copy> Clone for Word<T> {
+impl<T: Copy> Clone for Keyword<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Copy> Copy for Word<T> {}
+impl<T: Copy> Copy for Keyword<T> {}
 
-impl<T: Copy> Kind for Word<T> {
+impl<T: Copy> FieldKind for Keyword<T> {
     type Value = T;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<T> {
         fields.word(name, self.words)
     }
 
@@ -455,11 +456,11 @@ impl<T: Copy> Kind for Word<T> {
     }
 }
 
-/// An object with fields of its own.
+/// Object with its own fields.
 pub(crate) struct Object<R>(PhantomData<R>);
 
 impl<R> Object<R> {
-    /// An object of the fields of `R`.
+    /// Declares an object with the fields of `R`.
     pub(crate) const fn new() -> Self {
         Self(PhantomData)
     }
@@ -473,10 +474,10 @@ impl<R> Clone for Object<R> {
 
 impl<R> Copy for Object<R> {}
 
-impl<R: RequestBody> Kind for Object<R> {
+impl<R: RequestBody> FieldKind for Object<R> {
     type Value = R;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<R> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<R> {
         fields.nested(name, R::read)
     }
 
@@ -489,15 +490,15 @@ impl<R: RequestBody> Kind for Object<R> {
     }
 }
 
-/// A body, or an object in one, that is read field by field, so that every fault is reported at once.
+/// Request body or nested object, read field by field to report all faults together.
 pub(crate) trait RequestBody: Sized {
-    /// The name of its schema.
+    /// Name of the schema.
     const NAME: &'static str;
 
-    /// Reads every field. Faults are noted in `fields`.
+    /// Reads every field. Records faults in `fields`.
     fn read(fields: &mut Fields) -> Self;
 
-    /// Returns the fields in their order.
+    /// Returns the fields in order of declaration.
     fn fields() -> Vec<Box<dyn FieldSpec>>;
 
     /// Returns the schema.
@@ -538,7 +539,7 @@ pub(crate) fn object_schema(
     schema.into()
 }
 
-/// Declares a request body: a struct with what each field holds, its reader and its schema.
+/// Declares a request body: a struct with the values, its reader and its schema.
 macro_rules! request_body {
     (
         $(#[doc = $doc:literal])*
@@ -551,7 +552,7 @@ macro_rules! request_body {
         $(#[doc = $doc])*
         #[allow(dead_code, reason = "a request may take a field and ignore it")]
         pub(crate) struct $name {
-            $(pub(crate) $field: Option<<$kind as $crate::http::middleware::field::Kind>::Value>,)*
+            $(pub(crate) $field: Option<<$kind as $crate::http::middleware::field::FieldKind>::Value>,)*
             $(pub(crate) $part: $part_type,)?
         }
 

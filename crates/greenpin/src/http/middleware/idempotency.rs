@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that comes again is answered as it was the first time, and not done again.
+//! Support for `Idempotency-Key`: a repeated request gets the stored response and is not executed again.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -14,18 +14,18 @@ use crate::store::{
     Claim, GreenpinId, IdempotentRequest, KeyClaim, StoredAnswer, TenantStore, Timestamp,
 };
 
-const KEY: &str = "idempotency-key";
+const KEY_HEADER: &str = "idempotency-key";
 const MAX_KEY_LENGTH: usize = 255;
-/// Longer than any answer to a write.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum size of a stored response, in bytes. Every response to a write is smaller.
+const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The allocation that an earlier request with the same key has created. Its answer was lost in a crash; the handler
-/// answers with the stored allocation and creates nothing.
+/// Allocation created by an earlier request with the same key, after its response was lost in a crash. The handler
+/// returns the stored allocation and creates nothing.
 #[derive(Clone)]
 pub(crate) struct CreatedEarlier(pub(crate) GreenpinId);
 
-/// Does a request, or answers as it was answered before.
-pub(crate) async fn once(
+/// Executes a request, or replays the stored response of an earlier request with the same key.
+pub(crate) async fn handle(
     store: TenantStore,
     now: Timestamp,
     request: Request,
@@ -36,35 +36,40 @@ pub(crate) async fn once(
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();
-    let bytes = body::bytes(&parts.headers, body, body::max_bytes_of(parts.uri.path())).await?;
+    let bytes = body::bytes(
+        &parts.headers,
+        body,
+        body::max_bytes_for_path(parts.uri.path()),
+    )
+    .await?;
     let path = parts
         .uri
         .path_and_query()
         .map_or(parts.uri.path(), |path| path.as_str());
-    let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
-    match store.claim_key(&asked, now).await? {
+    let idempotent = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
+    match store.claim_key(&idempotent, now).await? {
         KeyClaim::Claimed(claim) => {
-            parts.extensions.insert(store.claimed(&asked, claim));
+            parts.extensions.insert(store.claimed(&idempotent, claim));
             let request_id = parts
                 .extensions
                 .get::<RequestId>()
                 .map(|id| id.0.clone())
                 .unwrap_or_default();
-            let first = First {
+            let claimed = ClaimedRequest {
                 store,
-                asked,
+                idempotent,
                 claim,
                 request_id,
             };
-            first
-                .answer(Request::from_parts(parts, Body::from(bytes)), next)
+            claimed
+                .run(Request::from_parts(parts, Body::from(bytes)), next)
                 .await
         }
-        KeyClaim::Answered(answer) => Ok(again(answer)),
-        KeyClaim::Created(made) => {
-            parts.extensions.insert(CreatedEarlier(made));
+        KeyClaim::Answered(stored) => Ok(replay(stored)),
+        KeyClaim::Created(created) => {
+            parts.extensions.insert(CreatedEarlier(created));
             let request = Request::from_parts(parts, Body::from(bytes));
-            Ok(replayed(next.run(request).await))
+            Ok(mark_replayed(next.run(request).await))
         }
         KeyClaim::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
         KeyClaim::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
@@ -72,8 +77,8 @@ pub(crate) async fn once(
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut given = headers.get_all(KEY).iter();
-    let Some(first) = given.next() else {
+    let mut values = headers.get_all(KEY_HEADER).iter();
+    let Some(first) = values.next() else {
         return Ok(None);
     };
     let valid = |text: &&str| {
@@ -84,85 +89,86 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         .to_str()
         .ok()
         .filter(valid)
-        .filter(|_| given.next().is_none());
+        .filter(|_| values.next().is_none());
     let fault = || FieldError {
         field: "Idempotency-Key".into(),
         code: Code::InvalidValue,
-        message: "must be one text of 1 to 255 printable ASCII characters".into(),
+        message: "must be a single value of 1 to 255 printable ASCII characters".into(),
     };
     text.map(|text| Some(text.to_owned()))
-        .ok_or_else(|| Problem::of_fields(vec![fault()]))
+        .ok_or_else(|| Problem::from_fields(vec![fault()]))
 }
 
-/// A request that has its key.
-struct First {
+/// Request with a claimed idempotency key.
+struct ClaimedRequest {
     store: TenantStore,
-    asked: IdempotentRequest,
+    idempotent: IdempotentRequest,
     claim: Claim,
     request_id: String,
 }
 
-impl First {
-    /// Does the request and keeps the answer, also when the client has gone meanwhile: it will ask again.
-    async fn answer(self, request: Request, next: Next) -> Result<Response, Problem> {
-        let (store, asked, claim) = (self.store.clone(), self.asked.clone(), self.claim);
-        let work = async move { self.keep(next.run(request).await).await };
+impl ClaimedRequest {
+    /// Executes the request and stores the response. It completes even if the client disconnects, because the
+    /// client will retry.
+    async fn run(self, request: Request, next: Next) -> Result<Response, Problem> {
+        let (store, idempotent, claim) = (self.store.clone(), self.idempotent.clone(), self.claim);
+        let work = async move { self.store_response(next.run(request).await).await };
         match tokio::spawn(work.in_current_span()).await {
-            Ok(answered) => answered,
+            Ok(response) => response,
             Err(_) => {
-                store.release_key(&asked, claim).await?;
+                store.release_key(&idempotent, claim).await?;
                 Err(Problem::plain(Code::Internal))
             }
         }
     }
 
-    async fn keep(self, mut response: Response) -> Result<Response, Problem> {
+    async fn store_response(self, mut response: Response) -> Result<Response, Problem> {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             problem.render(&mut response, &self.request_id);
         }
         let status = response.status();
         if status.is_server_error() || [408, 429].contains(&status.as_u16()) {
-            self.store.release_key(&self.asked, self.claim).await?;
+            self.store.release_key(&self.idempotent, self.claim).await?;
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, MAX_ANSWER_BYTES)
+        let bytes = to_bytes(body, MAX_RESPONSE_BYTES)
             .await
             .map_err(|_| Problem::plain(Code::Internal))?;
         let content_type = parts
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let answer = StoredAnswer {
+        let stored = StoredAnswer {
             status: status.as_u16(),
             content_type: content_type.unwrap_or("application/json").to_owned(),
             body: String::from_utf8_lossy(&bytes).into_owned(),
         };
         if let Err(error) = self
             .store
-            .store_answer(&self.asked, self.claim, answer)
+            .store_answer(&self.idempotent, self.claim, stored)
             .await
         {
-            // What was asked for is done and durable: saying that it failed would be worse.
-            tracing::error!(%error, "the answer to an idempotent request was not kept");
+            // The change is already durable. An error here would misreport it as failed.
+            tracing::error!(%error, "cannot store the response of an idempotent request");
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
 }
 
-/// An answer that was given before.
-fn again(answer: StoredAnswer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, answer.body).into_response();
-    if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
+/// Builds a response from a stored response.
+fn replay(stored: StoredAnswer) -> Response {
+    let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, stored.body).into_response();
+    if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, content_type);
     }
-    replayed(response)
+    mark_replayed(response)
 }
 
-fn replayed(mut response: Response) -> Response {
+fn mark_replayed(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert("idempotency-replayed", HeaderValue::from_static("true"));
@@ -177,7 +183,7 @@ mod tests {
 
     use axum::Router;
     use axum::middleware::from_fn;
-    use axum::routing::post;
+    use axum::routing;
     use tempfile::TempDir;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -186,7 +192,7 @@ mod tests {
     use super::*;
     use crate::store::{Database, NewTenant, Store, StoreOptions, TenantId, TenantSettings};
 
-    /// How often a handler ran, and when it may go on.
+    /// Handler with a count of its executions and a signal to continue.
     #[derive(Default)]
     struct Handler {
         ran: AtomicU32,
@@ -214,14 +220,14 @@ mod tests {
         store.tenant(tenant_id)
     }
 
-    /// A server whose first request fails in the way of its path, and whose later ones succeed.
+    /// Starts a server: the first request fails as its path describes, later requests succeed.
     async fn server(store: TenantStore, handler: Arc<Handler>) -> SocketAddr {
         let first = move |handler: Arc<Handler>| handler.ran.fetch_add(1, Ordering::SeqCst) == 0;
         let (refused, panicked, slow) = (handler.clone(), handler.clone(), handler);
         let router = Router::new()
             .route(
                 "/refused",
-                post(move || async move {
+                routing::post(move || async move {
                     if first(refused) {
                         StatusCode::SERVICE_UNAVAILABLE
                     } else {
@@ -231,14 +237,14 @@ mod tests {
             )
             .route(
                 "/panicked",
-                post(move || async move {
-                    assert!(!first(panicked), "as the test wants it");
+                routing::post(move || async move {
+                    assert!(!first(panicked), "simulated panic");
                     StatusCode::CREATED
                 }),
             )
             .route(
                 "/slow",
-                post(move || async move {
+                routing::post(move || async move {
                     first(slow.clone());
                     slow.running.notify_one();
                     slow.go_on.notified().await;
@@ -246,7 +252,7 @@ mod tests {
                 }),
             )
             .layer(from_fn(move |request, next| {
-                once(store.clone(), Timestamp::now(), request, next)
+                handle(store.clone(), Timestamp::now(), request, next)
             }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -263,38 +269,38 @@ mod tests {
         stream
     }
 
-    async fn ask(address: SocketAddr, path: &str) -> String {
-        let mut answer = String::new();
+    async fn post(address: SocketAddr, path: &str) -> String {
+        let mut response = String::new();
         send(address, path)
             .await
-            .read_to_string(&mut answer)
+            .read_to_string(&mut response)
             .await
             .unwrap();
-        answer
+        response
     }
 
     #[tokio::test]
-    async fn a_fault_of_ours_is_not_kept() {
+    async fn a_server_error_is_not_stored() {
         for (path, first) in [("/refused", "503"), ("/panicked", "500")] {
             let folder = tempfile::tempdir().unwrap();
             let handler = Arc::new(Handler::default());
             let address = server(tenant(&folder).await, handler.clone()).await;
             assert!(
-                ask(address, path)
+                post(address, path)
                     .await
                     .starts_with(&format!("HTTP/1.1 {first}"))
             );
             for replayed in [false, true] {
-                let answer = ask(address, path).await;
-                assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-                assert_eq!(answer.contains("idempotency-replayed: true"), replayed);
+                let response = post(address, path).await;
+                assert!(response.starts_with("HTTP/1.1 201"), "{response}");
+                assert_eq!(response.contains("idempotency-replayed: true"), replayed);
             }
             assert_eq!(handler.ran.load(Ordering::SeqCst), 2);
         }
     }
 
     #[tokio::test]
-    async fn an_answer_is_kept_also_when_its_client_has_gone() {
+    async fn a_response_is_stored_even_if_the_client_disconnects() {
         let folder = tempfile::tempdir().unwrap();
         let handler = Arc::new(Handler::default());
         let address = server(tenant(&folder).await, handler.clone()).await;
@@ -302,17 +308,17 @@ mod tests {
         handler.running.notified().await;
         drop(gone);
         assert!(
-            ask(address, "/slow").await.starts_with("HTTP/1.1 409"),
-            "it is being done"
+            post(address, "/slow").await.starts_with("HTTP/1.1 409"),
+            "the first request is in progress"
         );
         handler.go_on.notify_one();
-        let mut answer = ask(address, "/slow").await;
-        while answer.starts_with("HTTP/1.1 409") {
-            answer = ask(address, "/slow").await;
+        let mut response = post(address, "/slow").await;
+        while response.starts_with("HTTP/1.1 409") {
+            response = post(address, "/slow").await;
         }
         assert!(
-            answer.starts_with("HTTP/1.1 201") && answer.contains("idempotency-replayed: true"),
-            "{answer}"
+            response.starts_with("HTTP/1.1 201") && response.contains("idempotency-replayed: true"),
+            "{response}"
         );
         assert_eq!(handler.ran.load(Ordering::SeqCst), 1);
     }

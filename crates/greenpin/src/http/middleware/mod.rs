@@ -1,4 +1,10 @@
-//! Parts of every request: credentials, rates, idempotency keys, bodies and their validation, problems, metrics.
+//! Parts shared by all requests.
+//!
+//! - `auth`, `rate_limit`, `idempotency`: run before a tenant's handler.
+//! - `body`, `validation`, `field`: read the request and report all faults together.
+//! - `paging`, `range`: parts of a list or of a file.
+//! - `problem`: error codes and error responses.
+//! - `request_metrics`: counts requests and catches panics.
 
 pub(crate) mod auth;
 pub(crate) mod body;

@@ -1,4 +1,4 @@
-//! Lists, a page at a time: `limit`, `cursor`, and values of query parameters that several lists share.
+//! Pagination of lists: `limit`, `cursor`, and readers of query parameters shared by several lists.
 
 use axum::response::{IntoResponse, Json, Response};
 use call::PhoneNumber;
@@ -8,42 +8,42 @@ use utoipa::{IntoParams, ToSchema};
 use super::problem::{Code, FieldError, Problem};
 use crate::store::Timestamp;
 
-/// Items of a page if the request does not say.
+/// Default number of items on a page.
 const DEFAULT_LIMIT: u32 = 50;
-/// Maximum number of items of a page.
+/// Maximum number of items on a page.
 const MAX_LIMIT: u32 = 200;
 
-/// Which page of a list.
+/// Query parameters of a page.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
-/// The page that was asked for.
-pub(crate) struct Asked<T> {
+/// Validated page request.
+pub(crate) struct PageRequest<T> {
     pub(crate) limit: u32,
     pub(crate) cursor: Option<T>,
 }
 
-/// A page. `next_cursor` is `null` on the last one.
+/// One page of a list.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Page<T> {
-    /// The items of this page.
+    /// The items of the page.
     response: Vec<T>,
-    /// What to ask the next page with; `null` on the last one.
+    /// Cursor of the next page, or `null` on the last page.
     #[schema(required)]
     next_cursor: Option<String>,
 }
 
 impl<T: Serialize> Page<T> {
-    pub(crate) fn answer(response: Vec<T>, next_cursor: Option<String>) -> Response {
+    pub(crate) fn json_response(response: Vec<T>, next_cursor: Option<String>) -> Response {
         Json(Self {
             response,
             next_cursor,
@@ -56,17 +56,17 @@ impl PageQuery {
     pub(crate) fn page<T>(
         self,
         cursor: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Asked<T>, Problem> {
-        asked(self.limit.as_deref(), self.cursor.as_deref(), cursor)
+    ) -> Result<PageRequest<T>, Problem> {
+        page_request(self.limit.as_deref(), self.cursor.as_deref(), cursor)
     }
 }
 
-/// Reads `limit` and `cursor`.
-pub(crate) fn asked<T>(
+/// Parses `limit` and `cursor`.
+pub(crate) fn page_request<T>(
     limit: Option<&str>,
     cursor: Option<&str>,
     read: impl FnOnce(&str) -> Option<T>,
-) -> Result<Asked<T>, Problem> {
+) -> Result<PageRequest<T>, Problem> {
     let limit = match limit {
         None => DEFAULT_LIMIT,
         Some(text) => {
@@ -74,20 +74,21 @@ pub(crate) fn asked<T>(
                 .parse()
                 .ok()
                 .filter(|limit| (1..=MAX_LIMIT).contains(limit));
-            limit.ok_or_else(|| invalid("limit", "must be 1 to 200"))?
+            limit.ok_or_else(|| invalid_parameter("limit", "must be 1 to 200"))?
         }
     };
     let cursor = match cursor {
         None => None,
-        Some(text) => {
-            Some(read(text).ok_or_else(|| invalid("cursor", "must be a cursor of this list"))?)
-        }
+        Some(text) => Some(
+            read(text)
+                .ok_or_else(|| invalid_parameter("cursor", "must be a next_cursor of this list"))?,
+        ),
     };
-    Ok(Asked { limit, cursor })
+    Ok(PageRequest { limit, cursor })
 }
 
-/// The items of a page out of one more than fit, and whether there was one more.
-pub(crate) fn cut<T>(items: &[T], limit: u32) -> (&[T], bool) {
+/// Splits one item beyond the limit off the items. Returns the page, and `true` if there are more items.
+pub(crate) fn split_page<T>(items: &[T], limit: u32) -> (&[T], bool) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     match items.get(..limit) {
         Some(page) => (page, items.len() > limit),
@@ -95,31 +96,31 @@ pub(crate) fn cut<T>(items: &[T], limit: u32) -> (&[T], bool) {
     }
 }
 
-pub(crate) fn invalid(field: &str, rule: &str) -> Problem {
+pub(crate) fn invalid_parameter(field: &str, rule: &str) -> Problem {
     let error = FieldError {
         field: field.into(),
         code: Code::InvalidValue,
         message: rule.into(),
     };
-    Problem::of_fields(vec![error])
+    Problem::from_fields(vec![error])
 }
 
-pub(crate) fn number(field: &str, text: Option<String>) -> Result<Option<PhoneNumber>, Problem> {
+pub(crate) fn phone_number(
+    field: &str,
+    text: Option<String>,
+) -> Result<Option<PhoneNumber>, Problem> {
     let read = |text: String| PhoneNumber::parse(&text);
-    text.map(read).transpose().map_err(|_| {
-        invalid(
-            field,
-            "must be a number in E.164 form, its '+' written as %2B",
-        )
-    })
+    text.map(read)
+        .transpose()
+        .map_err(|_| invalid_parameter(field, "must be an E.164 number, with '+' encoded as %2B"))
 }
 
-pub(crate) fn time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+pub(crate) fn timestamp(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let read = |text: String| text.parse::<jiff::Timestamp>();
-    let rule = "must be a time as in RFC 3339, its '+' written as %2B";
+    let rule = "must be an RFC 3339 time, with '+' encoded as %2B";
     let time = text
         .map(read)
         .transpose()
-        .map_err(|_| invalid(field, rule))?;
+        .map_err(|_| invalid_parameter(field, rule))?;
     Ok(time.map(|time| Timestamp::from_micros(time.as_microsecond())))
 }

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
-        /// The stable codes of errors. They never change their meaning.
+        /// Stable error codes. The meaning of a code never changes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $doc])* $name,)*
@@ -20,22 +20,22 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The code as it stands in an answer.
+            /// Returns the code as text for responses.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The status that it brings.
+            /// Returns the HTTP status.
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// When it comes, in a sentence.
+            /// Returns the cause of the error, in one sentence.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
             }
 
-            /// What it means, in a few words.
+            /// Returns a short title.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }
@@ -44,129 +44,129 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The body is not JSON, or holds a key twice.
+    /// The body is not valid JSON, or an object contains a duplicate key.
     InvalidJson = "invalid_json", 400, "The body is not valid JSON";
-    /// The file is no list of numbers, or a line of it has a wrong number of fields.
+    /// The file is not a CSV list of numbers, or a line has the wrong number of fields.
     InvalidCsv = "invalid_csv", 400, "The file is not a list of numbers";
-    /// Fields are missing, unknown or of a wrong form; `errors` names each.
+    /// Fields are missing, unknown or malformed. See `errors` for each field.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
     /// A required field is missing.
     MissingField = "missing_field", 400, "A required field is missing";
-    /// A field that does not exist.
+    /// The field does not exist.
     UnknownField = "unknown_field", 400, "The field is not known";
-    /// A value of a wrong type.
+    /// The value has the wrong JSON type.
     WrongType = "wrong_type", 400, "The value has a wrong type";
-    /// A number that is not in E.164 form.
+    /// The number is not in E.164 form.
     NotE164 = "not_e164", 400, "The number is not in E.164 form";
-    /// A text that is longer than allowed.
+    /// The text exceeds the maximum length.
     TooLong = "too_long", 400, "The text is too long";
-    /// A value that is none of those allowed.
+    /// The value is not allowed for this field.
     InvalidValue = "invalid_value", 400, "The value is not allowed";
-    /// Something that this version does not do.
+    /// This version does not support the value.
     NotSupported = "not_supported", 400, "Not supported by this version";
-    /// No credentials, or wrong ones.
+    /// Credentials are missing or wrong.
     Unauthorized = "unauthorized", 401, "Credentials are missing or wrong";
-    /// No operator token, or a wrong one.
+    /// The operator token is missing or wrong.
     OperatorUnauthorized = "operator_unauthorized", 401, "The operator token is missing or wrong";
-    /// The configuration holds no `http.operator_token`.
+    /// `http.operator_token` is not configured.
     OperatorApiOff = "operator_api_off", 403, "The operator API is off";
-    /// The operator lets the tenant do nothing new.
+    /// The operator has suspended the tenant.
     TenantSuspended = "tenant_suspended", 403, "The tenant is suspended";
-    /// The credentials are of another tenant.
+    /// The credentials belong to another tenant.
     ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
     /// The virtual number is not in the tenant's pool.
     NumberNotInPool = "number_not_in_pool", 403, "The number is not in the tenant's pool";
-    /// The link was not made by this server, or is not whole.
+    /// The link is incomplete, or its signature is not from this server.
     LinkInvalid = "link_invalid", 403, "The link is not valid";
-    /// The time of the link is over.
+    /// The link has expired.
     LinkExpired = "link_expired", 403, "The link has expired";
-    /// There is no such resource.
+    /// The resource does not exist.
     NotFound = "not_found", 404, "There is no such resource";
-    /// The resource does not serve this method.
+    /// The resource does not support this method.
     MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed here";
-    /// The body did not arrive in time.
+    /// The body did not arrive within 20 seconds.
     RequestTimeout = "request_timeout", 408, "The body did not arrive in time";
-    /// The exclusive number has an active allocation.
+    /// The exclusive number already has an active allocation.
     VirtualNumberBusy = "virtual_number_busy", 409, "The number has an active allocation";
-    /// The number has no PIN, or no place, left.
+    /// The number has reached `max_active`, or has no free PIN.
     PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
-    /// The allocation was deleted before.
+    /// The allocation has already been deleted.
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
-    /// The operator lets the number take no new allocations.
+    /// The operator has quarantined the number, so it accepts no new allocations.
     NumberQuarantined = "number_quarantined", 409, "The number is quarantined";
-    /// There is a tenant of this name already, or there was one.
+    /// A tenant with this name exists or existed before.
     TenantExists = "tenant_exists", 409, "The tenant exists already";
-    /// The tenant was erased, or is being erased.
+    /// The tenant has been erased, or its erasure is in progress.
     TenantErased = "tenant_erased", 409, "The tenant was erased";
-    /// Calls of the tenant are under way.
+    /// The tenant has calls in progress.
     TenantHasCalls = "tenant_has_calls", 409, "Calls of the tenant are under way";
-    /// The account SID is in use already.
+    /// The account SID is already in use.
     AccountSidTaken = "account_sid_taken", 409, "The account SID is in use";
-    /// The credential was revoked before.
+    /// The credential has already been revoked.
     AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
-    /// The number is in a pool already.
+    /// The number is already in a pool.
     NumberExists = "number_exists", 409, "The number is in a pool already";
-    /// Active allocations of the number forbid the change.
+    /// The number has active allocations, so this change is not possible.
     NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.
     AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
-    /// The idempotency key was used for another request within the last 24 hours.
+    /// The idempotency key was used for a different request within the last 24 hours.
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
-    /// A request with the same idempotency key is being done.
+    /// Another request with the same idempotency key is in progress.
     IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
-    /// The body is over 64 KiB, over 1 MiB as a prompt, or over 8 MiB in an import.
+    /// The body exceeds the limit: 64 KiB for JSON, 1 MiB for a prompt, 8 MiB for an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
-    /// The array holds more items than one request can take.
+    /// The array has more items than one request accepts.
     TooManyItems = "too_many_items", 413, "The array has too many items";
-    /// The body is not declared as what is expected: JSON nearly everywhere.
+    /// The `Content-Type` is not the expected one, in most cases `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
-    /// The range asked for is not in the file.
+    /// The requested range lies outside the file.
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
-    /// Well formed, but against a rule; `errors` names each.
+    /// The request is well formed but violates a rule. See `errors` for each field.
     RuleViolated = "rule_violated", 422, "The request is against a rule";
-    /// The file is no WAV file of 8 kHz, mono, 16-bit PCM, or too long.
+    /// The file is not a WAV file with 8 kHz, mono, 16-bit PCM, or it is too long.
     InvalidPrompt = "invalid_prompt", 422, "The file cannot be a prompt";
-    /// Lines of a file are at fault; `refused` names each, and nothing was imported.
+    /// The file has invalid lines, so nothing was imported. See `refused` for each line.
     ImportRefused = "import_refused", 422, "Nothing was imported";
-    /// A tenant that does not exist, or was erased.
+    /// The tenant does not exist or has been erased.
     NoSuchTenant = "no_such_tenant", 422, "There is no such tenant";
-    /// A number out of its range.
+    /// The number is outside its range.
     OutOfRange = "out_of_range", 422, "The number is out of its range";
-    /// Fewer items than required.
+    /// The list has fewer items than required.
     TooFew = "too_few", 422, "The list has too few items";
-    /// More items than allowed.
+    /// The list has more items than allowed.
     TooMany = "too_many", 422, "The list has too many items";
-    /// An item that is in its list twice.
+    /// The list contains the item twice.
     Repeated = "repeated", 422, "The item is in the list twice";
-    /// A number that is in `from` and in `to`.
+    /// The number is in both `from` and `to`.
     OnBothSides = "on_both_sides", 422, "The number is on both sides";
-    /// The number has short shared PINs, so that `to` must name the callers.
+    /// `to` must list the callers, because the number is shared and has short PINs.
     ToRequired = "to_required", 422, "The number needs 'to'";
-    /// An `id` that no webhook endpoint of the tenant has.
+    /// The tenant has no webhook endpoint with this `id`.
     UnknownEndpoint = "unknown_endpoint", 422, "There is no such webhook endpoint";
-    /// The tenant asks too often, or too many wrong credentials come from the address.
+    /// The tenant has exceeded its rate limit, or the address has sent too many wrong credentials.
     RateLimited = "rate_limited", 429, "Too many requests";
-    /// A fault of ours.
+    /// The server failed to process the request.
     Internal = "internal", 500, "An internal error";
-    /// The recording is on another node still; its upload is under way.
+    /// The recording is not available yet: another node is still uploading it.
     RecordingNotReady = "recording_not_ready", 503, "The recording is being uploaded";
-    /// More requests than can be served now.
+    /// The server has more requests than it can process.
     Overloaded = "overloaded", 503, "Overloaded";
-    /// The database server cannot be reached.
+    /// The server cannot reach its database.
     StoreUnreachable = "store_unreachable", 503, "The database cannot be reached";
-    /// The server is being shut down.
+    /// The server is shutting down or drained.
     Draining = "draining", 503, "The server is shutting down";
 }
 
-/// One fault of a request.
+/// Fault of one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// Which field, such as `from[1]`.
+    /// Path of the field, such as `from[1]`.
     pub field: String,
-    /// What kind of fault.
+    /// Code of the rule.
     #[serde(serialize_with = "code_text")]
     pub code: Code,
-    /// The rule, for people.
+    /// Rule in words, for people.
     pub message: String,
 }
 
@@ -174,7 +174,7 @@ fn code_text<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(code.as_str())
 }
 
-/// An error answer. It becomes a body once the request's id is known.
+/// Error response. Its body is rendered later, with the id of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     code: Code,
@@ -184,22 +184,22 @@ pub struct Problem {
     retry_after: Option<u64>,
 }
 
-/// A line of an import that is at fault.
+/// Rejected line of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RefusedLine {
-    /// Its number; the header is line 1.
+    /// Line number. The header is line 1.
     #[schema(minimum = 1)]
     pub line: u64,
-    /// The column at fault; empty: the line as a whole.
+    /// Column at fault; empty if the whole line is at fault.
     pub field: &'static str,
-    /// What kind of fault.
+    /// Code of the rule.
     pub code: &'static str,
-    /// The rule, for people.
+    /// Rule in words, for people.
     pub message: String,
 }
 
 #[derive(Serialize)]
-struct Body9457<'a> {
+struct ProblemBody<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -212,7 +212,7 @@ struct Body9457<'a> {
 }
 
 impl Problem {
-    /// An error of the request as a whole.
+    /// Creates an error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after = (code.status() == 503).then_some(1);
         Self {
@@ -229,14 +229,14 @@ impl Problem {
         &self.errors
     }
 
-    /// An error whose title says it all.
+    /// Creates an error with the title of its code as detail.
     pub fn plain(code: Code) -> Self {
         Self::new(code, code.title())
     }
 
-    /// Everything that is wrong with the fields of a request. What is malformed (400) goes before what is only
-    /// against a rule (422).
-    pub fn of_fields(errors: Vec<FieldError>) -> Self {
+    /// Creates an error from the faults of fields. Malformed fields (400) take precedence over violated rules
+    /// (422).
+    pub fn from_fields(errors: Vec<FieldError>) -> Self {
         let malformed = errors.iter().any(|error| error.code.status() == 400);
         let code = if malformed {
             Code::InvalidRequest
@@ -244,7 +244,7 @@ impl Problem {
             Code::RuleViolated
         };
         let code = match errors.as_slice() {
-            // A lone rule of the product has a name of its own.
+            // This rule has its own code if it is the only fault.
             [only] if only.code == Code::ToRequired => Code::ToRequired,
             _ => code,
         };
@@ -256,16 +256,16 @@ impl Problem {
         }
     }
 
-    /// An import that failed on some of its lines.
-    pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
-        let detail = format!("{} lines are at fault: see refused.", refused.len());
+    /// Creates an error from the rejected lines of an import.
+    pub fn from_lines(refused: Vec<RefusedLine>) -> Self {
+        let detail = format!("{} lines are invalid: see refused.", refused.len());
         Self {
             refused,
             ..Self::new(Code::ImportRefused, detail)
         }
     }
 
-    /// Says after how many seconds another try is worth while.
+    /// Sets `Retry-After`, in seconds.
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self {
             retry_after: Some(seconds),
@@ -274,7 +274,7 @@ impl Problem {
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
-        let body = Body9457 {
+        let body = ProblemBody {
             r#type: format!("urn:greenpin:error:{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status(),
@@ -287,8 +287,8 @@ impl Problem {
         serde_json::to_vec(&body).unwrap_or_default()
     }
 
-    /// The error of one item among many: all of the above but the id of the request, which is everybody's.
-    pub(crate) fn item(&self) -> Value {
+    /// Returns the error of one item of a bulk request. It omits the request id, which all items share.
+    pub(crate) fn to_item_json(&self) -> Value {
         let mut item = serde_json::from_slice(&self.body("")).unwrap_or(Value::Null);
         if let Some(item) = item.as_object_mut() {
             item.remove("request_id");
@@ -296,7 +296,7 @@ impl Problem {
         item
     }
 
-    /// Writes the answer's body, with the id of its request.
+    /// Renders the body and headers of the response, with the id of the request.
     pub(crate) fn render(&self, response: &mut Response, request_id: &str) {
         *response.body_mut() = Body::from(self.body(request_id));
         let headers = response.headers_mut();
@@ -319,7 +319,7 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
-            // The rest of the body is not read: the connection cannot be used again.
+            // The server does not read the rest of the body, so the connection cannot be reused.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -335,7 +335,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Returns the problem of a thing that does not exist.
+/// Returns the problem of a missing resource.
 pub(crate) fn not_found() -> Problem {
     Problem::plain(Code::NotFound)
 }
@@ -345,12 +345,12 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Overloaded => Self::new(
                 Code::Overloaded,
-                "More writes wait than can be served; try again.",
+                "Too many writes are waiting; retry later.",
             ),
             StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
-                tracing::error!(%error, "a request failed in the store");
+                tracing::error!(%error, "store operation failed");
                 Self::plain(Code::Internal)
             }
         }
@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_has_a_text_of_its_own_in_snake_case() {
+    fn each_code_has_a_unique_text_in_snake_case() {
         let texts: std::collections::BTreeSet<_> =
             Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(texts.len(), Code::ALL.len());

@@ -2,41 +2,43 @@
 
 use std::ops::RangeInclusive;
 
-/// Which part of a file an answer holds.
+/// Part of a file requested by a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// All of it: no range was asked for, or one that this server may leave unread.
+pub(crate) enum RequestedRange {
+    /// Whole file: no `Range` header, or a form of it that the server ignores.
     Whole,
-    /// These bytes.
+    /// Inclusive range of bytes.
     Bytes(RangeInclusive<u64>),
-    /// None of the bytes asked for exist.
+    /// The range lies outside the file.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for a file of `length` bytes.
-pub(crate) fn part(header: Option<&str>, length: u64) -> Part {
+/// Parses a `Range` header for a file of `length` bytes.
+pub(crate) fn parse_range(header: Option<&str>, length: u64) -> RequestedRange {
     let Some(range) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
-        return Part::Whole;
+        return RequestedRange::Whole;
     };
     let Some((first, last)) = range.split_once('-') else {
-        return Part::Whole;
+        return RequestedRange::Whole;
     };
     let end = length.saturating_sub(1);
     match (first.trim().parse::<u64>(), last.trim()) {
-        (Ok(first), "") if first < length => Part::Bytes(first..=end),
-        (Ok(_), "") => Part::Unsatisfiable,
+        (Ok(first), "") if first < length => RequestedRange::Bytes(first..=end),
+        (Ok(_), "") => RequestedRange::Unsatisfiable,
         (Ok(first), last) => match last.parse::<u64>() {
-            Ok(last) if first <= last && first < length => Part::Bytes(first..=last.min(end)),
-            Ok(last) if first <= last => Part::Unsatisfiable,
-            _ => Part::Whole,
+            Ok(last) if first <= last && first < length => {
+                RequestedRange::Bytes(first..=last.min(end))
+            }
+            Ok(last) if first <= last => RequestedRange::Unsatisfiable,
+            _ => RequestedRange::Whole,
         },
         (Err(_), last) if first.trim().is_empty() => match last.parse::<u64>() {
-            Ok(0) => Part::Unsatisfiable,
-            Ok(_) if length == 0 => Part::Unsatisfiable,
-            Ok(count) => Part::Bytes(length.saturating_sub(count)..=end),
-            Err(_) => Part::Whole,
+            Ok(0) => RequestedRange::Unsatisfiable,
+            Ok(_) if length == 0 => RequestedRange::Unsatisfiable,
+            Ok(count) => RequestedRange::Bytes(length.saturating_sub(count)..=end),
+            Err(_) => RequestedRange::Whole,
         },
-        _ => Part::Whole,
+        _ => RequestedRange::Whole,
     }
 }
 
@@ -45,15 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_a_range_is_read() {
-        let part = |header| part(Some(header), 100);
-        assert_eq!(part("bytes=0-9"), Part::Bytes(0..=9));
-        assert_eq!(part("bytes=90-"), Part::Bytes(90..=99));
-        assert_eq!(part("bytes=-10"), Part::Bytes(90..=99));
-        assert_eq!(part("bytes=-1000"), Part::Bytes(0..=99));
-        assert_eq!(part("bytes=50-1000"), Part::Bytes(50..=99));
-        assert_eq!(part("bytes=100-"), Part::Unsatisfiable);
-        assert_eq!(part("bytes=-0"), Part::Unsatisfiable);
+    fn each_form_of_a_range_is_parsed() {
+        let parse = |header| parse_range(Some(header), 100);
+        assert_eq!(parse("bytes=0-9"), RequestedRange::Bytes(0..=9));
+        assert_eq!(parse("bytes=90-"), RequestedRange::Bytes(90..=99));
+        assert_eq!(parse("bytes=-10"), RequestedRange::Bytes(90..=99));
+        assert_eq!(parse("bytes=-1000"), RequestedRange::Bytes(0..=99));
+        assert_eq!(parse("bytes=50-1000"), RequestedRange::Bytes(50..=99));
+        assert_eq!(parse("bytes=100-"), RequestedRange::Unsatisfiable);
+        assert_eq!(parse("bytes=-0"), RequestedRange::Unsatisfiable);
         for unread in [
             "bytes=9-0",
             "bytes=a-b",
@@ -61,7 +63,7 @@ mod tests {
             "lines=1-2",
             "bytes",
         ] {
-            assert_eq!(part(unread), Part::Whole, "{unread}");
+            assert_eq!(parse(unread), RequestedRange::Whole, "{unread}");
         }
     }
 }

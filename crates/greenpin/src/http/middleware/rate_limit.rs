@@ -1,4 +1,4 @@
-//! How often a tenant may ask, and how often an address may come with wrong credentials: token buckets in memory.
+//! Rate limits in memory, as token buckets: requests of each tenant, and wrong credentials of each address.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,41 +8,41 @@ use std::time::Instant;
 
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 
-use crate::http::serving::Peer;
+use crate::http::serving::ClientAddress;
 use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
-/// Wrong credentials of one address: twenty in a row, then one a second.
-const FAILURES: RateLimit = RateLimit {
+/// Wrong credentials allowed per address: a burst of 20, then one per second.
+const FAILURE_LIMIT: RateLimit = RateLimit {
     requests_per_second: 1,
     burst: 20,
 };
-/// Addresses that are kept apart; beyond it those with nothing against them are forgotten, then all.
-const MOST_SOURCES: usize = 10_000;
+/// Maximum number of tracked addresses. Beyond it, addresses with a full bucket are evicted, then all.
+const MAX_SOURCES: usize = 10_000;
 
-/// The buckets of this process.
-pub(crate) struct Limits {
+/// Token buckets of this process.
+pub(crate) struct RateLimiter {
     default: RateLimit,
     tenants: Mutex<HashMap<TenantId, TokenBucket>>,
     sources: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
 
-/// Whether a request may pass, and what a client is told of its limit.
+/// Result of a rate limit check, with the values of the response headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct RateLimitResult {
     pub(crate) allowed: bool,
-    /// Requests at once.
+    /// Size of the bucket, in requests.
     limit: u32,
-    /// Requests that would pass now.
+    /// Requests left in the bucket.
     remaining: u32,
-    /// Seconds until all of them would.
+    /// Seconds until the bucket is full.
     reset: u64,
-    /// Seconds until one would.
+    /// Seconds until the next request passes.
     pub(crate) retry_after: u64,
 }
 
-impl Limits {
-    /// `default` holds for tenants whose settings say nothing.
+impl RateLimiter {
+    /// Creates a limiter. `default` applies to tenants without a limit in their settings.
     pub(crate) fn new(default: RateLimit) -> Self {
         Self {
             default,
@@ -51,19 +51,19 @@ impl Limits {
         }
     }
 
-    /// What holds for tenants whose settings say nothing.
+    /// Returns the limit of tenants without a limit in their settings.
     pub(crate) fn default(&self) -> RateLimit {
         self.default
     }
 
-    /// One request of a tenant, whose settings may name a limit.
-    pub(crate) fn request(
+    /// Counts one request of a tenant. `limit` is the limit in its settings.
+    pub(crate) fn check_request(
         &self,
         tenant: &TenantId,
         limit: Option<RateLimit>,
         now: Instant,
-    ) -> Verdict {
-        take(
+    ) -> RateLimitResult {
+        consume_token(
             &self.tenants,
             tenant.clone(),
             limit.unwrap_or(self.default),
@@ -71,16 +71,16 @@ impl Limits {
         )
     }
 
-    /// Wrong credentials from an address.
-    pub(crate) fn failure(&self, extensions: &Extensions, now: Instant) -> Verdict {
-        let source = source(extensions.get::<Peer>().map(|peer| peer.0));
-        forget(&self.sources, now);
-        take(&self.sources, source, FAILURES, now)
+    /// Counts a rejected credential from the address of the request.
+    pub(crate) fn count_failure(&self, extensions: &Extensions, now: Instant) -> RateLimitResult {
+        let source = source_network(extensions.get::<ClientAddress>().map(|peer| peer.0));
+        evict_idle_sources(&self.sources, now);
+        consume_token(&self.sources, source, FAILURE_LIMIT, now)
     }
 }
 
-/// An IPv6 client has a network of its own, not an address.
-fn source(address: Option<IpAddr>) -> IpAddr {
+/// Returns the key of an address: an IPv6 client owns a whole /64 network.
+fn source_network(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V6(address)) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         Some(address) => address,
@@ -88,34 +88,35 @@ fn source(address: Option<IpAddr>) -> IpAddr {
     }
 }
 
-fn take<K: Eq + Hash>(
+fn consume_token<K: Eq + Hash>(
     buckets: &Mutex<HashMap<K, TokenBucket>>,
     key: K,
     limit: RateLimit,
     now: Instant,
-) -> Verdict {
+) -> RateLimitResult {
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     let bucket = buckets
         .entry(key)
         .or_insert_with(|| TokenBucket::full(limit.burst, now));
-    Verdict::of(bucket, limit, now)
+    RateLimitResult::consume(bucket, limit, now)
 }
 
-fn forget(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instant) {
+fn evict_idle_sources(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instant) {
     let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
-    if sources.len() >= MOST_SOURCES {
+    if sources.len() >= MAX_SOURCES {
         sources.retain(|_, bucket| {
-            bucket.refill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
+            bucket.refill(FAILURE_LIMIT.requests_per_second, FAILURE_LIMIT.burst, now)
+                < FAILURE_LIMIT.burst.into()
         });
-        if sources.len() >= MOST_SOURCES {
+        if sources.len() >= MAX_SOURCES {
             sources.clear();
         }
     }
 }
 
-impl Verdict {
-    /// Takes a token for a request, if there is one.
-    fn of(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
+impl RateLimitResult {
+    /// Removes a token for a request, if the bucket has one.
+    fn consume(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
         let filled = bucket.refill(limit.requests_per_second, limit.burst, now);
         let allowed = filled >= 1.0;
         let tokens = if allowed { bucket.consume() } else { filled };
@@ -130,8 +131,8 @@ impl Verdict {
         }
     }
 
-    /// Tells the client.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    /// Adds the `RateLimit-*` headers to a response.
+    pub(crate) fn insert_headers(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-limit", HeaderValue::from(self.limit));
         headers.insert("ratelimit-remaining", HeaderValue::from(self.remaining));
         headers.insert("ratelimit-reset", HeaderValue::from(self.reset));
@@ -154,60 +155,69 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_what_the_rate_grants() {
-        let limits = Limits::new(LIMIT);
+    fn a_burst_passes_and_then_the_sustained_rate() {
+        let limiter = RateLimiter::new(LIMIT);
         let start = Instant::now();
-        let ask =
-            |millis| limits.request(&tenant("acme"), None, start + Duration::from_millis(millis));
-        let shown = |verdict: Verdict| {
+        let check = |millis| {
+            limiter.check_request(&tenant("acme"), None, start + Duration::from_millis(millis))
+        };
+        let fields = |result: RateLimitResult| {
             (
-                verdict.allowed,
-                verdict.remaining,
-                verdict.reset,
-                verdict.retry_after,
+                result.allowed,
+                result.remaining,
+                result.reset,
+                result.retry_after,
             )
         };
-        assert_eq!(shown(ask(0)), (true, 2, 1, 1));
-        assert_eq!(shown(ask(0)), (true, 1, 1, 1));
-        assert_eq!(shown(ask(0)), (true, 0, 2, 1));
-        assert_eq!(shown(ask(0)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(499)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(500)), (true, 0, 2, 1));
-        assert_eq!(shown(ask(500)), (false, 0, 2, 1));
-        assert_eq!(shown(ask(60_000)), (true, 2, 1, 1));
+        assert_eq!(fields(check(0)), (true, 2, 1, 1));
+        assert_eq!(fields(check(0)), (true, 1, 1, 1));
+        assert_eq!(fields(check(0)), (true, 0, 2, 1));
+        assert_eq!(fields(check(0)), (false, 0, 2, 1));
+        assert_eq!(fields(check(499)), (false, 0, 2, 1));
+        assert_eq!(fields(check(500)), (true, 0, 2, 1));
+        assert_eq!(fields(check(500)), (false, 0, 2, 1));
+        assert_eq!(fields(check(60_000)), (true, 2, 1, 1));
     }
 
     #[test]
-    fn each_tenant_has_a_bucket_and_a_limit_of_its_own() {
-        let limits = Limits::new(LIMIT);
+    fn each_tenant_has_its_own_bucket_and_limit() {
+        let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
-        let one = RateLimit {
+        let single = RateLimit {
             requests_per_second: 1,
             burst: 1,
         };
-        assert!(limits.request(&tenant("a"), Some(one), now).allowed);
-        assert!(!limits.request(&tenant("a"), Some(one), now).allowed);
-        assert!(limits.request(&tenant("b"), None, now).allowed);
+        assert!(
+            limiter
+                .check_request(&tenant("a"), Some(single), now)
+                .allowed
+        );
+        assert!(
+            !limiter
+                .check_request(&tenant("a"), Some(single), now)
+                .allowed
+        );
+        assert!(limiter.check_request(&tenant("b"), None, now).allowed);
         let raised = RateLimit {
             requests_per_second: 1000,
             burst: 1000,
         };
         assert!(
-            limits
-                .request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
+            limiter
+                .check_request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
                 .allowed
         );
     }
 
     #[test]
-    fn wrong_credentials_are_counted_by_where_they_come_from() {
-        let limits = Limits::new(LIMIT);
+    fn wrong_credentials_are_counted_by_source_network() {
+        let limiter = RateLimiter::new(LIMIT);
         let now = Instant::now();
         let failures = |address: &str, count: usize| {
             let mut extensions = Extensions::new();
-            extensions.insert(Peer(address.parse().unwrap()));
+            extensions.insert(ClientAddress(address.parse().unwrap()));
             (0..count)
-                .filter(|_| limits.failure(&extensions, now).allowed)
+                .filter(|_| limiter.count_failure(&extensions, now).allowed)
                 .count()
         };
         assert_eq!(
@@ -222,6 +232,6 @@ mod tests {
         let addresses =
             (0..20_000_u32).map(|index| Ipv4Addr::from(0x0a00_0000 + index).to_string());
         assert!(addresses.clone().all(|address| failures(&address, 1) == 1));
-        assert!(limits.sources.lock().unwrap().len() <= MOST_SOURCES);
+        assert!(limiter.sources.lock().unwrap().len() <= MAX_SOURCES);
     }
 }

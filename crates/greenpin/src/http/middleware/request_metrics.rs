@@ -1,4 +1,4 @@
-//! What happens to a request beside its answer: it is counted, and a panic of its handler becomes an answer.
+//! Counts requests, and turns a panic of a handler into a response.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,15 +17,15 @@ use crate::metrics::{METRICS, RequestLabel, StoreFigures};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the server counts
+/// Read metrics
 ///
-/// For Prometheus. No label holds a telephone number, a PIN or an id.
+/// Prometheus metrics in OpenMetrics format. Labels never contain telephone numbers, PINs or ids.
 #[utoipa::path(
     get,
     path = "/metrics",
     operation_id = "metrics",
     tag = "Server",
-    responses((status = 200, description = "The metrics, as OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
+    responses((status = 200, description = "Metrics in OpenMetrics format.", content_type = "application/openmetrics-text", body = String))
 )]
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     let stored = StoreFigures {
@@ -40,30 +40,30 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
     response
 }
 
-/// Counts a request by its route's template, and takes its time.
-pub(crate) async fn measured(request: Request, next: Next) -> Response {
-    let begun = Instant::now();
+/// Counts a request under its route template, and measures its duration.
+pub(crate) async fn record_metrics(request: Request, next: Next) -> Response {
+    let started_at = Instant::now();
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let method = method(request.method());
-    let response = caught(request, next).await;
+    let method = method_label(request.method());
+    let response = catch_panic(request, next).await;
     let route = matched
         .as_ref()
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
-    let status = class(response.status());
+    let status = status_class(response.status());
     METRICS.count_request(
         RequestLabel {
             route,
             method,
             status,
         },
-        begun.elapsed().as_secs_f64(),
+        started_at.elapsed().as_secs_f64(),
     );
     response
 }
 
-/// A client can make methods up; labels it cannot.
-fn method(method: &Method) -> &'static str {
+/// Maps unknown methods to one label, so that clients cannot create labels.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
@@ -76,7 +76,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-fn class(status: StatusCode) -> &'static str {
+fn status_class(status: StatusCode) -> &'static str {
     match status.as_u16() {
         100..=199 => "1xx",
         200..=299 => "2xx",
@@ -86,19 +86,18 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// Answers 500 for a handler that panicked; nobody else's request ends with it.
-async fn caught(request: Request, next: Next) -> Response {
-    let mut answer = pin!(next.run(request));
-    let caught =
-        poll_fn(
-            |context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
-                Err(_) => Poll::Ready(None),
-            },
-        );
+/// Responds with 500 if the handler panics. Other requests are not affected.
+async fn catch_panic(request: Request, next: Next) -> Response {
+    let mut response = pin!(next.run(request));
+    let caught = poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+            Err(_) => Poll::Ready(None),
+        }
+    });
     caught.await.unwrap_or_else(|| {
-        tracing::error!("a request's handler panicked");
+        tracing::error!("request handler panicked");
         Problem::plain(Code::Internal).into_response()
     })
 }
@@ -112,17 +111,17 @@ mod tests {
 
     use super::*;
 
-    async fn answer(address: std::net::SocketAddr, path: &str) -> String {
+    async fn get_response(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
     }
 
     #[tokio::test]
-    async fn a_handler_that_panics_is_a_500_with_the_requests_id_and_the_next_request_is_served() {
+    async fn a_panicking_handler_is_a_500_with_the_request_id_and_the_next_request_succeeds() {
         async fn broken() -> &'static str {
             tokio::task::yield_now().await;
             panic!("a handler that is broken on purpose")
@@ -130,23 +129,23 @@ mod tests {
         let router = Router::new()
             .route("/broken", get(broken))
             .route("/well", get(|| async { "well" }));
-        let router = crate::http::observed(router);
+        let router = crate::http::with_request_layer(router);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
-        let said = answer(address, "/broken").await;
-        let (head, body) = said.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 500"), "{said}");
+        let response = get_response(address, "/broken").await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 500"), "{response}");
         assert!(
             head.contains("content-type: application/problem+json"),
-            "{said}"
+            "{response}"
         );
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["code"], "internal");
         let id = body["request_id"].as_str().unwrap();
-        assert!(head.contains(&format!("x-request-id: {id}")), "{said}");
-        assert!(!said.contains("on purpose"), "{said}");
-        assert!(answer(address, "/well").await.ends_with("well"));
+        assert!(head.contains(&format!("x-request-id: {id}")), "{response}");
+        assert!(!response.contains("on purpose"), "{response}");
+        assert!(get_response(address, "/well").await.ends_with("well"));
         let counted = METRICS.render(&StoreFigures::default());
         let line =
             "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";

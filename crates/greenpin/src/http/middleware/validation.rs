@@ -1,11 +1,11 @@
-//! Takes the fields of an object one by one and collects every fault, so that all are reported at once.
+//! Reads the fields of an object and collects every fault, so that a response reports all of them.
 
 use call::PhoneNumber;
 use serde_json::{Map, Value};
 
 use super::problem::{Code, FieldError, Problem};
 
-/// The fields of a request, and what is wrong with them so far.
+/// Fields of a request, with the faults found so far.
 pub(crate) struct Fields {
     object: Map<String, Value>,
     known: Vec<&'static str>,
@@ -14,8 +14,8 @@ pub(crate) struct Fields {
     choices: Vec<(String, Vec<String>)>,
 }
 
-/// What stands in for a value that is missing or wrong: a fault was noted, so nobody will see it.
-pub(crate) type Given<T> = Option<T>;
+/// Value of a field. `None` if the field is absent or invalid; an invalid field has recorded a fault.
+pub(crate) type FieldValue<T> = Option<T>;
 
 impl Fields {
     pub(crate) fn new(object: Map<String, Value>) -> Self {
@@ -28,42 +28,43 @@ impl Fields {
         }
     }
 
-    /// Narrows the range of an integer for this request, such as to a tenant's own limits. `path` is a name, or names
-    /// of nested objects joined by dots.
+    /// Narrows the range of an integer for this request, for example to the tenant's limits. `path` is a name, or
+    /// names of nested objects joined by dots.
     pub(crate) fn narrow(&mut self, path: &str, min: u32, max: u32) {
         self.narrowed.push((path.to_owned(), min, max));
     }
 
-    /// Sets the words of a text whose choices are known only at run time, such as the languages of the prompts.
+    /// Sets the allowed values of a text field, if they are known only at run time, such as the languages of the
+    /// prompts.
     pub(crate) fn set_choices(&mut self, path: &str, words: &[String]) {
         self.choices.push((path.to_owned(), words.to_vec()));
     }
 
-    /// Takes a field. `null` means "not given".
-    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+    /// Removes and returns a field. `null` counts as absent.
+    pub(crate) fn remove(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
-    /// Whether a field was given.
+    /// Returns `true` if a field is present and not `null`.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// Whether a field was given as `null`.
+    /// Returns `true` if a field is `null`.
     pub(crate) fn is_null(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(Value::is_null)
     }
 
-    /// Refuses a field that exists elsewhere, but cannot be given here.
-    pub(crate) fn unchangeable(&mut self, name: &'static str) {
+    /// Rejects a field of the resource if the request cannot change it.
+    pub(crate) fn reject_unchangeable(&mut self, name: &'static str) {
         if self.object.remove(name).is_some() {
-            self.fault(name, Code::UnknownField, "cannot be changed");
+            self.add_fault(name, Code::UnknownField, "cannot be changed");
         }
     }
 
-    /// Notes a fault.
-    pub(crate) fn fault(
+    /// Records a fault.
+    pub(crate) fn add_fault(
         &mut self,
         field: impl Into<String>,
         code: Code,
@@ -76,24 +77,24 @@ impl Fields {
         });
     }
 
-    pub(crate) fn boolean(&mut self, name: &'static str) -> Given<bool> {
-        let value = self.take(name)?;
+    pub(crate) fn boolean(&mut self, name: &'static str) -> FieldValue<bool> {
+        let value = self.remove(name)?;
         let read = value.as_bool();
         self.or_wrong_type(name, read, "must be true or false")
     }
 
-    pub(crate) fn text(&mut self, name: &'static str) -> Given<String> {
-        match self.take(name)? {
+    pub(crate) fn text(&mut self, name: &'static str) -> FieldValue<String> {
+        match self.remove(name)? {
             Value::String(text) => Some(text),
-            _ => self.or_wrong_type(name, None, "must be a text"),
+            _ => self.or_wrong_type(name, None, "must be a string"),
         }
     }
 
-    /// A text of at most `longest` Unicode characters.
-    pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> Given<String> {
+    /// Reads a text of at most `max_length` Unicode characters.
+    pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> FieldValue<String> {
         let text = self.text(name)?;
         if text.chars().count() > longest {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooLong,
                 format!("must have at most {longest} characters"),
@@ -101,38 +102,38 @@ impl Fields {
             return None;
         }
         if text.contains('\0') {
-            self.fault(
-                name,
-                Code::InvalidValue,
-                "must not hold the character U+0000",
-            );
+            self.add_fault(name, Code::InvalidValue, "must not contain U+0000");
             return None;
         }
         Some(text)
     }
 
-    /// A whole number within a range.
-    pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> Given<u32> {
-        let value = self.take(name)?;
+    /// Reads an integer in an inclusive range.
+    pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> FieldValue<u32> {
+        let value = self.remove(name)?;
         let narrowed = self.narrowed.iter().find(|(path, ..)| path == name);
         let (min, max) =
             narrowed.map_or((min, max), |(_, low, high)| (min.max(*low), max.min(*high)));
         let whole = value.as_f64().filter(|value| value.fract() == 0.0);
         let Some(whole) = whole else {
-            return self.or_wrong_type(name, None, "must be a whole number");
+            return self.or_wrong_type(name, None, "must be an integer");
         };
-        // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
+        // JSON has one number type, so 3 and 3.0 are equal. A cast outside the range of u32 saturates.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let read = (whole >= 0.0).then_some(whole as u32);
         let read = read.filter(|value| (min..=max).contains(value));
         if read.is_none() {
-            self.fault(name, Code::OutOfRange, format!("must be {min} to {max}"));
+            self.add_fault(name, Code::OutOfRange, format!("must be {min} to {max}"));
         }
         read
     }
 
-    /// One of a few words.
-    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Given<T> {
+    /// Reads one of a fixed set of strings.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        words: &[(&str, T)],
+    ) -> FieldValue<T> {
         let text = self.text(name)?;
         let found = words
             .iter()
@@ -140,7 +141,7 @@ impl Fields {
             .map(|(_, meaning)| *meaning);
         if found.is_none() {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            self.fault(
+            self.add_fault(
                 name,
                 Code::InvalidValue,
                 format!("must be one of: {}", words.join(", ")),
@@ -149,13 +150,13 @@ impl Fields {
         found
     }
 
-    /// Reads a field that is an object with fields of its own.
+    /// Reads a field with a nested object.
     pub(crate) fn nested<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(&mut Self) -> T,
-    ) -> Given<T> {
-        let object = match self.take(name)? {
+    ) -> FieldValue<T> {
+        let object = match self.remove(name)? {
             Value::Object(object) => object,
             _ => return self.or_wrong_type(name, None, "must be an object"),
         };
@@ -185,37 +186,37 @@ impl Fields {
             message,
         } in faults
         {
-            self.fault(format!("{name}.{field}"), code, message);
+            self.add_fault(format!("{name}.{field}"), code, message);
         }
         None
     }
 
-    /// Reads a field that must be there.
+    /// Reads a required field.
     pub(crate) fn required<T>(
         &mut self,
         name: &'static str,
-        read: impl FnOnce(&mut Self, &'static str) -> Given<T>,
-    ) -> Given<T> {
+        read: impl FnOnce(&mut Self, &'static str) -> FieldValue<T>,
+    ) -> FieldValue<T> {
         if !self.has(name) {
-            self.take(name);
-            self.fault(name, Code::MissingField, "is required");
+            self.remove(name);
+            self.add_fault(name, Code::MissingField, "is required");
             return None;
         }
         read(self, name)
     }
 
-    pub(crate) fn number(&mut self, name: &'static str) -> Given<PhoneNumber> {
+    pub(crate) fn number(&mut self, name: &'static str) -> FieldValue<PhoneNumber> {
         let text = self.text(name)?;
         self.e164(name, &text)
     }
 
-    /// Reads one of the words that [`Fields::set_choices`] has set for a field.
-    pub(crate) fn choice(&mut self, name: &'static str) -> Given<String> {
+    /// Reads one of the values set by [`Fields::set_choices`].
+    pub(crate) fn choice(&mut self, name: &'static str) -> FieldValue<String> {
         let text = self.text(name)?;
         let words = self.choices.iter().find(|(path, _)| path == name);
         let words = words.map(|(_, words)| words.clone()).unwrap_or_default();
         if !words.contains(&text) {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::InvalidValue,
                 format!("must be one of: {}", words.join(", ")),
@@ -225,45 +226,45 @@ impl Fields {
         Some(text)
     }
 
-    /// Reads a text that a function parses; `rule` is the error's text.
+    /// Reads a text with a parser. `rule` is the error message.
     pub(crate) fn parsed<T>(
         &mut self,
         name: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
         rule: &str,
-    ) -> Given<T> {
+    ) -> FieldValue<T> {
         let text = self.text(name)?;
         let value = parse(&text);
         if value.is_none() {
-            self.fault(name, Code::InvalidValue, rule);
+            self.add_fault(name, Code::InvalidValue, rule);
         }
         value
     }
 
-    /// Reads a list of `min` to `max` numbers without repeats, or a single number.
+    /// Reads a list of `min` to `max` distinct numbers, or a single number.
     pub(crate) fn numbers(
         &mut self,
         name: &'static str,
         min: usize,
         max: usize,
-    ) -> Given<Vec<PhoneNumber>> {
-        let items = match self.take(name)? {
+    ) -> FieldValue<Vec<PhoneNumber>> {
+        let items = match self.remove(name)? {
             Value::String(text) => return self.e164(name, &text).map(|number| vec![number]),
             Value::Array(items) => items,
-            _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
+            _ => return self.or_wrong_type(name, None, "must be an array of strings, or a string"),
         };
         if items.len() > max {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooMany,
-                format!("must hold at most {max} numbers"),
+                format!("must have at most {max} numbers"),
             );
         }
         if items.len() < min {
-            self.fault(
+            self.add_fault(
                 name,
                 Code::TooFew,
-                format!("must hold {min} to {max} numbers"),
+                format!("must have {min} to {max} numbers"),
             );
         }
         let mut numbers = Vec::new();
@@ -271,43 +272,43 @@ impl Fields {
             let field = format!("{name}[{index}]");
             let number = match item.as_str() {
                 Some(text) => self.e164(&field, text),
-                None => self.or_wrong_type(&field, None, "must be a text"),
+                None => self.or_wrong_type(&field, None, "must be a string"),
             };
             if number.is_some_and(|number| numbers.contains(&Some(number))) {
-                self.fault(field, Code::Repeated, "is in the list already");
+                self.add_fault(field, Code::Repeated, "is already in the list");
             }
             numbers.push(number);
         }
         numbers.into_iter().collect()
     }
 
-    fn e164(&mut self, field: &str, text: &str) -> Given<PhoneNumber> {
+    fn e164(&mut self, field: &str, text: &str) -> FieldValue<PhoneNumber> {
         let read = PhoneNumber::parse(text);
-        read.map_err(|rule| self.fault(field, Code::NotE164, format!("E.164: {rule}")))
+        read.map_err(|rule| self.add_fault(field, Code::NotE164, format!("E.164: {rule}")))
             .ok()
     }
 
-    fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> Given<T> {
+    fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> FieldValue<T> {
         if read.is_none() {
-            self.fault(field, Code::WrongType, rule);
+            self.add_fault(field, Code::WrongType, rule);
         }
         read
     }
 
-    /// Whether nothing was wrong, and nothing else was given.
+    /// Returns an error if there are faults or unread fields.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        self.into_faults().map_err(Problem::of_fields)
+        self.into_faults().map_err(Problem::from_fields)
     }
 
-    /// Every fault, also of fields that nobody has taken.
+    /// Returns every fault. Each unread field is a fault.
     pub(crate) fn into_faults(mut self) -> Result<(), Vec<FieldError>> {
         let unknown: Vec<String> = self.object.keys().cloned().collect();
         for name in unknown {
             let message = match nearest(&name, &self.known) {
-                Some(near) => format!("is not known, did you mean {near}?"),
-                None => "is not known".to_owned(),
+                Some(near) => format!("is unknown; did you mean {near}?"),
+                None => "is unknown".to_owned(),
             };
-            self.fault(name, Code::UnknownField, message);
+            self.add_fault(name, Code::UnknownField, message);
         }
         if self.faults.is_empty() {
             Ok(())
@@ -317,7 +318,7 @@ impl Fields {
     }
 }
 
-/// The nearest of the known names, if it is near enough to be meant.
+/// Returns the most similar known name, if it is similar enough.
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let ranked = known
         .iter()

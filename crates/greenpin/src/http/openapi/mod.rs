@@ -1,6 +1,11 @@
-//! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
+//! The OpenAPI document: documentation of the routes, plus the parts common to all operations.
+//!
+//! - `problems`: error responses of an operation.
+//! - `schemas`: schemas without a Rust type.
+//! - `serve`: `GET /openapi.json`.
+//! - `docs_page`: `GET /docs`.
 
-pub(crate) mod page;
+pub(crate) mod docs_page;
 pub(crate) mod problems;
 pub(crate) mod schemas;
 pub(crate) mod serve;
@@ -10,33 +15,33 @@ use utoipa::openapi::OpenApi;
 
 use super::Code;
 
-/// Any authenticated call can meet these.
-const ANYWHERE: &[Code] = &[
+/// Codes of every authenticated operation.
+const COMMON_CODES: &[Code] = &[
     Code::Internal,
     Code::Overloaded,
     Code::StoreUnreachable,
     Code::Draining,
 ];
-const OF_TENANTS: &[Code] = &[
+const TENANT_CODES: &[Code] = &[
     Code::Unauthorized,
     Code::ForeignTenant,
     Code::TenantSuspended,
     Code::RateLimited,
 ];
-const OF_OPERATORS: &[Code] = &[
+const OPERATOR_CODES: &[Code] = &[
     Code::OperatorUnauthorized,
     Code::OperatorApiOff,
     Code::RateLimited,
 ];
-/// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
-const WITH_KEY: &[Code] = &[
+/// Codes of writes of a tenant. A request with an idempotency key has its body read first.
+const IDEMPOTENCY_CODES: &[Code] = &[
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::IdempotencyKeyReused,
     Code::IdempotencyKeyInUse,
     Code::BodyTooLarge,
 ];
-const WITH_BODY: &[Code] = &[
+const BODY_CODES: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
@@ -44,21 +49,21 @@ const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
 ];
 
-/// A body that can be left out is read whatever it says it is.
-const WITH_EMPTY_BODY: &[Code] = &[
+/// Codes of operations with an empty body, which ignore its `Content-Type`.
+const EMPTY_BODY_CODES: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
 ];
-const WITH_FILE: &[Code] = &[
+const FILE_CODES: &[Code] = &[
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
 ];
-/// Bodies that can be left out.
-const OPTIONAL: &[&str] = &[
+/// Schemas of optional bodies.
+const OPTIONAL_BODIES: &[&str] = &[
     "/Nothing",
     "/CreateCredential",
     "/RotateCredential",
@@ -66,78 +71,78 @@ const OPTIONAL: &[&str] = &[
     "/LinkRecording",
 ];
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
-const NOTHING: &str = "#/components/schemas/Nothing";
+const EMPTY_BODY: &str = "#/components/schemas/Nothing";
 
-/// The parameters of paths, by name. A route whose path holds another one fails a test.
+/// Path parameters by name, with pattern, example and description. A test fails for a parameter missing here.
 const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
     (
         "tenant_id",
         "^[a-z0-9][a-z0-9_-]{0,63}$",
         "acme",
-        "The tenant's name; in the tenant API it must be the one of the credentials.",
+        "Id of the tenant. In the tenant API it must match the credentials.",
     ),
     (
         "greenpin_id",
         "^gp_[0-9a-hjkmnp-tv-z]{26}$",
         "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
-        "The id of an allocation.",
+        "Id of an allocation.",
     ),
     (
         "call_sid",
         "^call_[0-9a-hjkmnp-tv-z]{26}$",
         "call_01jxs0h2c6p4n8b5d9f3g7k1ma",
-        "The id of a call.",
+        "Id of a call.",
     ),
     (
         "account_sid",
         "^[A-Za-z0-9_.-]{1,64}$",
         "AC-acme",
-        "The user name of a credential.",
+        "User name of a credential.",
     ),
     (
         "virtual_number",
         r"^\+[1-9][0-9]{6,14}$",
         "+914000000001",
-        "A virtual number, its `+` as it is or as `%2B`.",
+        "A virtual number. The `+` can be literal or encoded as `%2B`.",
     ),
-    ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
+    ("name", "^[a-z_]{1,40}$", "goodbye", "Name of a prompt."),
     (
         "link",
         "^[a-z0-9_-]{1,64}\\.call_[0-9a-hjkmnp-tv-z]{26}\\.[0-9]{1,12}\\.[A-Za-z0-9_-]{43}$",
         "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",
-        "The last part of a link.",
+        "Last path segment of a link.",
     ),
     (
         "event_id",
         "^evt_[0-9a-hjkmnp-tv-z]{26}$",
         "evt_01jxs0h2f1r8s4t6v9w2x5y7za",
-        "The id of an event.",
+        "Id of an event.",
     ),
     (
         "endpoint_id",
         "^ep_[0-9a-hjkmnp-tv-z]{26}$",
         "ep_01jxs0b7a3c5e9g1j4k6m8n2pq",
-        "The id of a webhook endpoint.",
+        "Id of a webhook endpoint.",
     ),
 ];
 
 const INTRODUCTION: &str = "\
-Masked calls that you run yourself. An **allocation** ties an A-party (`from`) and a B-party (`to`) together on a \
-**virtual number** for a while: whoever calls the number and enters the allocation's PIN is connected to the other \
-side, and neither side sees the other's number.
+Self-hosted masked calls. An **allocation** connects an A-party (`from`) and a B-party (`to`) through a **virtual \
+number** for a limited time. A party calls the number, enters the PIN of the allocation and is connected to the other \
+side. Neither side sees the number of the other.
 
-Requests and answers are JSON in UTF-8, a request at most 64 KiB. A success is `{\"response\": …}`. Every answer \
-carries `X-Request-Id`: quote it when you ask for help. Times are RFC 3339 in whole seconds, with the offset of the \
-tenant's time zone. Telephone numbers are E.164.
+Requests and responses are JSON in UTF-8. A request has at most 64 KiB. A successful response is `{\"response\": …}`. \
+Every response has an `X-Request-Id`: include it in support requests. Times are RFC 3339 in whole seconds, with the \
+offset of the tenant's time zone. Telephone numbers are in E.164 form.
 
-An unknown field or query parameter is refused by name, so that a misspelt one does not pass silently.";
+Unknown fields and query parameters are rejected by name, so a misspelt name is never ignored.";
 
 const ERRORS: &str = "\
-An error is `application/problem+json` (RFC 9457). `code` is stable: a program should look at it alone. `errors` \
-names every fault of a body at once, each with its `field`, the `code` of the rule and the rule in words. No error \
-repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---|---|---|\n";
+Errors are `application/problem+json` (RFC 9457). `code` is stable and the only part for programs to evaluate. \
+`errors` lists all faults of a request, each with its `field`, the `code` of the rule and the rule in words. Errors \
+never contain a PIN, a token or a telephone number.\n\n| code | status | meaning |\n|---|---|---|\n";
 
-/// Completes what the routes say of themselves to the document that is served.
+/// Completes the documentation of the routes to the served document.
 pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> Value {
     let mut routes = serde_json::to_value(routes).unwrap_or_default();
     let mut paths = routes.get_mut("paths").map(Value::take).unwrap_or_default();
@@ -159,11 +164,11 @@ pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> 
         "info": {
             "title": "greenpin",
             "version": env!("CARGO_PKG_VERSION"),
-            "summary": "Masked calls that a company runs itself",
+            "summary": "Self-hosted masked calls",
             "description": INTRODUCTION,
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
-        "servers": [{ "url": "/", "description": "The server that this document came from" }],
+        "servers": [{ "url": "/", "description": "Server of this document" }],
         "tags": tags(),
         "paths": paths,
         "components": {
@@ -186,107 +191,142 @@ fn tags() -> Value {
             )
     });
     json!([
-        { "name": "Allocations", "description": "One PIN on one virtual number, tying two sides together for a while." },
+        { "name": "Allocations", "description": "An allocation connects two sides by a PIN on a virtual number for a limited time." },
         { "name": "Numbers", "description": "The virtual numbers of the tenant's pool." },
-        { "name": "Calls", "description": "Call records, and what was recorded." },
-        { "name": "Events", "description": "Everything that happened, in the order in which it happened; the same events go to webhooks." },
-        { "name": "Settings", "description": "What a tenant can set for itself." },
+        { "name": "Calls", "description": "Call records and recordings." },
+        { "name": "Events", "description": "The event log, in order of time. The same events are sent to webhooks." },
+        { "name": "Settings", "description": "Settings, prompts and webhook endpoints of a tenant." },
         { "name": "Tenants", "description": "For operators: tenants and their credentials. Times are in UTC." },
         { "name": "Pools", "description": "For operators: the virtual numbers of all tenants." },
-        { "name": "Node", "description": "For operators: this process, its calls, and what operators did." },
-        { "name": "Server", "description": "For those who run the server. No credentials." },
+        { "name": "Node", "description": "For operators: this process, its calls, and the audit log." },
+        { "name": "Server", "description": "Health, metrics and documentation. No credentials required." },
         { "name": "Errors", "description": errors },
     ])
 }
 
+/// Kind of an operation, which decides its credentials, headers and common errors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// Operation of a tenant; `true` for a write.
+    Tenant(bool),
+    Operator,
+    Public,
+}
+
+impl Audience {
+    fn new(method: &str, path: &str) -> Self {
+        if path.starts_with("/v1/admin") {
+            Self::Operator
+        } else if path.starts_with("/v1/tenants") {
+            Self::Tenant(method != "get")
+        } else {
+            Self::Public
+        }
+    }
+
+    fn security(self) -> Value {
+        match self {
+            Self::Tenant(_) => json!([{ "tenant": [] }]),
+            Self::Operator => json!([{ "operator": [] }]),
+            Self::Public => json!([]),
+        }
+    }
+}
+
 fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
-    let admin = path.starts_with("/v1/admin");
-    let tenant = path.starts_with("/v1/tenants");
-    if admin || tenant {
-        let scheme = if admin { "operator" } else { "tenant" };
-        operation.insert("security".into(), json!([{ scheme: [] }]));
-    } else {
-        operation.insert("security".into(), json!([]));
+    let audience = Audience::new(method, path);
+    operation.insert("security".into(), audience.security());
+    add_path_parameters(path, operation);
+    if audience == Audience::Tenant(true) {
+        add_idempotency_key(operation);
     }
-    describe_path(path, operation);
-    let writes = tenant && method != "get";
-    if writes {
-        accept_key(operation);
-    }
-    let body = operation
+    let body_codes = operation
         .get_mut("requestBody")
-        .and_then(Value::as_object_mut);
-    let body = body.map(|body| {
-        let named = body
-            .get("content")
-            .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
-        let needed =
-            !named.is_some_and(|named| OPTIONAL.iter().any(|optional| named.ends_with(optional)));
-        let codes = match named {
-            Some(NOTHING) => WITH_EMPTY_BODY,
-            Some(_) => WITH_BODY,
-            None => WITH_FILE,
-        };
-        body.insert("required".into(), needed.into());
-        codes
-    });
+        .and_then(Value::as_object_mut)
+        .map(complete_body);
     let Some(responses) = operation
         .get_mut("responses")
         .and_then(Value::as_object_mut)
     else {
         return;
     };
-    if admin || tenant {
-        problems::add(responses, ANYWHERE);
-        problems::add(responses, if admin { OF_OPERATORS } else { OF_TENANTS });
+    match audience {
+        Audience::Tenant(_) => problems::add_codes(responses, TENANT_CODES),
+        Audience::Operator => problems::add_codes(responses, OPERATOR_CODES),
+        Audience::Public => {}
     }
-    if writes {
-        problems::add(responses, WITH_KEY);
+    if audience != Audience::Public {
+        problems::add_codes(responses, COMMON_CODES);
     }
-    if let Some(codes) = body {
-        problems::add(responses, codes);
+    if audience == Audience::Tenant(true) {
+        problems::add_codes(responses, IDEMPOTENCY_CODES);
+    }
+    if let Some(codes) = body_codes {
+        problems::add_codes(responses, codes);
     }
     if path.contains("/recording") {
         add_ogg(responses);
     }
     responses.sort_keys();
     for (status, response) in responses.iter_mut() {
-        let Some(response) = response.as_object_mut() else {
-            continue;
-        };
-        problems::complete(status, response);
-        let headers = response.entry("headers").or_insert_with(|| json!({}));
-        if let Some(headers) = headers.as_object_mut() {
-            headers.insert(
-                "X-Request-Id".into(),
-                json!({ "$ref": "#/components/headers/RequestId" }),
-            );
-            // Whoever was not let in is told nothing of the limit.
-            if tenant && !matches!(status.as_str(), "401" | "403" | "429" | "500" | "503") {
-                for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
-                    headers.insert(
-                        name.into(),
-                        json!({ "$ref": format!("#/components/headers/{}", name.replace('-', "")) }),
-                    );
-                }
-            }
-            if writes && status.starts_with('2') {
-                headers.insert(
-                    "Idempotency-Replayed".into(),
-                    json!({ "$ref": "#/components/headers/IdempotencyReplayed" }),
-                );
-            }
+        if let Some(response) = response.as_object_mut() {
+            problems::complete(status, response);
+            add_headers(audience, status, response);
         }
     }
 }
 
-/// A recording is WAV, or Ogg Opus where the operator has chosen that.
+/// Sets `required` of a request body and returns the codes of its faults.
+fn complete_body(body: &mut Map<String, Value>) -> &'static [Code] {
+    let schema = body
+        .get("content")
+        .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
+    let required = !schema.is_some_and(|schema| {
+        OPTIONAL_BODIES
+            .iter()
+            .any(|optional| schema.ends_with(optional))
+    });
+    let codes = match schema {
+        Some(EMPTY_BODY) => EMPTY_BODY_CODES,
+        Some(_) => BODY_CODES,
+        None => FILE_CODES,
+    };
+    body.insert("required".into(), required.into());
+    codes
+}
+
+/// Adds the headers common to all responses of an audience.
+fn add_headers(audience: Audience, status: &str, response: &mut Map<String, Value>) {
+    let headers = response.entry("headers").or_insert_with(|| json!({}));
+    let Some(headers) = headers.as_object_mut() else {
+        return;
+    };
+    let mut add = |name: &str, component: &str| {
+        let reference = json!({ "$ref": format!("#/components/headers/{component}") });
+        headers.insert(name.into(), reference);
+    };
+    add("X-Request-Id", "RequestId");
+    let Audience::Tenant(is_write) = audience else {
+        return;
+    };
+    // Requests rejected before the rate limit carry no rate limit headers.
+    if !matches!(status, "401" | "403" | "429" | "500" | "503") {
+        for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
+            add(name, &name.replace('-', ""));
+        }
+    }
+    if is_write && status.starts_with('2') {
+        add("Idempotency-Replayed", "IdempotencyReplayed");
+    }
+}
+
+/// Adds Ogg Opus to responses with a recording, for operators with that setting.
 fn add_ogg(responses: &mut Map<String, Value>) {
     let contents = responses
         .values_mut()
         .filter_map(|response| response.get_mut("content")?.as_object_mut());
     for content in contents.filter(|content| content.contains_key("audio/wav")) {
-        let description = "An Ogg file of Opus (RFC 7845).";
+        let description = "An Ogg Opus file (RFC 7845).";
         let schema = json!({
             "type": "string", "format": "binary", "description": description, "contentMediaType": "audio/ogg",
         });
@@ -294,12 +334,12 @@ fn add_ogg(responses: &mut Map<String, Value>) {
     }
 }
 
-fn accept_key(operation: &mut Map<String, Value>) {
+fn add_idempotency_key(operation: &mut Map<String, Value>) {
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
         "required": false,
-        "description": "Your own name for this write. The first answer is kept for 24 hours and given again to the same request; nothing is done twice.",
+        "description": "Unique key of this write, chosen by you. The response is stored for 24 hours, and a repeated request with the same key gets it without a second execution.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
         "example": "order-12345-allocate",
     });
@@ -310,8 +350,8 @@ fn accept_key(operation: &mut Map<String, Value>) {
         .for_each(|parameters| parameters.push(key.clone()));
 }
 
-/// Puts the parameters of the path before those of the query.
-fn describe_path(path: &str, operation: &mut Map<String, Value>) {
+/// Inserts the path parameters before the query parameters.
+fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
     let names = path
         .split('{')
         .skip(1)
@@ -337,13 +377,13 @@ fn describe_path(path: &str, operation: &mut Map<String, Value>) {
     }
 }
 
-/// Every schema in the order of its name: those that types derive, and those of bodies that are read field by field.
+/// Returns all schemas sorted by name: those derived from types, and those of request bodies.
 fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) -> Value {
     let mut schemas = match derived {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
     };
-    // A wrapper comes with what it wraps written out; those that name it are made anew.
+    // The library inlines the contents of a wrapper. Wrappers are rebuilt with references instead.
     schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
     for (_, schema) in &mut schemas {
         let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
@@ -357,7 +397,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
         requests
             .iter()
             .cloned()
-            .chain(schemas::of_parameters())
+            .chain(schemas::parameter_schemas())
             .map(|(name, schema)| (name.to_owned(), schema)),
     );
     schemas.insert("Problem".into(), problem());
@@ -365,7 +405,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
     schemas.into()
 }
 
-/// The wrappers that answers name and no type has derived.
+/// Returns the wrappers referenced by responses.
 fn wrappers(paths: &Value) -> Map<String, Value> {
     let operations = paths
         .as_object()
@@ -386,7 +426,7 @@ fn wrappers(paths: &Value) -> Map<String, Value> {
 
 fn wrapper(name: &str) -> Option<Value> {
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items." });
+    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items of the response." });
     let wrapped = name.strip_prefix("Success_");
     if let Some(wrapped) = wrapped {
         let response = wrapped
@@ -394,28 +434,28 @@ fn wrapper(name: &str) -> Option<Value> {
             .map_or_else(|| reference(wrapped), list);
         return Some(json!({
             "type": "object",
-            "description": "What a call that went well answers.",
+            "description": "A successful response.",
             "required": ["response"],
             "properties": { "response": response },
         }));
     }
-    let next_cursor = json!({ "type": ["string", "null"], "description": "What to ask the next page with; `null` on the last one." });
+    let next_cursor = json!({ "type": ["string", "null"], "description": "Cursor of the next page, or `null` on the last page." });
     name.strip_prefix("Page_").map(|item| {
         json!({
             "type": "object",
-            "description": "A page. `next_cursor` is `null` on the last one.",
+            "description": "One page of a list.",
             "required": ["response", "next_cursor"],
             "properties": { "response": list(item), "next_cursor": next_cursor },
         })
     })
 }
 
-/// What is said of a field that can be `null` is said of the field, not of one of its forms.
+/// Moves the description of a nullable field from one of its variants to the field.
 fn describe_nullable(field: &mut Value) {
-    let said = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
-    let said = said.and_then(|named| named.shift_remove("description"));
-    if let (Some(said), Some(field)) = (said, field.as_object_mut()) {
-        field.insert("description".into(), said);
+    let description = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
+    let description = description.and_then(|named| named.shift_remove("description"));
+    if let (Some(description), Some(field)) = (description, field.as_object_mut()) {
+        field.insert("description".into(), description);
     }
 }
 
@@ -423,36 +463,36 @@ fn problem() -> Value {
     let code = json!({
         "type": "string",
         "pattern": "^[a-z0-9_]+$",
-        "description": "What kind of error: one of the codes under Errors. Later versions may add codes.",
+        "description": "Error code, listed under Errors. Later versions may add codes.",
         "examples": ["rule_violated"],
     });
     json!({
         "type": "object",
-        "description": "An error, as in RFC 9457.",
+        "description": "An error (RFC 9457).",
         "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
         "properties": {
             "type": { "type": "string", "format": "uri", "description": "The code as a URI.", "examples": ["urn:greenpin:error:rule_violated"] },
-            "title": { "type": "string", "description": "What the code means, in a few words." },
-            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The status of the answer." },
-            "detail": { "type": "string", "description": "What was wrong this time, for people." },
+            "title": { "type": "string", "description": "Short meaning of the code." },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "HTTP status of the response." },
+            "detail": { "type": "string", "description": "Explanation of this error, for people." },
             "code": code,
-            "request_id": { "type": "string", "description": "The same as `X-Request-Id`." },
+            "request_id": { "type": "string", "description": "Id of the request, equal to `X-Request-Id`." },
             "refused": {
                 "type": "array",
-                "description": "With `import_refused`: every line at fault.",
+                "description": "With `import_refused`: the rejected lines.",
                 "items": { "$ref": "#/components/schemas/RefusedLine" },
             },
             "errors": {
                 "type": "array",
-                "description": "Every fault of the body; empty when the error is not of single fields.",
+                "description": "All faults of the request's fields; empty for other errors.",
                 "items": {
                     "type": "object",
                     "title": "Fault",
                     "required": ["field", "code", "message"],
                     "properties": {
-                        "field": { "type": "string", "description": "Which field, such as `from[1]`.", "examples": ["duration"] },
+                        "field": { "type": "string", "description": "Path of the field, such as `from[1]`.", "examples": ["duration"] },
                         "code": code,
-                        "message": { "type": "string", "description": "The rule, for people.", "examples": ["must be 300 to 14688000"] },
+                        "message": { "type": "string", "description": "Rule in words, for people.", "examples": ["must be 300 to 14688000"] },
                     },
                 },
             },
@@ -463,35 +503,35 @@ fn problem() -> Value {
 fn headers() -> Value {
     json!({
         "RequestId": {
-            "description": "The id of this request. It is in the server's log, too.",
+            "description": "Id of this request. The server's log contains it, too.",
             "schema": { "type": "string", "pattern": "^req_[0-9a-f]{32}$" },
         },
         "RetryAfter": {
-            "description": "Seconds after which it makes sense to try again.",
+            "description": "Seconds to wait before a retry.",
             "schema": { "type": "integer", "minimum": 1 },
         },
         "RateLimitLimit": {
-            "description": "Requests at once after a quiet time.",
+            "description": "Maximum burst of requests.",
             "schema": { "type": "integer", "minimum": 1 },
         },
         "RateLimitRemaining": {
-            "description": "Requests that would pass now.",
+            "description": "Requests left in the current burst.",
             "schema": { "type": "integer", "minimum": 0 },
         },
         "RateLimitReset": {
-            "description": "Seconds until all of them would.",
+            "description": "Seconds until the full burst is available again.",
             "schema": { "type": "integer", "minimum": 0 },
         },
         "IdempotencyReplayed": {
-            "description": "The answer was given before: nothing was done this time.",
+            "description": "The response was stored earlier. This request was not executed.",
             "schema": { "type": "string", "enum": ["true"] },
         },
         "WwwAuthenticate": {
-            "description": "Which credentials are asked for.",
+            "description": "Required authentication scheme.",
             "schema": { "type": "string" },
         },
         "UnsatisfiedRange": {
-            "description": "`bytes */LENGTH`: how long the recording is.",
+            "description": "`bytes */LENGTH`, with the length of the recording.",
             "schema": { "type": "string", "pattern": r"^bytes \*/[0-9]+$" },
         },
     })
@@ -501,11 +541,11 @@ fn security_schemes() -> Value {
     json!({
         "tenant": {
             "type": "http", "scheme": "basic",
-            "description": "A tenant's credentials: the Account SID as user, its token as password.",
+            "description": "Credentials of a tenant: the account SID as user name, its token as password.",
         },
         "operator": {
             "type": "http", "scheme": "bearer",
-            "description": "For `/v1/admin`: the operator's token, `http.operator_token` of the configuration.",
+            "description": "For `/v1/admin`: the operator token, `http.operator_token` in the configuration.",
         },
     })
 }

@@ -1,4 +1,4 @@
-//! Which problems a call can answer with, as its document says it.
+//! Error responses of operations in the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use utoipa::openapi::{RefOr, Response, ResponseBuilder};
 
 use crate::http::Code;
 
-/// The codes of an answer, and those of its `errors`, until [`complete`] has written them out.
+/// Extensions with the codes of a response and of its `errors`, until [`complete`] expands them.
 const CODES: &str = "x-codes";
 const FIELD_CODES: &str = "x-field-codes";
 
 const EXAMPLE_ID: &str = "req_5b1c0f6ad8e94c2e9f3a7d10b64c8e21";
 
-/// Names a set of problems for `#[utoipa::path(responses(…))]`: the codes of the answer itself, and those that its
-/// `errors` can hold. Those that any call of its kind can meet (credentials, overload, a fault of ours) go without saying.
+/// Declares a set of problems for `#[utoipa::path(responses(…))]`: the codes of the response, and those of its
+/// `errors`. Codes common to all operations, such as missing credentials or overload, are added later.
 macro_rules! problems {
     ($($name:ident: [$($code:ident),* $(,)?] $(fields [$($field:ident),* $(,)?])?;)*) => { $(
         pub(in crate::http) enum $name {}
@@ -35,10 +35,10 @@ pub(in crate::http) use problems;
 
 problems! {
     QueryProblems: [InvalidRequest] fields [InvalidValue];
-    QueryOfOneProblems: [InvalidRequest, NotFound] fields [InvalidValue];
+    ResourceQueryProblems: [InvalidRequest, NotFound] fields [InvalidValue];
 }
 
-/// One answer for each status of the codes, to be completed by [`complete`].
+/// Returns a response for each status of the codes, for [`complete`] to expand.
 pub(in crate::http) fn responses(
     codes: &[Code],
     fields: &[Code],
@@ -54,7 +54,7 @@ pub(in crate::http) fn responses(
         };
         let extensions = ExtensionsBuilder::new()
             .add(CODES, of_status(codes))
-            .add(FIELD_CODES, of_fields(code.status(), fields));
+            .add(FIELD_CODES, field_codes(code.status(), fields));
         let response = ResponseBuilder::new()
             .extensions(Some(extensions.build()))
             .build();
@@ -63,22 +63,23 @@ pub(in crate::http) fn responses(
     responses
 }
 
-/// A body with malformed fields (400) can hold faults against a rule (422) beside them, but not the other way round.
-fn of_fields(status: u16, fields: &[Code]) -> Value {
-    let shown = fields.iter().filter(|field| match status {
+/// Returns the codes of `errors`. Malformed fields (400) can appear together with violated rules (422), but not
+/// the reverse.
+fn field_codes(status: u16, fields: &[Code]) -> Value {
+    let allowed = fields.iter().filter(|field| match status {
         400 => true,
         status => field.status() == status,
     });
-    shown.map(|code| code.as_str()).collect()
+    allowed.map(|code| code.as_str()).collect()
 }
 
-/// Adds codes that go without saying to the answers of an operation.
-pub(crate) fn add(responses: &mut Map<String, Value>, codes: &[Code]) {
+/// Adds common codes to the responses of an operation.
+pub(crate) fn add_codes(responses: &mut Map<String, Value>, codes: &[Code]) {
     for code in codes {
         let response = responses
             .entry(code.status().to_string())
             .or_insert_with(|| json!({}));
-        // An answer that has a schema of its own is no problem document.
+        // A response with its own schema is not a problem document.
         if response.get("content").is_some() {
             continue;
         }
@@ -94,7 +95,7 @@ pub(crate) fn add(responses: &mut Map<String, Value>, codes: &[Code]) {
     }
 }
 
-/// Writes out an answer of which only the codes are given: description, headers, schema, an example of each code.
+/// Expands a response that holds only codes.
 pub(crate) fn complete(status: &str, response: &mut Map<String, Value>) {
     let mut taken = |name| response.shift_remove(name).as_ref().and_then(codes);
     let (codes, fields) = (taken(CODES), taken(FIELD_CODES).unwrap_or_default());
@@ -154,7 +155,10 @@ fn example(code: Code, fields: &[Code]) -> (String, Value) {
         .iter()
         .find(|field| field.status() == code.status())
         .filter(|_| detailed);
-    let errors: Vec<Value> = field.map(|field| fault(*field)).into_iter().collect();
+    let errors: Vec<Value> = field
+        .map(|field| example_fault(*field))
+        .into_iter()
+        .collect();
     let detail = match errors
         .first()
         .and_then(|error| error.get("field")?.as_str())
@@ -177,7 +181,7 @@ fn example(code: Code, fields: &[Code]) -> (String, Value) {
     )
 }
 
-fn fault(code: Code) -> Value {
+fn example_fault(code: Code) -> Value {
     let (field, message) = match code {
         Code::MissingField => ("from", "is required"),
         Code::OutOfRange => ("duration", "must be 300 to 14688000"),

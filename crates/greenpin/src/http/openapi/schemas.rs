@@ -1,4 +1,4 @@
-//! Types that only the document has: texts of a certain form, and the bodies that are read field by field.
+//! Schemas without a Rust type: strings with a pattern, enumerations, and bodies read field by field.
 
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
@@ -25,15 +25,15 @@ macro_rules! texts {
 texts! {
     /// A telephone number in E.164 form: `+`, a first digit from 1 to 9, 7 to 15 digits in all.
     E164 = r"^\+[1-9][0-9]{6,14}$", "+914000000001";
-    /// The id of an allocation. Ids sort by the time of their making.
+    /// Id of an allocation. Ids sort by time of creation.
     AllocationId = "^gp_[0-9a-hjkmnp-tv-z]{26}$", "gp_01jxs0d4e8v6m2q9r7t5w3y1zk";
-    /// The id of a call.
+    /// Id of a call.
     CallId = "^call_[0-9a-hjkmnp-tv-z]{26}$", "call_01jxs0h2c6p4n8b5d9f3g7k1ma";
-    /// The id of an event.
+    /// Id of an event.
     EventLogId = "^evt_[0-9a-hjkmnp-tv-z]{26}$", "evt_01jxs0h2f1r8s4t6v9w2x5y7za";
-    /// The id of a webhook endpoint.
+    /// Id of a webhook endpoint.
     WebhookId = "^ep_[0-9a-hjkmnp-tv-z]{26}$", "ep_01jxs0b7a3c5e9g1j4k6m8n2pq";
-    /// A PIN: a text, since zeros may lead. 4 digits on an exclusive number, 4 to 8 on a shared one.
+    /// A PIN, as a string because it can start with zeros. Exclusive numbers use 4 digits, shared numbers 4 to 8.
     PinText = "^[0-9]{4,8}$", "4821";
 }
 
@@ -66,68 +66,78 @@ macro_rules! words {
 }
 
 words! {
-    /// `active`; `expired`: its time is over; `deleted`: by a request.
+    /// `active`; `expired`: past `expires_at`; `deleted`: deleted by a request.
     AllocationStatus = ["active", "expired", "deleted"];
-    /// Calls come in.
+    /// Calls are always incoming.
     CallerDirection = ["incoming"];
-    /// `completed`: both talked; `incomplete`: nobody answered; `call-attempt`: nobody was dialled; `client-hangup`: the caller left while it rang.
+    /// `completed`: both parties were connected; `incomplete`: no party answered; `call-attempt`: no number was
+    /// dialled; `client-hangup`: the caller hung up during ringing.
     CallKind = ["completed", "incomplete", "call-attempt", "client-hangup"];
-    /// How the dialled leg ended.
+    /// Outcome of the dialled leg.
     DialOutcome = ["completed", "busy", "no-answer", "failed", "canceled"];
-    /// Who ended the call; `system`: greenpin, by a rule or a fault.
+    /// Party that ended the call; `system`: greenpin, because of a limit or a failure.
     HangupParty = ["caller", "callee", "system"];
-    /// Whether a call lasts.
+    /// Progress of a call.
     CallProgress = ["active", "ended"];
-    /// `exclusive`: one active allocation at a time; `shared`: many, each with a PIN of its own.
+    /// `exclusive`: one active allocation at a time; `shared`: many, each with its own PIN.
     SharingMode = ["exclusive", "shared"];
-    /// What became of an item.
+    /// Outcome of an item.
     ItemStatus = ["updated", "error"];
-    /// `unknown_number`: not in your pool; `not_in_use`: no allocation is active; `collect_pin`: a PIN would be asked for; `connect`: to the first of `dial` that answers; `refuse`: the digits would be refused.
+    /// `unknown_number`: not in your pool; `not_in_use`: no active allocation; `collect_pin`: the call is asked
+    /// for a PIN; `connect`: connected to the first number of `dial` to answer; `refuse`: the digits are rejected.
     ResolvedOutcome = ["unknown_number", "not_in_use", "collect_pin", "connect", "refuse"];
-    /// Why. `pin_required`: no `digits` were given; `locked`: too many wrong PINs before; `caller_not_listed`: the PIN is right, the caller is on neither side and must be; `throttled`: too many wrong PINs of this caller, or of strangers on this number; `no_one_to_connect`: the PIN is right and the other side names nobody.
+    /// Reason for the outcome. `pin_required`: the request has no `digits`; `locked`: too many wrong PINs;
+    /// `caller_not_listed`: the PIN is correct, but the caller must be in `from` or `to` and is not; `throttled`:
+    /// too many wrong PINs from this caller, or from unlisted callers of this number; `no_one_to_connect`: the PIN
+    /// is correct, but the other side has no numbers.
     ResolvedReason = [
         "number_not_in_pool", "no_active_allocation", "pin_required", "right_pin", "wrong_pin", "locked",
         "allocation_not_active", "caller_not_listed", "throttled", "no_one_to_connect",
     ];
-    /// `standard`: the event's JSON with its fields in `data`; `flat`: all fields on one level. Headers and signatures are those of Standard Webhooks either way.
+    /// `standard`: the JSON of the event, with its fields in `data`; `flat`: all fields on one level. Both use the
+    /// headers and signatures of Standard Webhooks.
     DeliveryForm = EndpointFormat::WORDS.iter().copied();
-    /// `pending`: it is still tried, or waits for an earlier event or for its endpoint; `delivered`: it was answered with a status from 200 to 299; `dead`: it was given up, and goes again only if it is asked for.
+    /// `pending`: to be attempted, or waiting for an earlier event or for a paused or disabled endpoint; `delivered`: the endpoint
+    /// responded with a status from 200 to 299; `dead`: attempts have ended, and only a redelivery request sends
+    /// it again.
     DeliveryStanding = ["pending", "delivered", "dead"];
-    /// Only what was given up.
+    /// Only deliveries without further attempts.
     DeadOnly = ["dead"];
-    /// `timeout`: no answer within 15 s; `no_connection`: none could be made; `address_refused`: the address is not public; `broken_answer`: the connection ended, or what came is no HTTP; `not_sent`: a fault of the server.
+    /// `timeout`: no response within 15 s; `no_connection`: the connection failed; `address_refused`: the address
+    /// is not public; `broken_answer`: the connection ended early, or the response was not HTTP; `not_sent`: the
+    /// server failed to send it.
     AttemptFailure = AttemptError::WORDS.iter().copied();
     /// State of a new tenant.
     NewTenantState = ["active"];
     /// State of a tenant.
     TenantState = ["active", "suspended", "erasing", "erased"];
-    /// Way in which an operator acts.
+    /// Means of the operator's action.
     ActorKind = ["operator", "command line"];
-    /// State of a number that was removed.
+    /// State of a removed number.
     RemovedNumberState = ["removed"];
-    /// Progress of a call under way.
+    /// Progress of a call.
     LiveCallState = ["collecting", "dialling", "bridged", "ending"];
-    /// State of a call that is being hung up.
+    /// State of a call after a hangup request.
     EndedCallState = ["ending"];
-    /// Way of the audio between carriers.
+    /// Path of the audio between carriers.
     MediaWord = ["relay", "direct"];
     /// Encryption of the audio.
     SrtpWord = ["off", "optional", "required"];
-    /// Form of numbers.
+    /// Form of telephone numbers.
     NumberFormatWord = ["e164", "digits", "00", "national"];
     /// Name of a codec.
     CodecWord = ["pcma", "pcmu", "g722", "opus"];
-    /// Header with the number of the caller.
+    /// Header with the caller's number.
     CallerFromWord = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"];
-    /// Place of the number that was called.
+    /// Location of the called number.
     CalledFromWord = ["request-uri", "to"];
     /// State of a trunk.
     TrunkStateWord = ["up", "away"];
-    /// What an event tells of.
+    /// Type of an event.
     EventKind = EventType::WORDS.iter().copied();
 }
 
-/// Types of event, or `null` for all.
+/// Event types, or `null` for all.
 pub(in crate::http) enum EventTypes {}
 
 impl PartialSchema for EventTypes {
@@ -135,39 +145,39 @@ impl PartialSchema for EventTypes {
         let array = ArrayBuilder::new()
             .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
             .items(Ref::from_schema_name("EventKind"))
-            .description(Some("Types of event; `null`: all."));
+            .description(Some("Event types; `null`: all."));
         RefOr::T(Schema::Array(array.build()))
     }
 }
 
 impl ToSchema for EventTypes {}
 
-/// An event. Its body was written when it happened, and goes out as it is.
+/// An event. Its body is stored at creation and returned unchanged.
 #[derive(ToSchema)]
-#[schema(description = "Something that happened.")]
+#[schema(as = Event, description = "An event.")]
 #[allow(dead_code)]
-pub(in crate::http) struct Event {
+pub(in crate::http) struct EventBody {
     event_id: EventLogId,
-    /// What it tells of.
+    /// Type of the event.
     r#type: EventKind,
-    /// Its place among the events of its allocation, counted from 1; 0 without an allocation.
+    /// Position among the events of its allocation, starting at 1; 0 for an event without an allocation.
     sequence: u64,
-    /// When it happened.
+    /// Time of the event.
     occurred_at: Moment,
-    /// Whose it is.
+    /// Tenant of the event.
     tenant_id: String,
-    /// The allocation; `null`: it is of none.
+    /// Allocation of the event, or `null`.
     #[schema(required)]
     greenpin_id: Option<AllocationId>,
-    /// The allocation's own text.
+    /// `custom_field` of the allocation.
     #[schema(required)]
     custom_field: Option<String>,
-    /// What is told: each type has its own fields.
+    /// Details of the event. Each type has its own fields.
     #[schema(value_type = Object)]
     data: Value,
 }
 
-/// A moment in RFC 3339, whole seconds, with the offset of the tenant's time zone.
+/// An RFC 3339 time in whole seconds, with the offset of the tenant's time zone.
 pub(in crate::http) enum Moment {}
 
 impl PartialSchema for Moment {
@@ -176,7 +186,7 @@ impl PartialSchema for Moment {
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
             .description(Some(
-                "A moment in RFC 3339, whole seconds, with the offset of the tenant's time zone.",
+                "An RFC 3339 time in whole seconds, with the offset of the tenant's time zone.",
             ))
             .examples([Value::from("2026-06-15T10:30:00+05:30")]);
         RefOr::T(Schema::Object(object.build()))
@@ -185,21 +195,21 @@ impl PartialSchema for Moment {
 
 impl ToSchema for Moment {}
 
-/// Schemas that only parameters name. The library collects none for those.
-pub(crate) fn of_parameters() -> Vec<(&'static str, Value)> {
+/// Returns schemas referenced only by parameters, because the library does not collect those.
+pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
     let value = |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap_or_default();
     vec![
         ("DeadOnly", value(DeadOnly::schema())),
         ("CallProgress", value(CallProgress::schema())),
-        ("Nothing", nothing()),
+        ("Nothing", empty_body()),
     ]
 }
 
-/// Returns the schema of the body of a call that needs none.
-fn nothing() -> Value {
+/// Returns the schema of an empty body.
+fn empty_body() -> Value {
     json!({
         "type": "object",
-        "description": "No fields: the body can be left out.",
+        "description": "An empty object. The body is optional.",
         "additionalProperties": false,
         "maxProperties": 0,
     })

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: made once, kept by clients until it changes.
+//! `GET /openapi.json`, generated once and cacheable by `ETag`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -11,19 +11,19 @@ use crate::http::OPENAPI;
 
 static JSON: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "application/json",
-    tag: tag(&OPENAPI),
+    tag: entity_tag(&OPENAPI),
     body: &OPENAPI,
 });
 
-/// Something that changes with the version alone.
+/// Static document of this version.
 pub(crate) struct Asset {
     pub(crate) media_type: &'static str,
     pub(crate) tag: String,
     pub(crate) body: &'static str,
 }
 
-/// A strong entity tag (RFC 9110, section 8.8.3).
-pub(crate) fn tag(body: &str) -> String {
+/// Returns a strong entity tag (RFC 9110, section 8.8.3).
+pub(crate) fn entity_tag(body: &str) -> String {
     let digest = digest(&SHA256, body.as_bytes());
     let mut tag = String::from("\"");
     for byte in digest.as_ref().iter().take(16) {
@@ -33,8 +33,8 @@ pub(crate) fn tag(body: &str) -> String {
 }
 
 impl Asset {
-    /// All of it, or 304 to a client that has it already.
-    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
+    /// Returns the document, or 304 if the client's copy is current.
+    pub(crate) fn response(&self, headers: &HeaderMap) -> Response {
         let mut response = match self.is_known(headers) {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => self.body.into_response(),
@@ -61,7 +61,7 @@ impl Asset {
     }
 }
 
-/// This document
+/// Read the OpenAPI document
 ///
 /// OpenAPI 3.1, with an `ETag`.
 #[utoipa::path(
@@ -69,13 +69,13 @@ impl Asset {
     path = "/openapi.json",
     operation_id = "openapi",
     tag = "Server",
-    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of a copy that you have.")),
+    params(("If-None-Match" = Option<String>, Header, description = "`ETag` of your copy.")),
     responses(
         (status = 200, description = "The document.", content_type = "application/json", body = serde_json::Value,
-            headers(("ETag" = String, description = "Changes when the document does."))),
-        (status = 304, description = "Your copy is still true."),
+            headers(("ETag" = String, description = "Changes with the document."))),
+        (status = 304, description = "Your copy is current."),
     )
 )]
 pub(in crate::http) async fn openapi(headers: HeaderMap) -> Response {
-    JSON.answer(&headers)
+    JSON.response(&headers)
 }

@@ -1,4 +1,4 @@
-//! `/v1/admin/audit`: what operators did.
+//! `/v1/admin/audit`: the audit log of operators' actions.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -6,22 +6,22 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Operator, query, utc};
-use crate::http::middleware::paging::{Page, asked, cut};
+use super::{Operator, parse_query, utc};
+use crate::http::middleware::paging::{Page, page_request, split_page};
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{ActorKind, Moment};
 use crate::store::{AuditEntry, AuditId};
 
-/// Where to go on.
+/// Query parameters of the audit log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditQuery {
-    /// Only acts after this one: the last `audit_id` that you have, or `next_cursor`.
+    /// Return only entries after this `audit_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = String, required = false, pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$")]
     after: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
@@ -32,7 +32,7 @@ problems! {
 
 /// Read the audit log
 ///
-/// What operators did, oldest first, after the `audit_id` in `after`.
+/// Lists the actions of operators, oldest first, starting after the entry in `after`.
 #[utoipa::path(
     get,
     path = "/audit",
@@ -40,64 +40,65 @@ problems! {
     tag = "Node",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of acts.", body = Page<AuditLine>),
+        (status = 200, description = "A page of audit entries.", body = Page<AuditLine>),
         ListProblems,
     )
 )]
 pub(crate) async fn list(
     Operator(store): Operator,
-    given: Result<Query<AuditQuery>, QueryRejection>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let given = query(given, "after, limit")?;
-    let limit = asked(given.limit.as_deref(), None, |_| Some(()))?.limit;
-    let after = given.after.as_deref().map(|text| {
-        AuditId::parse(text)
-            .ok_or_else(|| crate::http::middleware::paging::invalid("after", "must be an audit_id"))
+    let query = parse_query(query, "after, limit")?;
+    let limit = page_request(query.limit.as_deref(), None, |_| Some(()))?.limit;
+    let after = query.after.as_deref().map(|text| {
+        AuditId::parse(text).ok_or_else(|| {
+            crate::http::middleware::paging::invalid_parameter("after", "must be an audit_id")
+        })
     });
     let found = store.audit_after(after.transpose()?, limit + 1).await?;
-    let (found, more) = cut(&found, limit);
+    let (found, more) = split_page(&found, limit);
     let next = found
         .last()
         .filter(|_| more)
         .map(|last| last.audit_id.to_string());
-    Ok(Page::answer(
-        found.iter().map(AuditLine::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(AuditLine::from_entry).collect(),
         next,
     ))
 }
 
-/// An act of an operator.
+/// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
 struct AuditLine {
-    /// Its id.
+    /// Id of the entry.
     #[schema(
         pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$",
         examples("aud_01jxs0r7t9y2u4i6o8p3a5s7da")
     )]
     audit_id: String,
-    /// Time of the act.
+    /// Time of the action.
     #[schema(value_type = Moment)]
     occurred_at: String,
-    /// Way in which the operator acted.
+    /// Means of the action: the API or the command line.
     #[schema(value_type = ActorKind)]
     actor: String,
-    /// The act.
+    /// Name of the action.
     #[schema(examples("tenant.suspend"))]
     act: String,
-    /// The tenant that it concerns.
+    /// Tenant affected, or `null`.
     #[schema(required)]
     tenant_id: Option<String>,
-    /// The thing that it concerns; numbers by their last two digits.
+    /// Object affected, or `null`. Numbers are shown with their last two digits only.
     #[schema(required)]
     object: Option<String>,
-    /// The request that asked for it; `null`: a command.
+    /// Id of the request, or `null` for a command.
     #[schema(required)]
     request_id: Option<String>,
 }
 
 impl AuditLine {
-    fn of(entry: &AuditEntry) -> Self {
+    fn from_entry(entry: &AuditEntry) -> Self {
         Self {
             audit_id: entry.audit_id.to_string(),
             occurred_at: utc(entry.occurred_at),

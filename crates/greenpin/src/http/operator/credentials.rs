@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fields::{CreateCredential, RotateCredential};
-use super::{Operator, tenant_id, utc};
+use super::{Operator, parse_tenant_id, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::problem::{Code, Problem};
@@ -29,7 +29,7 @@ problems! {
 
 /// List credentials
 ///
-/// Tokens are not in it: nobody has them.
+/// Lists the credentials of a tenant, without their tokens. The server stores only digests of tokens.
 #[utoipa::path(
     get,
     path = "/tenants/{tenant_id}/credentials",
@@ -45,21 +45,21 @@ pub(crate) async fn list(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = store.credentials(&tenant_id(&tenant)?).await?;
+    let found = store.credentials(&parse_tenant_id(&tenant)?).await?;
     let found = found.ok_or_else(|| Problem::plain(Code::NotFound))?;
     let now = api.now();
     Ok(success(
         StatusCode::OK,
         found
             .iter()
-            .map(|record| CredentialDetails::of(record, now))
+            .map(|record| CredentialDetails::from_record(record, now))
             .collect::<Vec<_>>(),
     ))
 }
 
-/// Make a credential
+/// Create a credential
 ///
-/// Several are live at a time.
+/// Adds a credential. A tenant can have several live credentials.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/credentials",
@@ -78,8 +78,8 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let tenant = parse_tenant_id(&tenant)?;
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let request = CreateCredential::read(&mut fields);
     fields.finish()?;
     let new = NewCredential {
@@ -87,16 +87,16 @@ pub(crate) async fn create(
         label: request.label,
     };
     let created = store.create_credential(&tenant, new, api.now()).await?;
-    let answer = CreatedCredential {
+    let credential = CreatedCredential {
         account_sid: created.account_sid,
         token: created.token,
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, credential))
 }
 
-/// Replace a credential
+/// Rotate a credential
 ///
-/// Makes another; the old one lives on for a while.
+/// Creates a new credential. The old one remains valid for `overlap` seconds, or until it is revoked.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/credentials/{account_sid}/rotate",
@@ -115,8 +115,8 @@ pub(crate) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let tenant = parse_tenant_id(&tenant)?;
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let request = RotateCredential::read(&mut fields);
     fields.finish()?;
     let new = NewCredential {
@@ -127,29 +127,29 @@ pub(crate) async fn rotate(
         .overlap
         .map(|seconds| Duration::from_secs(seconds.into()));
     let now = api.now();
-    let made = store
+    let created = store
         .rotate_credential(&tenant, &old, new, overlap, now)
         .await?;
-    api.seen.clear();
-    let answer = RotatedCredential {
-        account_sid: made.account_sid,
-        token: made.token,
+    api.credential_cache.clear();
+    let credential = RotatedCredential {
+        account_sid: created.account_sid,
+        token: created.token,
         replaces: old,
         replaced_until: overlap.map(|overlap| utc(now + overlap)),
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, credential))
 }
 
 /// Revoke a credential
 ///
-/// It is dead at once.
+/// Requests with this credential are rejected at once.
 #[utoipa::path(
     delete,
     path = "/tenants/{tenant_id}/credentials/{account_sid}",
     operation_id = "revoke_credential",
     tag = "Tenants",
     responses(
-        (status = 200, description = "It is dead.", body = Success<RevokedCredential>),
+        (status = 200, description = "The credential is revoked.", body = Success<RevokedCredential>),
         RevokeProblems,
     )
 )]
@@ -160,9 +160,9 @@ pub(crate) async fn revoke(
 ) -> Result<Response, Problem> {
     let now = api.now();
     store
-        .revoke_credential(&tenant_id(&tenant)?, &account_sid, now)
+        .revoke_credential(&parse_tenant_id(&tenant)?, &account_sid, now)
         .await?;
-    api.seen.clear();
+    api.credential_cache.clear();
     Ok(success(
         StatusCode::OK,
         RevokedCredential {
@@ -172,37 +172,37 @@ pub(crate) async fn revoke(
     ))
 }
 
-/// A credential. Its token is stored only as a digest.
+/// A credential. The server stores only a digest of its token.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Credential)]
 struct CredentialDetails {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// Its purpose.
+    /// Label chosen by the operator.
     #[schema(required)]
     label: Option<String>,
-    /// Whether requests with it are accepted.
+    /// `true` if the server accepts the credential.
     live: bool,
-    /// Time of its creation.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// The minute of its last use.
+    /// Time of the last use, to the minute.
     #[schema(required, value_type = Option<Moment>)]
     last_used_at: Option<String>,
-    /// Time from which it is not accepted; it may lie ahead.
+    /// Time of revocation. It can be in the future during a rotation.
     #[schema(required, value_type = Option<Moment>)]
     revoked_at: Option<String>,
 }
 
-/// A credential that was created.
+/// A new credential.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CreatedCredential)]
 struct CreatedCredential {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
@@ -210,21 +210,21 @@ struct CreatedCredential {
     token: String,
 }
 
-/// A credential in the place of another.
+/// A credential that replaces another.
 #[derive(Serialize, ToSchema)]
 struct RotatedCredential {
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
     )]
     token: String,
-    /// The user name of the old credential.
+    /// User name of the old credential.
     replaces: String,
-    /// Time until which the old credential stays live; `null`: until it is revoked.
+    /// End of the old credential's validity; `null`: valid until revoked.
     #[schema(required, value_type = Option<Moment>)]
     replaced_until: Option<String>,
 }
@@ -232,15 +232,15 @@ struct RotatedCredential {
 /// A revoked credential.
 #[derive(Serialize, ToSchema)]
 struct RevokedCredential {
-    /// Its user name.
+    /// User name of the credential.
     account_sid: String,
-    /// Time of the revocation.
+    /// Time of revocation.
     #[schema(value_type = Moment)]
     revoked_at: String,
 }
 
 impl CredentialDetails {
-    fn of(record: &CredentialRecord, now: Timestamp) -> Self {
+    fn from_record(record: &CredentialRecord, now: Timestamp) -> Self {
         Self {
             account_sid: record.account_sid.clone(),
             label: record.label.clone(),

@@ -1,7 +1,7 @@
-//! Fields of the operator's requests.
+//! Fields of the operator's request bodies.
 
 use crate::http::middleware::field::{
-    Field, Integer, Number, Parsed, ShortText, SmallInteger, Word, request_body,
+    Field, Integer, Keyword, Number, Parsed, ShortText, SmallInteger, request_body,
 };
 use crate::http::tenant::settings::fields::TIMEZONE;
 use crate::store::{NumberMode, TenantId, is_account_sid};
@@ -10,10 +10,10 @@ const TENANT_ID: Field<Parsed<TenantId>> = Field::new(
     "tenant_id",
     Parsed {
         parse: TenantId::parse,
-        rule: "must be a tenant's name",
+        rule: "must be a tenant id",
         schema: r#"{ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" }"#,
     },
-    "The tenant's name.",
+    "Id of the tenant.",
 )
 .required()
 .with_example(r#""acme""#);
@@ -25,7 +25,7 @@ const NEW_TENANT_ID: Field<Parsed<TenantId>> = Field::new(
         rule: "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit",
         schema: r#"{ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" }"#,
     },
-    "The tenant's name.",
+    "Id of the tenant.",
 )
 .required()
 .with_example(r#""acme""#);
@@ -37,33 +37,33 @@ const ACCOUNT_SID: Field<Parsed<String>> = Field::new(
         rule: "must be 1 to 64 letters, digits, '-', '_' and '.'",
         schema: r#"{ "type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$" }"#,
     },
-    "The user name of the credential; left out: one is drawn.",
+    "User name of the credential. Omitted: generated.",
 )
 .with_example(r#""AC-acme-2""#);
 
 const LABEL: Field<ShortText> = Field::new(
     "label",
     ShortText { max: 100 },
-    "Its purpose, in your words.",
+    "Label of the credential, for people.",
 )
 .with_example(r#""dispatch service""#);
 
-const MODE: Field<Word<NumberMode>> = Field::new(
+const MODE: Field<Keyword<NumberMode>> = Field::new(
     "mode",
-    Word {
+    Keyword {
         words: &[
             ("exclusive", NumberMode::Exclusive),
             ("shared", NumberMode::Shared),
         ],
         schema: "SharingMode",
     },
-    "Number of active allocations that it takes. A new number is `exclusive` by default.",
+    "Number of active allocations allowed: one (`exclusive`) or many (`shared`). Default of a new number: `exclusive`.",
 );
 
 const PIN_LENGTH: Field<SmallInteger> = Field::new(
     "pin_length",
     SmallInteger { min: 4, max: 8 },
-    "Digits of each PIN; an exclusive number has 4.",
+    "Number of digits of each PIN. Exclusive numbers always use 4.",
 );
 
 const MAX_ACTIVE: Field<Integer> = Field::new(
@@ -72,7 +72,7 @@ const MAX_ACTIVE: Field<Integer> = Field::new(
         min: 1,
         max: 50_000_000,
     },
-    "Active allocations at once, at most half of the PINs that there are.",
+    "Maximum number of active allocations, at most half of all PINs of this length.",
 );
 
 fn parse_account_sid(text: &str) -> Option<String> {
@@ -80,18 +80,18 @@ fn parse_account_sid(text: &str) -> Option<String> {
 }
 
 request_body! {
-    /// A tenant to create.
+    /// Tenant to create.
     CreateTenant {
         tenant_id: Parsed<TenantId> = NEW_TENANT_ID,
         account_sid: Parsed<String> = ACCOUNT_SID,
         timezone: Parsed<String> = TIMEZONE
-            .with_doc("IANA name of the zone that its times are written in.")
+            .with_doc("IANA time zone of the tenant's timestamps.")
             .with_default(r#""Asia/Kolkata""#),
     }
 }
 
 request_body! {
-    /// A credential to create.
+    /// Credential to create.
     CreateCredential {
         account_sid: Parsed<String> = ACCOUNT_SID,
         label: ShortText = LABEL,
@@ -99,7 +99,7 @@ request_body! {
 }
 
 request_body! {
-    /// The credential that takes the place of another.
+    /// Credential that replaces another.
     RotateCredential {
         account_sid: Parsed<String> = ACCOUNT_SID,
         label: ShortText = LABEL,
@@ -109,13 +109,13 @@ request_body! {
                 min: 0,
                 max: 7_776_000,
             },
-            "Seconds for which the old credential stays live; left out: until it is revoked.",
+            "Seconds until the old credential becomes invalid. Omitted: valid until revoked.",
         ),
     }
 }
 
 request_body! {
-    /// A number for a tenant's pool.
+    /// Number to add to a tenant's pool.
     AddNumber {
         tenant_id: Parsed<TenantId> = TENANT_ID,
         virtual_number: Number = Field::new("virtual_number", Number, "The virtual number.").required(),
@@ -124,16 +124,16 @@ request_body! {
 }
 
 request_body! {
-    /// What to change; a field that is left out stays.
+    /// Changes to a number. Omitted fields stay unchanged.
     ChangeNumber {
-        mode: Word<NumberMode> = MODE,
+        mode: Keyword<NumberMode> = MODE,
         pin_length: SmallInteger = PIN_LENGTH,
         max_active: Integer = MAX_ACTIVE,
     }
 }
 
 request_body! {
-    /// The tenant that a number goes to.
+    /// New tenant of a number.
     MoveNumber {
         tenant_id: Parsed<TenantId> = TENANT_ID,
     }

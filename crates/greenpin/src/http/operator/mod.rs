@@ -1,4 +1,10 @@
-//! `/v1/admin`: what the operator does, with the operator token.
+//! `/v1/admin`: operations of the operator, authenticated by the operator token.
+//!
+//! - `tenants`, `credentials`: tenants and their access.
+//! - `numbers`, `number_import`: the number pools of all tenants, and CSV files for them.
+//! - `node`, `trunks`: this process, its calls and its carriers.
+//! - `audit`: the log of operators' actions.
+//! - `fields`: declarations of the request fields.
 
 mod audit;
 mod credentials;
@@ -29,7 +35,7 @@ use crate::http::middleware::field::schema_of;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 
-/// The store in the hands of who sent the operator token.
+/// Store with access to all tenants, for requests with the operator token.
 pub(crate) struct Operator(OperatorStore);
 
 /// Returns the schemas of all request bodies, by name.
@@ -44,7 +50,7 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Every route of the operator. None is served without [`require_token`].
+/// Returns every route of the operator. [`require_token`] protects all of them.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(tenants::list, tenants::create))
@@ -69,22 +75,23 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::end_call))
 }
 
-/// Lets nobody in but who has the operator token.
+/// Rejects requests without the operator token.
 pub(super) async fn require_token(
     State(api): State<Api>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let Some(expected) = &api.node.operator_token else {
-        let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
+        let detail =
+            "Set http.operator_token in the configuration, or GREENPIN_HTTP__OPERATOR_TOKEN.";
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
     if !request.headers().contains_key(header::AUTHORIZATION) {
         return Err(Problem::plain(Code::OperatorUnauthorized));
     }
-    let given = bearer(request.headers()).unwrap_or_default();
-    if !same(given, expected.expose()) {
-        return Err(auth::wrong(
+    let token = parse_bearer(request.headers()).unwrap_or_default();
+    if !tokens_match(token, expected.expose()) {
+        return Err(auth::reject_credentials(
             request.extensions(),
             Code::OperatorUnauthorized,
             &api,
@@ -94,7 +101,7 @@ pub(super) async fn require_token(
 }
 
 /// Reads `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+fn parse_bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .to_str()
@@ -103,13 +110,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Compares digests, in a time that depends neither on where the two differ nor on their lengths.
-fn same(given: &str, expected: &str) -> bool {
-    let (given, expected) = (
-        digest(&SHA256, given.as_bytes()),
+/// Compares two tokens by digest, in constant time for any content and length.
+fn tokens_match(token: &str, expected: &str) -> bool {
+    let (token, expected) = (
+        digest(&SHA256, token.as_bytes()),
         digest(&SHA256, expected.as_bytes()),
     );
-    constant_time::verify_slices_are_equal(given.as_ref(), expected.as_ref()).is_ok()
+    constant_time::verify_slices_are_equal(token.as_ref(), expected.as_ref()).is_ok()
 }
 
 impl FromRequestParts<Api> for Operator {
@@ -122,23 +129,23 @@ impl FromRequestParts<Api> for Operator {
     }
 }
 
-/// Reads a name of a path. One that cannot be is one that is not there.
-fn tenant_id(text: &str) -> Result<TenantId, Problem> {
+/// Parses a tenant id of a path. An invalid id is not found.
+fn parse_tenant_id(text: &str) -> Result<TenantId, Problem> {
     TenantId::parse(text).ok_or_else(|| Problem::plain(Code::NotFound))
 }
 
-/// What was asked for after the question mark; `known` names what there is.
-fn query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
+/// Extracts the query. `known` lists the parameters for the error message.
+fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            format!("The query can hold, once each: {known}."),
+            format!("The query accepts these parameters, each at most once: {known}."),
         )
     })?;
     Ok(query)
 }
 
-/// A moment as the operator API tells it: operators run machines, whose clocks are in UTC.
+/// Formats a time in UTC. The operator API uses UTC throughout.
 fn utc(moment: Timestamp) -> String {
     moment.rfc3339(&TimeZone::UTC)
 }

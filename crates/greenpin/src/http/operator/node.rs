@@ -1,4 +1,4 @@
-//! `/v1/admin/nodes`, `/drain`, `/calls`: this process.
+//! `/v1/admin/nodes`, `/drain`, `/undrain`, `/calls`: this process and its calls.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ problems! {
 
 /// List nodes
 ///
-/// This one.
+/// Returns the node that serves this request.
 #[utoipa::path(
     get,
     path = "/nodes",
@@ -37,7 +37,7 @@ pub(crate) async fn nodes(State(api): State<Api>) -> Response {
 
 /// Drain this node
 ///
-/// Not ready, no new allocations, no new calls; calls under way go on.
+/// The node stops accepting new calls and allocations and reports not ready. Calls in progress continue.
 #[utoipa::path(
     post,
     path = "/drain",
@@ -59,6 +59,8 @@ pub(crate) async fn drain(
 }
 
 /// Undrain this node
+///
+/// The node accepts new calls and allocations again.
 #[utoipa::path(
     post,
     path = "/undrain",
@@ -79,9 +81,9 @@ pub(crate) async fn undrain(
     Ok(success(StatusCode::OK, this_node(&api).await))
 }
 
-/// List calls under way
+/// List active calls
 ///
-/// On this node, oldest first.
+/// Lists the calls on this node, oldest first.
 #[utoipa::path(
     get,
     path = "/calls",
@@ -101,7 +103,7 @@ pub(crate) async fn calls(
         .await?
         .into_iter()
         .collect();
-    // A call whose number was not looked up yet has no tenant.
+    // A call has no tenant until its number is looked up.
     let live = calls.iter().map(|call| LiveCall {
         call_sid: call.call_sid.to_string(),
         tenant_id: tenants.get(&call.call_sid).map(ToString::to_string),
@@ -113,14 +115,14 @@ pub(crate) async fn calls(
 
 /// End a call
 ///
-/// Hangs up on both sides.
+/// Hangs up both legs.
 #[utoipa::path(
     delete,
     path = "/calls/{call_sid}",
     operation_id = "end_call",
     tag = "Node",
     responses(
-        (status = 200, description = "It ends.", body = Success<EndedCall>),
+        (status = 200, description = "The call is being ended.", body = Success<EndedCall>),
         EndCallProblems,
     )
 )]
@@ -151,34 +153,34 @@ fn set_drained(api: &Api, drained: bool) {
     api.node.engine.admit(!drained);
 }
 
-/// A process of greenpin.
+/// A greenpin process.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Node)]
 struct NodeDetails {
-    /// Its name in call records.
+    /// Name in call records.
     name: String,
-    /// Its version.
+    /// Version of greenpin.
     version: &'static str,
-    /// Time of its start.
+    /// Time of the start.
     #[schema(value_type = Moment)]
     started_at: String,
-    /// Calls under way on it.
+    /// Number of active calls.
     #[schema(value_type = u64)]
     calls: usize,
-    /// Whether it takes no new calls and allocations.
+    /// `true` if the node rejects new calls and allocations.
     draining: bool,
 }
 
-/// A call under way.
+/// An active call.
 #[derive(Serialize, ToSchema)]
 struct LiveCall {
-    /// Its id.
+    /// Id of the call.
     #[schema(value_type = CallId)]
     call_sid: String,
-    /// The tenant whose number was called; `null`: the lookup is under way.
+    /// Tenant of the called number; `null` while the number is looked up.
     #[schema(required)]
     tenant_id: Option<String>,
-    /// Its progress.
+    /// Progress of the call.
     #[schema(value_type = LiveCallState)]
     state: &'static str,
     /// Time of the INVITE.
@@ -186,13 +188,13 @@ struct LiveCall {
     since: String,
 }
 
-/// A call that is being hung up.
+/// A call after a hangup request.
 #[derive(Serialize, ToSchema)]
 struct EndedCall {
-    /// Its id.
+    /// Id of the call.
     #[schema(value_type = CallId)]
     call_sid: String,
-    /// It ends.
+    /// Always `ending`.
     #[schema(value_type = EndedCallState)]
     state: &'static str,
 }

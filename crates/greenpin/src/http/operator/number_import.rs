@@ -1,5 +1,5 @@
-//! Virtual numbers from a CSV file: all of them are added to a pool, or none, and each refused line is told with its
-//! rule.
+//! Import of virtual numbers from a CSV file. An import adds all numbers or none, and reports each rejected line
+//! with its rule.
 
 use std::collections::HashMap;
 
@@ -10,86 +10,86 @@ use crate::store::{
     ImportError, NewNumber, NumberError, NumberMode, OperatorStore, StoreError, TenantId, Timestamp,
 };
 
-/// Lines with numbers, beside the header.
-pub(crate) const MOST_LINES: usize = 100_000;
-/// Bytes of a file.
-pub(crate) const MOST_BYTES: usize = 8 * 1024 * 1024;
-/// The columns, of which all but the first may be missing.
+/// Maximum number of lines, without the header.
+pub(crate) const MAX_LINES: usize = 100_000;
+/// Maximum size of a file, in bytes.
+pub(crate) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
+/// Columns. Only the first is required.
 pub(crate) const COLUMNS: [&str; 4] = ["virtual_number", "mode", "pin_length", "max_active"];
-/// Numbers that are looked up at once.
+/// Numbers per lookup.
 const CHUNK: usize = 1000;
 
-/// A line that cannot be imported.
+/// Rejected line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refused {
-    /// Where it stands in the file; the header is on line 1.
+pub(crate) struct RejectedLine {
+    /// Line number in the file. The header is line 1.
     pub line: u64,
-    /// The column at fault; empty: the line as a whole.
+    /// Column at fault; empty if the whole line is at fault.
     pub field: &'static str,
-    /// What is wrong.
-    pub fault: Fault,
-    /// The rule, for people.
+    /// Kind of fault.
+    pub fault: LineFault,
+    /// Rule in words, for people.
     pub message: String,
 }
 
-/// What is wrong with a line.
+/// Kind of fault of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Fault {
-    /// The line has not as many fields as the header.
+pub(crate) enum LineFault {
+    /// The number of fields differs from the header.
     FieldCount,
     /// The number is missing.
     Missing,
     /// The number is not in E.164 form.
     NotE164,
-    /// The value is none of those allowed.
+    /// The value is not allowed.
     InvalidValue,
-    /// The value is out of its range.
+    /// The value is outside its range.
     OutOfRange,
-    /// The number is on an earlier line.
+    /// An earlier line has the same number.
     Repeated,
-    /// The number is in a pool already.
+    /// The number is already in a pool.
     NumberExists,
 }
 
-/// Why a file cannot be read at all.
+/// Error of a file as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
-    /// It holds something other than UTF-8.
+pub(crate) enum FileError {
+    /// The file is not valid UTF-8.
     #[error("the file must be UTF-8")]
     NotUtf8,
-    /// The header is not what it must be.
+    /// The header is invalid.
     #[error(
-        "the header must name virtual_number, and may name mode, pin_length and max_active, each once: {0}"
+        "the header must contain virtual_number and may contain mode, pin_length and max_active, each once: {0}"
     )]
     Header(String),
-    /// It has no line with a number.
-    #[error("the file holds no number")]
+    /// The file has no numbers.
+    #[error("the file contains no numbers")]
     Empty,
-    /// It has more lines than allowed.
-    #[error("the file must have at most {MOST_LINES} numbers")]
+    /// The file exceeds [`MAX_LINES`].
+    #[error("the file must have at most {MAX_LINES} numbers")]
     TooLong,
 }
 
-/// A file that was read: what can be added, and what cannot.
+/// Parsed file: valid numbers with their lines, and rejected lines.
 #[derive(Debug, Clone)]
-pub(crate) struct Sheet {
+pub(crate) struct NumberFile {
     numbers: Vec<(u64, NewNumber)>,
-    refused: Vec<Refused>,
+    refused: Vec<RejectedLine>,
 }
 
-/// What became of a file.
+/// Result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Lines with numbers.
+pub(crate) struct ImportSummary {
+    /// Number of lines, without the header.
     pub lines: usize,
-    /// Numbers that were added: all, or 0.
+    /// Number of numbers added: all or 0.
     pub added: usize,
-    /// Each line that is at fault, in the order of the file.
-    pub refused: Vec<Refused>,
+    /// Rejected lines, in order.
+    pub refused: Vec<RejectedLine>,
 }
 
-impl Fault {
-    /// Its code, one of those of the API.
+impl LineFault {
+    /// Returns the API error code of the fault.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::FieldCount => "invalid_csv",
@@ -103,64 +103,65 @@ impl Fault {
     }
 }
 
-impl Sheet {
-    /// Reads a file: comma-separated (RFC 4180), UTF-8 with or without a byte order mark, its first line a header.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
+impl NumberFile {
+    /// Parses a file: comma-separated (RFC 4180), UTF-8 with an optional byte order mark, with a header on the
+    /// first line.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, FileError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotUtf8)?;
         let text = text.trim_start_matches('\u{feff}');
         let mut reader = ReaderBuilder::new()
             .flexible(true)
             .trim(Trim::All)
             .from_reader(text.as_bytes());
-        let header = reader.headers().map_err(|_| Unreadable::NotUtf8)?;
-        let columns = Columns::of(header)?;
-        let mut sheet = Self {
+        let header = reader.headers().map_err(|_| FileError::NotUtf8)?;
+        let columns = CsvColumns::from_header(header)?;
+        let mut file = Self {
             numbers: Vec::new(),
             refused: Vec::new(),
         };
-        let mut seen = HashMap::new();
+        let mut earlier_lines = HashMap::new();
         for (index, record) in reader.records().enumerate() {
-            if index >= MOST_LINES {
-                return Err(Unreadable::TooLong);
+            if index >= MAX_LINES {
+                return Err(FileError::TooLong);
             }
-            let record = record.map_err(|_| Unreadable::NotUtf8)?;
+            let record = record.map_err(|_| FileError::NotUtf8)?;
             let line = record.position().map_or(0, csv::Position::line);
-            sheet.take(line, columns.number(line, &record), &mut seen);
+            file.add_line(line, columns.number(line, &record), &mut earlier_lines);
         }
-        if sheet.lines() == 0 {
-            Err(Unreadable::Empty)
+        if file.lines() == 0 {
+            Err(FileError::Empty)
         } else {
-            Ok(sheet)
+            Ok(file)
         }
     }
 
-    /// Lines with numbers.
+    /// Returns the number of lines, without the header.
     pub(crate) fn lines(&self) -> usize {
         self.numbers.len() + self.refused.len()
     }
 
-    fn take(
+    fn add_line(
         &mut self,
         line: u64,
-        read: Result<NewNumber, Refused>,
-        seen: &mut HashMap<PhoneNumber, u64>,
+        read: Result<NewNumber, RejectedLine>,
+        earlier_lines: &mut HashMap<PhoneNumber, u64>,
     ) {
         match read {
             Err(refused) => self.refused.push(refused),
-            Ok(new) => match seen.insert(new.virtual_number, line) {
+            Ok(new) => match earlier_lines.insert(new.virtual_number, line) {
                 Some(earlier) => {
-                    let message = format!("is on line {earlier} already");
+                    let message = format!("is already on line {earlier}");
                     self.refused
-                        .push(refuse(line, COLUMNS[0], Fault::Repeated, message));
-                    seen.insert(new.virtual_number, earlier);
+                        .push(reject(line, COLUMNS[0], LineFault::Repeated, message));
+                    earlier_lines.insert(new.virtual_number, earlier);
                 }
                 None => self.numbers.push((line, new)),
             },
         }
     }
 
-    /// Adds every number to a tenant's pool, or none if one line is at fault; `dry_run` only looks. `looked_up` is
-    /// told how many numbers were looked up since it was last told.
+    /// Adds all numbers to a tenant's pool, or none if any line is at fault. `dry_run` only checks the file.
+    /// `looked_up` receives the size of each completed lookup.
     pub(crate) async fn import(
         mut self,
         store: &OperatorStore,
@@ -168,22 +169,22 @@ impl Sheet {
         dry_run: bool,
         now: Timestamp,
         looked_up: impl Fn(usize),
-    ) -> Result<Report, ImportError> {
+    ) -> Result<ImportSummary, ImportError> {
         if !store.tenant_takes_numbers(tenant).await? {
             return Err(ImportError::NoSuchTenant);
         }
-        let taken = self.taken(store, looked_up).await?;
+        let existing = self.find_existing(store, looked_up).await?;
         let lines = self.lines();
-        self.refuse_taken(&taken);
+        self.reject_existing(&existing);
         let mut added = 0;
         if self.refused.is_empty() && !dry_run {
             let new: Vec<NewNumber> = self.numbers.iter().map(|(_, new)| new.clone()).collect();
             match store.import_numbers(tenant.clone(), new, now).await {
                 Ok(()) => added = self.numbers.len(),
                 Err(ImportError::Taken) => {
-                    // Somebody has added them since they were looked up.
-                    let taken = self.taken(store, |_| {}).await?;
-                    self.refuse_taken(&taken);
+                    // Another operator has added numbers of the file since the lookup.
+                    let existing = self.find_existing(store, |_| {}).await?;
+                    self.reject_existing(&existing);
                     if self.refused.is_empty() {
                         return Err(ImportError::Taken);
                     }
@@ -192,139 +193,150 @@ impl Sheet {
             }
         }
         self.refused.sort_by_key(|refused| refused.line);
-        Ok(Report {
+        Ok(ImportSummary {
             lines,
             added,
             refused: self.refused,
         })
     }
 
-    async fn taken(
+    async fn find_existing(
         &self,
         store: &OperatorStore,
         looked_up: impl Fn(usize),
     ) -> Result<Vec<usize>, StoreError> {
-        let mut taken = Vec::new();
+        let mut existing = Vec::new();
         for (chunk, offset) in self.numbers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
-            let wanted = chunk.iter().map(|(_, new)| new.virtual_number).collect();
-            taken.extend(
+            let numbers = chunk.iter().map(|(_, new)| new.virtual_number).collect();
+            existing.extend(
                 store
-                    .taken(wanted)
+                    .taken(numbers)
                     .await?
                     .into_iter()
-                    .map(|place| offset + place),
+                    .map(|position| offset + position),
             );
             looked_up(chunk.len());
         }
-        Ok(taken)
+        Ok(existing)
     }
 
-    fn refuse_taken(&mut self, taken: &[usize]) {
-        let lines = taken
+    fn reject_existing(&mut self, existing: &[usize]) {
+        let lines = existing
             .iter()
-            .filter_map(|place| self.numbers.get(*place))
+            .filter_map(|position| self.numbers.get(*position))
             .map(|(line, _)| *line);
         let refused = |line| {
-            refuse(
+            reject(
                 line,
                 COLUMNS[0],
-                Fault::NumberExists,
-                "is in a pool already",
+                LineFault::NumberExists,
+                "is already in a pool",
             )
         };
         self.refused.extend(lines.map(refused));
     }
 }
 
-/// Where each column is.
-struct Columns {
-    places: [Option<usize>; 4],
+/// Positions of the columns.
+struct CsvColumns {
+    indexes: [Option<usize>; 4],
     count: usize,
 }
 
-impl Columns {
-    fn of(header: &StringRecord) -> Result<Self, Unreadable> {
-        let mut places = [None; 4];
+impl CsvColumns {
+    fn from_header(header: &StringRecord) -> Result<Self, FileError> {
+        let mut indexes = [None; 4];
         for (index, name) in header.iter().enumerate() {
-            let place = COLUMNS
+            let position = COLUMNS
                 .iter()
-                .zip(&mut places)
+                .zip(&mut indexes)
                 .find(|(known, _)| **known == name);
-            let Some((_, place)) = place else {
-                return Err(Unreadable::Header(format!(
-                    "column {} is none of them",
+            let Some((_, position)) = position else {
+                return Err(FileError::Header(format!(
+                    "column {} is unknown",
                     index + 1
                 )));
             };
-            if place.replace(index).is_some() {
-                return Err(Unreadable::Header(format!("{name} is there twice")));
+            if position.replace(index).is_some() {
+                return Err(FileError::Header(format!("{name} appears twice")));
             }
         }
-        if places.first().copied().flatten().is_none() {
-            return Err(Unreadable::Header(format!("{} is missing", COLUMNS[0])));
+        if indexes.first().copied().flatten().is_none() {
+            return Err(FileError::Header(format!("{} is missing", COLUMNS[0])));
         }
         Ok(Self {
-            places,
+            indexes,
             count: header.len(),
         })
     }
 
-    /// A field; `None`: the column is not there, or empty on this line.
+    /// Returns a field. `None` if the column is absent, or the field is empty.
     fn get<'a>(&self, record: &'a StringRecord, column: usize) -> Option<&'a str> {
-        let place = self.places.get(column).copied().flatten()?;
-        record.get(place).filter(|text| !text.is_empty())
+        let position = self.indexes.get(column).copied().flatten()?;
+        record.get(position).filter(|text| !text.is_empty())
     }
 
-    fn number(&self, line: u64, record: &StringRecord) -> Result<NewNumber, Refused> {
+    fn number(&self, line: u64, record: &StringRecord) -> Result<NewNumber, RejectedLine> {
         if record.len() != self.count {
-            let message = format!("must have {} fields, as the header has", self.count);
-            return Err(refuse(line, "", Fault::FieldCount, message));
+            let message = format!("must have {} fields, like the header", self.count);
+            return Err(reject(line, "", LineFault::FieldCount, message));
         }
         let [number, mode, pin_length, max_active] =
             [0, 1, 2, 3].map(|column| self.get(record, column));
         let number =
-            number.ok_or_else(|| refuse(line, COLUMNS[0], Fault::Missing, "is required"))?;
-        let number = PhoneNumber::parse(number)
-            .map_err(|rule| refuse(line, COLUMNS[0], Fault::NotE164, format!("E.164: {rule}")))?;
+            number.ok_or_else(|| reject(line, COLUMNS[0], LineFault::Missing, "is required"))?;
+        let number = PhoneNumber::parse(number).map_err(|rule| {
+            reject(
+                line,
+                COLUMNS[0],
+                LineFault::NotE164,
+                format!("E.164: {rule}"),
+            )
+        })?;
         let mode = match mode {
             None | Some("exclusive") => NumberMode::Exclusive,
             Some("shared") => NumberMode::Shared,
             Some(_) => {
                 let rule = "must be one of: exclusive, shared";
-                return Err(refuse(line, COLUMNS[1], Fault::InvalidValue, rule));
+                return Err(reject(line, COLUMNS[1], LineFault::InvalidValue, rule));
             }
         };
-        let pin_length = whole(line, COLUMNS[2], pin_length)?;
-        let max_active = whole(line, COLUMNS[3], max_active)?;
+        let pin_length = parse_integer(line, COLUMNS[2], pin_length)?;
+        let max_active = parse_integer(line, COLUMNS[3], max_active)?;
         NewNumber::with_defaults(number, mode, pin_length, max_active).map_err(|error| {
             let field = if error == NumberError::PinLength {
                 COLUMNS[2]
             } else {
                 COLUMNS[3]
             };
-            refuse(line, field, Fault::OutOfRange, error.to_string())
+            reject(line, field, LineFault::OutOfRange, error.to_string())
         })
     }
 }
 
-fn whole<T: std::str::FromStr>(
+fn parse_integer<T: std::str::FromStr>(
     line: u64,
     field: &'static str,
     text: Option<&str>,
-) -> Result<Option<T>, Refused> {
+) -> Result<Option<T>, RejectedLine> {
     let read = text.map(str::parse).transpose();
     read.map_err(|_| {
-        refuse(
+        reject(
             line,
             field,
-            Fault::InvalidValue,
-            "must be a whole number within its range",
+            LineFault::InvalidValue,
+            "must be an integer in its range",
         )
     })
 }
 
-fn refuse(line: u64, field: &'static str, fault: Fault, message: impl Into<String>) -> Refused {
-    Refused {
+fn reject(
+    line: u64,
+    field: &'static str,
+    fault: LineFault,
+    message: impl Into<String>,
+) -> RejectedLine {
+    RejectedLine {
         line,
         field,
         fault,
@@ -337,16 +349,15 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> Vec<(u64, &'static str, &'static str)> {
-        let sheet = Sheet::read(text.as_bytes()).unwrap();
-        sheet
-            .refused
+        let file = NumberFile::read(text.as_bytes()).unwrap();
+        file.refused
             .iter()
-            .map(|one| (one.line, one.field, one.fault.as_str()))
+            .map(|rejected| (rejected.line, rejected.field, rejected.fault.as_str()))
             .collect()
     }
 
     #[test]
-    fn each_fault_is_told_with_its_line_and_its_column() {
+    fn each_fault_is_reported_with_its_line_and_column() {
         let text = "virtual_number,mode,pin_length,max_active\n\
                     +914000000001,exclusive,4,1\n\
                     914000000002,exclusive,4,1\n\
@@ -375,10 +386,10 @@ mod tests {
     }
 
     #[test]
-    fn what_spreadsheets_write_is_read() {
+    fn files_of_spreadsheets_are_accepted() {
         let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\",\"+914000000002\", shared\r\n";
-        let sheet = Sheet::read(text.as_bytes()).unwrap();
-        let read: Vec<_> = sheet
+        let file = NumberFile::read(text.as_bytes()).unwrap();
+        let read: Vec<_> = file
             .numbers
             .iter()
             .map(|(_, new)| (new.mode, new.pin_length, new.max_active))
@@ -391,9 +402,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_list_of_numbers_is_refused_as_a_whole() {
+    fn an_invalid_file_is_rejected_as_a_whole() {
         let header =
-            |text: &str| matches!(Sheet::read(text.as_bytes()), Err(Unreadable::Header(_)));
+            |text: &str| matches!(NumberFile::read(text.as_bytes()), Err(FileError::Header(_)));
         for text in [
             "",
             "\n",
@@ -404,17 +415,17 @@ mod tests {
             assert!(header(text), "{text}");
         }
         assert!(matches!(
-            Sheet::read(b"virtual_number\n"),
-            Err(Unreadable::Empty)
+            NumberFile::read(b"virtual_number\n"),
+            Err(FileError::Empty)
         ));
         assert!(matches!(
-            Sheet::read(b"virtual_number\n\xff\n"),
-            Err(Unreadable::NotUtf8)
+            NumberFile::read(b"virtual_number\n\xff\n"),
+            Err(FileError::NotUtf8)
         ));
-        let long = format!("virtual_number\n{}", "x\n".repeat(MOST_LINES + 1));
+        let long = format!("virtual_number\n{}", "x\n".repeat(MAX_LINES + 1));
         assert!(matches!(
-            Sheet::read(long.as_bytes()),
-            Err(Unreadable::TooLong)
+            NumberFile::read(long.as_bytes()),
+            Err(FileError::TooLong)
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! `/v1/admin/numbers`: the pools of all tenants.
+//! `/v1/admin/numbers`: the number pools of all tenants.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::fields::{AddNumber, ChangeNumber, MoveNumber};
 use super::number_import;
-use super::number_import::{Refused, Sheet, Unreadable};
-use super::{Operator, query, utc};
+use super::number_import::{FileError, NumberFile, RejectedLine};
+use super::{Operator, parse_query, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
-use crate::http::middleware::paging::{Page, asked, cut, invalid};
+use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -26,37 +26,37 @@ use crate::store::{
     OperatorStore, PoolError, TenantId,
 };
 
-/// What the list of numbers can be narrowed by.
+/// Filters of the list of numbers.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NumberQuery {
-    /// Only those of this tenant.
+    /// Return only numbers of this tenant.
     #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
-    /// Only those of this mode.
+    /// Return only numbers with this mode.
     #[param(value_type = SharingMode, required = false)]
     mode: Option<String>,
-    /// Only those that are quarantined, or only those that are not.
+    /// `true`: return only quarantined numbers; `false`: only others.
     #[param(value_type = bool, required = false)]
     quarantined: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false)]
     cursor: Option<String>,
 }
 
-/// How an import is to be done.
+/// Options of an import.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ImportQuery {
-    /// Whose pool the numbers are for.
+    /// Tenant to receive the numbers.
     #[param(value_type = String, required = true, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
-    /// Only look the file over.
+    /// Check the file without importing it.
     #[param(value_type = bool, required = false, default = false)]
     dry_run: Option<String>,
 }
@@ -75,7 +75,7 @@ problems! {
 
 /// List numbers
 ///
-/// Of all pools, in no order that means anything, a page at a time.
+/// Lists the numbers of all pools, in no particular order.
 #[utoipa::path(
     get,
     path = "/numbers",
@@ -90,31 +90,31 @@ problems! {
 pub(crate) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
-    given: Result<Query<NumberQuery>, QueryRejection>,
+    query: Result<Query<NumberQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let given = query(given, "tenant_id, mode, quarantined, limit, cursor")?;
-    let page = asked(given.limit.as_deref(), given.cursor.as_deref(), |cursor| {
+    let query = parse_query(query, "tenant_id, mode, quarantined, limit, cursor")?;
+    let page = page_request(query.limit.as_deref(), query.cursor.as_deref(), |cursor| {
         Some(cursor.to_owned())
     })?;
     let filter = NumberFilter {
-        tenant: given.tenant_id.as_deref().map(name).transpose()?,
-        mode: given.mode.as_deref().map(mode).transpose()?,
-        quarantined: given
+        tenant: query.tenant_id.as_deref().map(parse_tenant).transpose()?,
+        mode: query.mode.as_deref().map(parse_mode).transpose()?,
+        quarantined: query
             .quarantined
             .as_deref()
-            .map(|text| truth("quarantined", text))
+            .map(|text| parse_bool("quarantined", text))
             .transpose()?,
     };
     let found = store
         .numbers_after(filter, page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.cursor.clone());
-    Ok(Page::answer(
-        found.iter().map(NumberDetails::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(NumberDetails::from_record).collect(),
         next_cursor,
     ))
 }
@@ -147,72 +147,73 @@ pub(crate) async fn add(
     let mode = change.mode.unwrap_or(NumberMode::Exclusive);
     let new = NewNumber::with_defaults(virtual_number, mode, change.pin_length, change.max_active)?;
     store.add_number(tenant, new, api.now()).await?;
-    answer(&store, virtual_number, StatusCode::CREATED, &api).await
+    number_response(&store, virtual_number, StatusCode::CREATED, &api).await
 }
 
 /// Import numbers
 ///
-/// A CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Every line is added, or none.
+/// Imports a CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Either all lines are imported or
+/// none.
 #[utoipa::path(
     post,
     path = "/numbers/import",
     operation_id = "import_numbers",
     tag = "Pools",
     params(ImportQuery),
-    request_body(content = String, description = "The file: the header names the columns, of which `virtual_number` must be there.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
+    request_body(content = String, description = "CSV file. The header names the columns; `virtual_number` is required.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
     responses(
         (status = 200, description = "The report of a dry run.", body = Success<ImportReport>),
-        (status = 201, description = "All were added.", body = Success<ImportReport>),
+        (status = 201, description = "All numbers were added.", body = Success<ImportReport>),
         ImportProblems,
     )
 )]
 pub(crate) async fn import(
     Operator(store): Operator,
     State(api): State<Api>,
-    given: Result<Query<ImportQuery>, QueryRejection>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let given = query(given, "tenant_id, dry_run")?;
-    let tenant = given.tenant_id.as_deref().ok_or_else(|| {
+    let query = parse_query(query, "tenant_id, dry_run")?;
+    let tenant = query.tenant_id.as_deref().ok_or_else(|| {
         let (field, message) = ("tenant_id".to_owned(), "is required".to_owned());
-        Problem::of_fields(vec![FieldError {
+        Problem::from_fields(vec![FieldError {
             field,
             code: Code::MissingField,
             message,
         }])
     })?;
-    let tenant = name(tenant)?;
-    let dry_run = given
+    let tenant = parse_tenant(tenant)?;
+    let dry_run = query
         .dry_run
         .as_deref()
-        .map(|text| truth("dry_run", text))
+        .map(|text| parse_bool("dry_run", text))
         .transpose()?
         .unwrap_or(false);
-    let file = body::csv(&headers, body, number_import::MOST_BYTES).await?;
-    // A file of 8 MiB takes longer to read than other requests may be held up.
-    let sheet = tokio::task::spawn_blocking(move || Sheet::read(&file)).await;
-    let sheet = sheet.map_err(|_| Problem::plain(Code::Internal))??;
-    let report = sheet
+    let file = body::csv(&headers, body, number_import::MAX_FILE_BYTES).await?;
+    // Parsing 8 MiB would block other requests on this thread.
+    let file = tokio::task::spawn_blocking(move || NumberFile::read(&file)).await;
+    let file = file.map_err(|_| Problem::plain(Code::Internal))??;
+    let report = file
         .import(&store, &tenant, dry_run, api.now(), |_| {})
         .await?;
     let refused: Vec<RefusedLine> = report.refused.into_iter().map(refused_line).collect();
     if !refused.is_empty() && !dry_run {
-        return Err(Problem::of_lines(refused));
+        return Err(Problem::from_lines(refused));
     }
     let status = if dry_run {
         StatusCode::OK
     } else {
         StatusCode::CREATED
     };
-    let answer = ImportReport {
+    let report = ImportReport {
         tenant_id: tenant.to_string(),
         dry_run,
         lines: report.lines,
         added: report.added,
         refused,
     };
-    Ok(success(status, answer))
+    Ok(success(status, report))
 }
 
 /// Read a number
@@ -231,12 +232,12 @@ pub(crate) async fn read(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    answer(&store, number(&text)?, StatusCode::OK, &api).await
+    number_response(&store, parse_number(&text)?, StatusCode::OK, &api).await
 }
 
 /// Change a number
 ///
-/// Changes what is given. Mode and PIN length change only while no allocation of it is active.
+/// Changes the given fields. Mode and PIN length can change only if the number has no active allocation.
 #[utoipa::path(
     patch,
     path = "/numbers/{virtual_number}",
@@ -255,7 +256,7 @@ pub(crate) async fn change(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
     let request = ChangeNumber::read(&mut fields);
     fields.finish()?;
@@ -265,7 +266,7 @@ pub(crate) async fn change(
         max_active: request.max_active,
     };
     store.change_number(number, change, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Move a number to another tenant
@@ -287,7 +288,7 @@ pub(crate) async fn move_to(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
     let request = MoveNumber::read(&mut fields);
     fields.finish()?;
@@ -295,12 +296,12 @@ pub(crate) async fn move_to(
         .tenant_id
         .ok_or_else(|| Problem::plain(Code::Internal))?;
     store.move_number(number, tenant, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Quarantine a number
 ///
-/// It takes no new allocations; those that are active go on. Also if it is quarantined already.
+/// The number accepts no new allocations. Active allocations continue. Repeating the request has no effect.
 #[utoipa::path(
     post,
     path = "/numbers/{virtual_number}/quarantine",
@@ -316,14 +317,14 @@ pub(crate) async fn quarantine(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.quarantine_number(number, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Release a number
 ///
-/// Ends its quarantine. Also if it is in none.
+/// Ends the quarantine of the number. Has no effect on a number without quarantine.
 #[utoipa::path(
     post,
     path = "/numbers/{virtual_number}/release",
@@ -339,21 +340,21 @@ pub(crate) async fn release(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.release_number(number, api.now()).await?;
-    answer(&store, number, StatusCode::OK, &api).await
+    number_response(&store, number, StatusCode::OK, &api).await
 }
 
 /// Remove a number
 ///
-/// While no allocation of it is active.
+/// Removes the number from its pool. The number must have no active allocation.
 #[utoipa::path(
     delete,
     path = "/numbers/{virtual_number}",
     operation_id = "remove_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "It is gone.", body = Success<RemovedNumber>),
+        (status = 200, description = "The number is removed.", body = Success<RemovedNumber>),
         RemoveProblems,
     )
 )]
@@ -362,7 +363,7 @@ pub(crate) async fn remove(
     State(api): State<Api>,
     Path(text): Path<String>,
 ) -> Result<Response, Problem> {
-    let number = number(&text)?;
+    let number = parse_number(&text)?;
     store.remove_number(number, api.now()).await?;
     Ok(success(
         StatusCode::OK,
@@ -373,7 +374,7 @@ pub(crate) async fn remove(
     ))
 }
 
-async fn answer(
+async fn number_response(
     store: &OperatorStore,
     number: PhoneNumber,
     status: StatusCode,
@@ -383,30 +384,30 @@ async fn answer(
         .number(number, api.now())
         .await?
         .ok_or_else(|| Problem::plain(Code::NotFound))?;
-    Ok(success(status, NumberDetails::of(&found)))
+    Ok(success(status, NumberDetails::from_record(&found)))
 }
 
-/// Reads a number of a path. One that cannot be is one that is not there.
-fn number(text: &str) -> Result<PhoneNumber, Problem> {
+/// Parses a number of a path. An invalid number is not found.
+fn parse_number(text: &str) -> Result<PhoneNumber, Problem> {
     PhoneNumber::parse(text).map_err(|_| Problem::plain(Code::NotFound))
 }
 
-fn name(text: &str) -> Result<TenantId, Problem> {
-    TenantId::parse(text).ok_or_else(|| invalid("tenant_id", "must be a tenant's name"))
+fn parse_tenant(text: &str) -> Result<TenantId, Problem> {
+    TenantId::parse(text).ok_or_else(|| invalid_parameter("tenant_id", "must be a tenant id"))
 }
 
-fn mode(text: &str) -> Result<NumberMode, Problem> {
+fn parse_mode(text: &str) -> Result<NumberMode, Problem> {
     text.parse()
-        .map_err(|_| invalid("mode", "must be one of: exclusive, shared"))
+        .map_err(|_| invalid_parameter("mode", "must be one of: exclusive, shared"))
 }
 
-fn truth(field: &str, text: &str) -> Result<bool, Problem> {
+fn parse_bool(field: &str, text: &str) -> Result<bool, Problem> {
     text.parse()
-        .map_err(|_| invalid(field, "must be true or false"))
+        .map_err(|_| invalid_parameter(field, "must be true or false"))
 }
 
-fn refused_line(refused: Refused) -> RefusedLine {
-    let Refused {
+fn refused_line(refused: RejectedLine) -> RefusedLine {
+    let RejectedLine {
         line,
         field,
         fault,
@@ -420,66 +421,66 @@ fn refused_line(refused: Refused) -> RefusedLine {
     }
 }
 
-/// A number of a pool.
+/// A number in a pool.
 #[derive(Serialize, ToSchema)]
 #[schema(as = PoolNumber)]
 struct NumberDetails {
-    /// The number.
+    /// The virtual number.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// The tenant that has it.
+    /// Tenant of the number.
     tenant_id: String,
-    /// Number of active allocations that it takes.
+    /// Number of active allocations allowed: one (`exclusive`) or many (`shared`).
     #[schema(value_type = SharingMode)]
     mode: &'static str,
-    /// Digits of each PIN.
+    /// Number of digits of each PIN.
     #[schema(minimum = 4, maximum = 8)]
     pin_length: u8,
-    /// Active allocations at once.
+    /// Maximum number of active allocations.
     #[schema(minimum = 1)]
     max_active: u32,
-    /// Active allocations now.
+    /// Current number of active allocations.
     active: u32,
-    /// Whether it takes no new allocations.
+    /// `true` if the number rejects new allocations.
     quarantined: bool,
-    /// Time of its quarantine.
+    /// Start of the quarantine.
     #[schema(required, value_type = Option<Moment>)]
     quarantined_at: Option<String>,
-    /// Time at which it was added.
+    /// Time of its addition to the pool.
     #[schema(value_type = Moment)]
     created_at: String,
 }
 
-/// A number that is in no pool any more.
+/// A number after its removal.
 #[derive(Serialize, ToSchema)]
 struct RemovedNumber {
-    /// The number.
+    /// The virtual number.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// It is removed.
+    /// Always `removed`.
     #[schema(value_type = RemovedNumberState)]
     status: &'static str,
 }
 
-/// The outcome of an import or of its dry run.
+/// Report of an import or a dry run.
 #[derive(Serialize, ToSchema)]
 struct ImportReport {
-    /// The tenant whose pool it is.
+    /// Tenant of the pool.
     tenant_id: String,
-    /// Whether the file was only checked.
+    /// `true` if the file was only checked.
     dry_run: bool,
-    /// Lines with a number.
+    /// Number of lines, without the header.
     #[schema(value_type = u64)]
     lines: usize,
-    /// Numbers that were added, or would be.
+    /// Number of numbers added; 0 for a dry run.
     #[schema(value_type = u64)]
     added: usize,
-    /// Lines at fault.
+    /// Rejected lines.
     refused: Vec<RefusedLine>,
 }
 
 impl NumberDetails {
-    fn of(record: &NumberRecord) -> Self {
+    fn from_record(record: &NumberRecord) -> Self {
         let number = &record.number;
         Self {
             virtual_number: number.virtual_number.expose(),
@@ -498,9 +499,9 @@ impl NumberDetails {
 fn no_such_tenant() -> Problem {
     let (field, message) = (
         "tenant_id".to_owned(),
-        "is no tenant, or one that was erased".to_owned(),
+        "does not exist or has been erased".to_owned(),
     );
-    Problem::of_fields(vec![FieldError {
+    Problem::from_fields(vec![FieldError {
         field,
         code: Code::NoSuchTenant,
         message,
@@ -510,8 +511,8 @@ fn no_such_tenant() -> Problem {
 impl From<NumberError> for Problem {
     fn from(error: NumberError) -> Self {
         let message = error.to_string();
-        let against = |field: &str, message: String| {
-            Self::of_fields(vec![FieldError {
+        let out_of_range = |field: &str, message: String| {
+            Self::from_fields(vec![FieldError {
                 field: field.into(),
                 code: Code::OutOfRange,
                 message,
@@ -520,9 +521,9 @@ impl From<NumberError> for Problem {
         match error {
             NumberError::NoSuchTenant => no_such_tenant(),
             NumberError::Exists => Self::plain(Code::NumberExists),
-            NumberError::PinLength => against("pin_length", message),
+            NumberError::PinLength => out_of_range("pin_length", message),
             NumberError::MaxActive(_) | NumberError::ExclusiveTakesOne => {
-                against("max_active", message)
+                out_of_range("max_active", message)
             }
             NumberError::Store(error) => error.into(),
         }
@@ -535,7 +536,7 @@ impl From<PoolError> for Problem {
             PoolError::NotFound => Self::plain(Code::NotFound),
             PoolError::InUse(active) => Self::new(
                 Code::NumberInUse,
-                format!("Active allocations of the number: {active}."),
+                format!("The number has active allocations: {active}."),
             ),
             PoolError::NoSuchTenant => no_such_tenant(),
             PoolError::Rule(error) => error.into(),
@@ -555,10 +556,10 @@ impl From<ImportError> for Problem {
     }
 }
 
-impl From<Unreadable> for Problem {
-    fn from(error: Unreadable) -> Self {
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
         match error {
-            Unreadable::TooLong => Self::new(Code::BodyTooLarge, format!("{error}.")),
+            FileError::TooLong => Self::new(Code::BodyTooLarge, format!("{error}.")),
             error => Self::new(Code::InvalidCsv, format!("{error}.")),
         }
     }

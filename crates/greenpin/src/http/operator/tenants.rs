@@ -11,10 +11,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fields::CreateTenant;
-use super::{Operator, query, tenant_id, utc};
+use super::{Operator, parse_query, parse_tenant_id, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
-use crate::http::middleware::paging::{Page, PageQuery, cut};
+use crate::http::middleware::paging::{Page, PageQuery, split_page};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -34,9 +34,9 @@ problems! {
     EraseProblems: [NotFound, TenantHasCalls];
 }
 
-/// Make a tenant
+/// Create a tenant
 ///
-/// With its first credential, whose token is in the answer and nowhere else.
+/// Creates a tenant and its first credential. Only this response contains the token.
 #[utoipa::path(
     post,
     path = "/tenants",
@@ -60,26 +60,26 @@ pub(crate) async fn create(
     let new = new_tenant(request)?;
     let (tenant_id, account_sid) = (new.tenant_id.to_string(), new.account_sid.clone());
     let created = store.create_tenant(new, api.now()).await?;
-    let answer = CreatedTenant {
+    let tenant = CreatedTenant {
         tenant_id,
         account_sid,
         token: created.token,
         status: "active",
     };
-    Ok(success(StatusCode::CREATED, answer))
+    Ok(success(StatusCode::CREATED, tenant))
 }
 
 /// List tenants
 ///
-/// By name, a page at a time.
+/// Lists tenants by name.
 #[utoipa::path(
     get,
     path = "/tenants",
     operation_id = "list_tenants",
     tag = "Tenants",
     params(
-        ("limit" = Option<u32>, Query, description = "How many at most.", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
+        ("limit" = Option<u32>, Query, description = "Maximum number of items to return.", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
     ),
     responses(
         (status = 200, description = "A page of tenants.", body = Page<TenantDetails>),
@@ -89,19 +89,19 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
-    asked: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let page = query(asked, "limit, cursor")?.page(TenantId::parse)?;
+    let page = parse_query(query, "limit, cursor")?.page(TenantId::parse)?;
     let found = store
         .tenants_after(page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.tenant_id.to_string());
-    Ok(Page::answer(
-        found.iter().map(TenantDetails::of).collect(),
+    Ok(Page::json_response(
+        found.iter().map(TenantDetails::from_record).collect(),
         next_cursor,
     ))
 }
@@ -122,12 +122,13 @@ pub(crate) async fn read(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    answer(&store, &tenant_id(&tenant)?, &api).await
+    tenant_response(&store, &parse_tenant_id(&tenant)?, &api).await
 }
 
 /// Suspend a tenant
 ///
-/// Its requests are refused, its numbers are not in use; calls that are connected go on. Also if it is suspended already.
+/// The API rejects the tenant's requests, and new calls to its numbers are treated as calls to an unused number.
+/// Connected calls continue. Repeating the request has no effect.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/suspend",
@@ -143,15 +144,15 @@ pub(crate) async fn suspend(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     store.suspend(&tenant, api.now()).await?;
-    api.seen.clear();
-    answer(&store, &tenant, &api).await
+    api.credential_cache.clear();
+    tenant_response(&store, &tenant, &api).await
 }
 
 /// Resume a tenant
 ///
-/// Also if it is not suspended.
+/// Ends a suspension. Has no effect on an active tenant.
 #[utoipa::path(
     post,
     path = "/tenants/{tenant_id}/resume",
@@ -167,14 +168,15 @@ pub(crate) async fn resume(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     store.resume(&tenant, api.now()).await?;
-    answer(&store, &tenant, &api).await
+    tenant_response(&store, &tenant, &api).await
 }
 
 /// Erase a tenant's data
 ///
-/// All of it, for good, with a receipt. Asked for once more, it goes on where it was cut short, or answers with the same receipt.
+/// Permanently deletes all data of the tenant and returns a receipt. Repeating the request continues an
+/// interrupted erasure, or returns the same receipt.
 #[utoipa::path(
     delete,
     path = "/tenants/{tenant_id}",
@@ -190,21 +192,25 @@ pub(crate) async fn erase(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = tenant_id(&tenant)?;
+    let tenant = parse_tenant_id(&tenant)?;
     let forget = api.clone();
-    // It is finished also if nobody waits for the answer any more.
+    // The erasure runs to completion even if the client disconnects.
     let task = tokio::spawn(async move {
         let erased = store
             .erase_tenant(&tenant, &api.recordings, Timestamp::now)
             .await;
-        erased.map(|receipt| Erasure::of(&receipt))
+        erased.map(|receipt| Erasure::from_receipt(&receipt))
     });
     let receipt = task.await.map_err(|_| Problem::plain(Code::Internal))?;
-    forget.seen.clear();
+    forget.credential_cache.clear();
     Ok(success(StatusCode::OK, receipt?))
 }
 
-async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<Response, Problem> {
+async fn tenant_response(
+    store: &OperatorStore,
+    tenant: &TenantId,
+    api: &Api,
+) -> Result<Response, Problem> {
     let now = api.now();
     let record = store
         .tenant(tenant, now)
@@ -214,8 +220,8 @@ async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<R
     let erasure = store.erasure(tenant).await?;
     let details = TenantDetails {
         active_allocations: Some(active),
-        erasure: erasure.as_ref().map(Erasure::of),
-        ..TenantDetails::of(&record)
+        erasure: erasure.as_ref().map(Erasure::from_receipt),
+        ..TenantDetails::from_record(&record)
     };
     Ok(success(StatusCode::OK, details))
 }
@@ -236,23 +242,23 @@ fn new_tenant(request: CreateTenant) -> Result<NewTenant, Problem> {
     })
 }
 
-/// A tenant that was created, with its first credential.
+/// A new tenant with its first credential.
 #[derive(Serialize, ToSchema)]
 #[schema(as = MadeTenant)]
 struct CreatedTenant {
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// The user name.
+    /// User name for HTTP Basic.
     #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
     account_sid: String,
-    /// The password. It is shown here and never again.
+    /// Password. Only this response contains it.
     #[schema(
         pattern = "^[!-~]{1,256}$",
         examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
     )]
     token: String,
-    /// A new tenant is active.
+    /// Always `active`.
     #[schema(value_type = NewTenantState)]
     status: &'static str,
 }
@@ -261,32 +267,32 @@ struct CreatedTenant {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tenant)]
 struct TenantDetails {
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// What it may do now.
+    /// State of the tenant.
     #[schema(value_type = TenantState)]
     status: &'static str,
-    /// The zone that its times are written in.
+    /// Time zone of the tenant's timestamps.
     timezone: String,
-    /// Numbers in its pool.
+    /// Number of virtual numbers in its pool.
     numbers: u64,
-    /// Credentials that are live.
+    /// Number of live credentials.
     credentials: u64,
-    /// Time of its creation.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// Time of its suspension.
+    /// Start of the suspension.
     #[schema(required, value_type = Option<Moment>)]
     suspended_at: Option<String>,
-    /// Time at which its erasure began.
+    /// Start of the erasure.
     #[schema(required, value_type = Option<Moment>)]
     erased_at: Option<String>,
-    /// Active allocations. Left out in lists.
+    /// Number of active allocations. Omitted in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false)]
     active_allocations: Option<u64>,
-    /// The receipt, if its data was erased.
+    /// Receipt of the erasure, if the tenant was erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Erasure, required = false)]
     erasure: Option<Erasure>,
@@ -295,27 +301,27 @@ struct TenantDetails {
 /// The receipt of an erasure.
 #[derive(Serialize, ToSchema)]
 struct Erasure {
-    /// The receipt's id.
+    /// Id of the receipt.
     #[schema(
         pattern = "^era_[0-9a-hjkmnp-tv-z]{26}$",
         examples("era_01jxs0q5w8e2r4t6y8u3i5o7pa")
     )]
     erasure_id: String,
-    /// The tenant's name.
+    /// Name of the tenant.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
-    /// Time at which it began.
+    /// Start of the erasure.
     #[schema(value_type = Moment)]
     begun_at: String,
-    /// Time at which it finished; `null`: it was cut short, and the next request continues it.
+    /// End of the erasure; `null` if it was interrupted. Repeat the request to continue it.
     #[schema(required, value_type = Option<Moment>)]
     finished_at: Option<String>,
-    /// Number of erased rows and files of each kind.
+    /// Number of deleted rows and files by kind.
     erased: BTreeMap<String, u64>,
 }
 
 impl TenantDetails {
-    fn of(record: &TenantRecord) -> Self {
+    fn from_record(record: &TenantRecord) -> Self {
         Self {
             tenant_id: record.tenant_id.to_string(),
             status: record.status.as_str(),
@@ -332,7 +338,7 @@ impl TenantDetails {
 }
 
 impl Erasure {
-    fn of(receipt: &ErasureReceipt) -> Self {
+    fn from_receipt(receipt: &ErasureReceipt) -> Self {
         Self {
             erasure_id: receipt.erasure_id.to_string(),
             tenant_id: receipt.tenant_id.to_string(),
@@ -349,13 +355,13 @@ impl From<EraseError> for Problem {
             EraseError::NotFound => Self::plain(Code::NotFound),
             EraseError::HasCalls => Self::new(
                 Code::TenantHasCalls,
-                "Suspend it and wait for them, or end them.",
+                "Suspend the tenant and wait for its calls to end, or end them.",
             ),
             EraseError::Recording { call_sid, source } => {
-                tracing::error!(%call_sid, error = %source, "a recording was not deleted: an erasure is not finished");
+                tracing::error!(%call_sid, error = %source, "cannot delete a recording; the erasure is incomplete");
                 Self::new(
                     Code::Internal,
-                    "A recording could not be deleted. Ask again to go on.",
+                    "A recording could not be deleted. Repeat the request to continue.",
                 )
             }
             EraseError::Store(error) => error.into(),

@@ -18,7 +18,7 @@ use crate::http::{Api, Success, success};
 
 /// List trunks
 ///
-/// As they are configured, with their state.
+/// Lists the configured trunks with their current state.
 #[utoipa::path(
     get,
     path = "/trunks",
@@ -36,85 +36,85 @@ pub(crate) async fn list(State(api): State<Api>) -> Response {
         .trunks
         .iter()
         .zip(states)
-        .map(|(trunk, state)| TrunkDetails::of(trunk, state))
+        .map(|(trunk, state)| TrunkDetails::new(trunk, state))
         .collect();
     success(StatusCode::OK, trunks)
 }
 
-/// A carrier as it is configured, without its password, and its state.
+/// A configured carrier without its password, with its current state.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Trunk)]
 pub(crate) struct TrunkDetails {
-    /// Its name.
+    /// Name of the trunk.
     name: String,
-    /// Address that calls go out to.
+    /// SIP address for outgoing calls.
     #[schema(required)]
     peer: Option<String>,
-    /// Address that requests are sent to instead.
+    /// Address of the outbound proxy, if requests are sent there instead of to the peer.
     #[schema(required)]
     outbound_proxy: Option<String>,
-    /// Networks that calls are accepted from.
+    /// Networks allowed to send calls.
     accept_from: Vec<String>,
-    /// User name with which calls are accepted from other addresses.
+    /// User name for calls from other addresses.
     #[schema(required)]
     accept_username: Option<String>,
-    /// Seconds between two OPTIONS requests; 0: none are sent.
+    /// Seconds between OPTIONS requests; 0 disables them.
     #[schema(minimum = 0, maximum = 3600)]
     keep_alive: u64,
-    /// Whether the server registers with it.
+    /// `true` if the server registers with the carrier.
     register: bool,
-    /// Country of numbers without `+`.
+    /// Country for numbers without `+`.
     #[schema(required)]
     country: Option<String>,
-    /// Whether audio is sent to the address that it comes from.
+    /// `true` if audio is sent to the source address of the received audio.
     symmetric_rtp: bool,
-    /// Whether its gateway may exchange audio with another one directly.
+    /// `direct` if the gateway may exchange audio directly with another gateway; otherwise `relay`.
     #[schema(value_type = MediaWord)]
     media: &'static str,
-    /// Whether audio is encrypted.
+    /// Encryption of the audio.
     #[schema(value_type = SrtpWord)]
     srtp: &'static str,
-    /// User name that the server answers its challenges with.
+    /// User name for the carrier's challenges.
     #[schema(required)]
     username: Option<String>,
-    /// Trunks with a lower number are tried first.
+    /// Priority. Trunks with a lower number are tried first.
     #[schema(minimum = 0, maximum = 65535)]
     priority: u16,
-    /// Share of calls among trunks of the same priority.
+    /// Share of calls among trunks with the same priority.
     #[schema(minimum = 1, maximum = 100)]
     weight: u16,
-    /// Form of the numbers that are sent to it.
+    /// Form of the numbers sent to the carrier.
     #[schema(value_type = NumberFormatWord)]
     number_format: &'static str,
-    /// Digits before a number that is dialled through it.
+    /// Digits added before each number dialled through the trunk.
     #[schema(max_length = 16)]
     prefix: String,
-    /// Codecs that are offered and accepted, the preferred one first; none: all.
+    /// Codecs in order of preference; empty: all codecs.
     #[schema(value_type = Vec<CodecWord>)]
     codecs: Vec<&'static str>,
-    /// Header that carries the number of the caller.
+    /// Header with the caller's number.
     #[schema(value_type = CallerFromWord)]
     caller_from: &'static str,
-    /// Part of the request that carries the number that was called.
+    /// Location of the called number.
     #[schema(value_type = CalledFromWord)]
     called_from: &'static str,
-    /// Maximum number of its legs, both ways; `null`: no limit of its own.
+    /// Maximum number of legs in both directions; `null`: no limit.
     #[schema(required, minimum = 1, value_type = Option<u64>)]
     max_calls: Option<usize>,
-    /// Maximum rate of new legs a second, both ways; `null`: no limit of its own.
+    /// Maximum number of new legs per second in both directions; `null`: no limit.
     #[schema(required, minimum = 1)]
     max_calls_per_second: Option<u32>,
-    /// Whether it answers; a trunk that gets no OPTIONS is up. `null`: not known.
+    /// Reachability of the carrier. A trunk without OPTIONS is always `up`. `null`: unknown.
     #[schema(required, value_type = Option<TrunkStateWord>)]
     state: Option<&'static str>,
-    /// Whether it has accepted our registration; `null`: we do not register, or it is not known.
+    /// `true` if the carrier has accepted the registration; `null`: no registration configured, or unknown.
     #[schema(required)]
     registered: Option<bool>,
 }
 
 impl TrunkDetails {
-    /// Describes a trunk in the words of the configuration file. `state`: `None` if it is not known.
-    pub(crate) fn of(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Self {
+    /// Describes a trunk with the values of the configuration file. A `state` of `None` is unknown.
+    pub(crate) fn new(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Self {
         Self {
             name: trunk.name.clone(),
             peer: peer_uri(trunk),

@@ -1,4 +1,9 @@
-//! The API of a tenant: `/v1/tenants/{tenant_id}`.
+//! API of a tenant, below `/v1/tenants/{tenant_id}`.
+//!
+//! - `allocations/`: allocations, their PINs, and resolution of a call.
+//! - `calls/`: call records and recordings.
+//! - `events/`: the event log and webhook deliveries.
+//! - `numbers`, `prompts`, `settings/`, `webhooks`: the pool, audio, settings and webhook endpoints.
 
 pub(crate) mod allocations;
 pub(crate) mod calls;
@@ -44,11 +49,11 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read::read, update::update, delete::delete))
         .routes(routes!(pin::unlock))
         .routes(routes!(pin::rotate))
-        .routes(routes!(calls::read::of_allocation))
+        .routes(routes!(calls::read::list_for_allocation))
         .routes(routes!(calls::list::list))
         .routes(routes!(calls::read::read))
         .routes(routes!(recording::read))
-        .routes(routes!(recording_link::make))
+        .routes(routes!(recording_link::create))
         .routes(routes!(log::list))
         .routes(routes!(log::redeliver))
         .routes(routes!(log::replay))

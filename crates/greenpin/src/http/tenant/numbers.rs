@@ -1,4 +1,4 @@
-//! `GET /numbers`: the pool.
+//! `GET /numbers`: the tenant's virtual numbers.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,22 +12,23 @@ use crate::http::openapi::schemas::{E164, SharingMode};
 use crate::http::{Api, Success, success};
 use crate::store::NumberCapacity;
 
-/// A number of the pool.
+/// A virtual number in the tenant's pool.
 #[derive(Serialize, ToSchema)]
-struct Number {
+#[schema(as = Number)]
+struct NumberUsage {
     #[schema(value_type = E164)]
     virtual_number: String,
     #[schema(value_type = SharingMode)]
     mode: &'static str,
-    /// Digits of each of its PINs.
+    /// Number of digits of each PIN.
     #[schema(minimum = 4, maximum = 8)]
     pin_length: u8,
-    /// Allocations that are active on it.
+    /// Current number of active allocations.
     active_allocations: u32,
-    /// Active allocations that it takes at once.
+    /// Maximum number of active allocations.
     #[schema(minimum = 1)]
     max_active: u32,
-    /// How likely somebody who may open each of the active allocations guesses a PIN before being locked out: active
+    /// Probability of guessing a PIN before the lockout, for a caller allowed by every active allocation: active
     /// PINs / 10^`pin_length` × the highest `max_pin_attempts` among them.
     #[schema(minimum = 0, maximum = 1)]
     guess_probability: f64,
@@ -35,29 +36,29 @@ struct Number {
 
 /// List the numbers of the pool
 ///
-/// Every virtual number that the tenant can allocate, with its use and capacity.
+/// Lists the virtual numbers available to the tenant, with their usage and capacity.
 #[utoipa::path(
     get,
     path = "/numbers",
     operation_id = "list_numbers",
     tag = "Numbers",
-    responses((status = 200, description = "The pool.", body = Success<Vec<Number>>))
+    responses((status = 200, description = "The pool.", body = Success<Vec<NumberUsage>>))
 )]
 pub(crate) async fn list(
     Tenant(store): Tenant,
     State(api): State<Api>,
 ) -> Result<Response, Problem> {
-    let numbers: Vec<Number> = store
+    let numbers: Vec<NumberUsage> = store
         .capacities(api.now())
         .await?
         .iter()
-        .map(Number::of)
+        .map(NumberUsage::from_capacity)
         .collect();
     Ok(success(StatusCode::OK, numbers))
 }
 
-impl Number {
-    fn of(capacity: &NumberCapacity) -> Self {
+impl NumberUsage {
+    fn from_capacity(capacity: &NumberCapacity) -> Self {
         Self {
             virtual_number: capacity.number.virtual_number.expose(),
             mode: capacity.number.mode.as_str(),

@@ -1,4 +1,4 @@
-//! `/prompts`: what a tenant's callers hear.
+//! `/prompts`: the tenant's own audio for callers.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -24,51 +24,52 @@ problems! {
     ReadProblems: [NotFound];
 }
 
-/// A prompt as it is shown.
+/// A prompt.
 #[derive(Serialize, ToSchema)]
-#[schema(as = PromptState, description = "A prompt.")]
-struct Shown {
-    /// Its name.
+#[schema(description = "A prompt.")]
+struct PromptState {
+    /// Name of the prompt.
     #[schema(examples("enter_pin"))]
     name: &'static str,
-    /// Whether it is the tenant's own audio.
+    /// `true` if the tenant has uploaded its own audio.
     own: bool,
-    /// Seconds that the tenant's own audio lasts.
+    /// Length of the tenant's own audio, in seconds.
     #[schema(required, minimum = 0, maximum = 60)]
     duration: Option<f64>,
-    /// When the tenant's own audio was put.
+    /// Time of the upload.
     #[schema(value_type = Option<Moment>, required)]
     updated_at: Option<String>,
 }
 
 /// List prompts
 ///
-/// Every prompt, and whether it is the tenant's own audio. What is not is heard in the language of the settings.
+/// Lists every prompt. A prompt without the tenant's own audio uses the built-in audio in the language of the
+/// settings.
 #[utoipa::path(
     get,
     path = "/prompts",
     operation_id = "list_prompts",
     tag = "Settings",
-    responses((status = 200, description = "The prompts.", body = Success<Vec<Shown>>))
+    responses((status = 200, description = "The prompts.", body = Success<Vec<PromptState>>))
 )]
 pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
     let own = store.prompts().await?;
     let zone = store.settings().await?.zone();
-    let shown = NAMES.map(|name| {
+    let prompts = NAMES.map(|name| {
         let own = own.0.get(name);
-        Shown {
+        PromptState {
             name,
             own: own.is_some(),
             duration: own.map(seconds),
             updated_at: own.map(|own| own.updated_at.rfc3339(&zone)),
         }
     });
-    Ok(success(StatusCode::OK, shown.as_slice()))
+    Ok(success(StatusCode::OK, prompts.as_slice()))
 }
 
-/// Put a prompt
+/// Upload a prompt
 ///
-/// A WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds. Calls that come in from now on hear it.
+/// Accepts a WAV file with 8 kHz, mono, 16-bit PCM, of at most 60 seconds. New calls use it at once.
 #[utoipa::path(
     put,
     path = "/prompts/{name}",
@@ -76,7 +77,7 @@ pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
     tag = "Settings",
     request_body(content = inline(Audio), content_type = "audio/wav"),
     responses(
-        (status = 200, description = "The prompt.", body = Success<Shown>),
+        (status = 200, description = "The prompt.", body = Success<PromptState>),
         PutProblems,
     )
 )]
@@ -87,11 +88,11 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let name = known(&name)?;
-    let octets = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
-    let samples = prompt_file::read(&octets).map_err(|rule| {
-        let must = "A prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
-        Problem::new(Code::InvalidPrompt, format!("{must}: this one {rule}."))
+    let name = parse_name(&name)?;
+    let file = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
+    let samples = prompt_file::read(&file).map_err(|rule| {
+        let must = "A prompt must be a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
+        Problem::new(Code::InvalidPrompt, format!("{must}; this file {rule}."))
     })?;
     let now = api.now();
     store.put_prompt(name, &samples, now).await?;
@@ -103,7 +104,7 @@ pub(crate) async fn put(
     let updated_at = Some(now.rfc3339(&zone));
     Ok(success(
         StatusCode::OK,
-        Shown {
+        PromptState {
             name,
             own: true,
             duration: Some(seconds(&own)),
@@ -112,9 +113,9 @@ pub(crate) async fn put(
     ))
 }
 
-/// Fetch a prompt
+/// Download a prompt
 ///
-/// The tenant's own audio.
+/// Returns the tenant's own audio.
 #[utoipa::path(
     get,
     path = "/prompts/{name}",
@@ -130,12 +131,12 @@ pub(crate) async fn read(
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let own = store.prompts().await?;
-    let own = own.0.get(known(&name)?).ok_or_else(not_found)?;
-    let octets = prompt_file::write(&own.samples).map_err(|error| {
-        tracing::error!(%error, "a prompt was not written");
+    let own = own.0.get(parse_name(&name)?).ok_or_else(not_found)?;
+    let file = prompt_file::write(&own.samples).map_err(|error| {
+        tracing::error!(%error, "cannot encode a prompt");
         Problem::plain(Code::Internal)
     })?;
-    let mut response = octets.into_response();
+    let mut response = file.into_response();
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
@@ -144,14 +145,14 @@ pub(crate) async fn read(
 
 /// Delete a prompt
 ///
-/// Goes back to the built-in one.
+/// Deletes the tenant's own audio and restores the built-in prompt.
 #[utoipa::path(
     delete,
     path = "/prompts/{name}",
     operation_id = "delete_prompt",
     tag = "Settings",
     responses(
-        (status = 200, description = "The prompt.", body = Success<Shown>),
+        (status = 200, description = "The prompt.", body = Success<PromptState>),
         ReadProblems,
     )
 )]
@@ -159,11 +160,11 @@ pub(crate) async fn delete(
     Tenant(store): Tenant,
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let name = known(&name)?;
+    let name = parse_name(&name)?;
     match store.delete_prompt(name).await? {
         true => Ok(success(
             StatusCode::OK,
-            Shown {
+            PromptState {
                 name,
                 own: false,
                 duration: None,
@@ -174,7 +175,7 @@ pub(crate) async fn delete(
     }
 }
 
-fn known(name: &str) -> Result<&'static str, Problem> {
+fn parse_name(name: &str) -> Result<&'static str, Problem> {
     NAMES
         .into_iter()
         .find(|known| *known == name)

@@ -1,4 +1,4 @@
-//! `/webhooks/{endpoint_id}`: a new secret for an endpoint, and an end to its being disabled.
+//! `/webhooks/{endpoint_id}`: rotates the secret of an endpoint and enables a disabled one.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -18,11 +18,11 @@ use crate::http::openapi::schemas::{Moment, WebhookId};
 use crate::http::{Api, Success, success};
 use crate::store::EndpointId;
 
-/// Seconds for which both secrets are live if the request does not say: a day.
+/// Default time during which both secrets are valid, in seconds: one day.
 const DEFAULT_OVERLAP: u32 = 86_400;
 
 request_body! {
-    /// How long both secrets are live. The body can be left out.
+    /// Overlap of both secrets. The body is optional.
     RotateSecret {
         overlap: Integer = Field::new(
             "overlap",
@@ -30,7 +30,7 @@ request_body! {
                 min: 0,
                 max: 2_592_000,
             },
-            "Seconds for which deliveries are signed with the previous secret as well; 0: it is dead at once.",
+            "Seconds during which deliveries are also signed with the previous secret; 0: the previous secret becomes invalid at once.",
         )
         .with_default("86400")
         .with_example("86400"),
@@ -42,24 +42,24 @@ problems! {
     RotateProblems: [InvalidRequest, RuleViolated, NotFound] fields [UnknownField, WrongType, InvalidValue, OutOfRange];
 }
 
-/// An endpoint's new secret.
+/// New secret of an endpoint.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An endpoint's new secret.")]
+#[schema(description = "New secret of an endpoint.")]
 struct RotatedSecret {
     #[schema(value_type = WebhookId)]
     id: String,
-    /// What deliveries are signed with from now on. Shown here alone.
+    /// Signing secret of new deliveries. Only this response contains it.
     #[schema(pattern = "^whsec_[A-Za-z0-9+/]+={0,2}$")]
     secret: String,
-    /// Until then they are signed with the previous secret as well.
+    /// End of the time during which deliveries are also signed with the previous secret.
     #[schema(value_type = Moment)]
     previous_secret_expires_at: String,
 }
 
 /// Rotate an endpoint's secret
 ///
-/// Deliveries carry two signatures, one of each secret, until `overlap` seconds have passed. A secret from before the
-/// previous one is dead at once. Send an `Idempotency-Key`: an answer that is lost can then be had again.
+/// Deliveries carry two signatures, one with each secret, for `overlap` seconds. Any older secret becomes invalid
+/// at once. Send an `Idempotency-Key`, so that you can repeat the request if its response is lost.
 #[utoipa::path(
     post,
     path = "/webhooks/{endpoint_id}/rotate-secret",
@@ -79,7 +79,7 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let overlap = RotateSecret::read(&mut fields).overlap;
     fields.finish()?;
     let overlap = std::time::Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP).into());
@@ -89,18 +89,18 @@ pub(crate) async fn rotate(
         .await?
         .ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let answer = RotatedSecret {
+    let rotated = RotatedSecret {
         id: id.to_string(),
         secret,
         previous_secret_expires_at: until.rfc3339(&zone),
     };
-    Ok(success(StatusCode::OK, answer))
+    Ok(success(StatusCode::OK, rotated))
 }
 
-/// An endpoint that gets events again.
+/// An enabled endpoint.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An endpoint that gets events again.")]
-struct Enabled {
+#[schema(as = Enabled, description = "An enabled endpoint.")]
+struct EnabledEndpoint {
     #[schema(value_type = WebhookId)]
     id: String,
     /// Always `false`.
@@ -109,8 +109,8 @@ struct Enabled {
 
 /// Enable an endpoint
 ///
-/// Lets an endpoint that was disabled have its events again; what waited for it goes first. One that is not disabled stays
-/// as it is.
+/// Resumes deliveries to a disabled endpoint, starting with the pending ones. Has no effect on an enabled
+/// endpoint.
 #[utoipa::path(
     post,
     path = "/webhooks/{endpoint_id}/enable",
@@ -118,7 +118,7 @@ struct Enabled {
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "It gets its events.", body = Success<Enabled>),
+        (status = 200, description = "The endpoint is enabled.", body = Success<EnabledEndpoint>),
         EnableProblems,
     )
 )]
@@ -128,13 +128,13 @@ pub(crate) async fn enable(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     if !store.enable_endpoint(&id).await? {
         return Err(not_found());
     }
     Ok(success(
         StatusCode::OK,
-        Enabled {
+        EnabledEndpoint {
             id: id.to_string(),
             disabled: false,
         },

@@ -1,11 +1,11 @@
-//! Changing allocations, contract section 1.3.
+//! Changes of allocations, contract section 1.3.
 
 use greenpin::store::{GreenpinId, StoreError, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER};
 use crate::support::http_client::{basic, call, raw, request, send};
-use crate::support::server::{SID, Server, TOKEN};
+use crate::support::server::{SID, Server, TOKEN, unix_seconds};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -22,7 +22,7 @@ fn server() -> Server {
     server
 }
 
-fn made(server: &Server, number: &str) -> Value {
+fn allocate(server: &Server, number: &str) -> Value {
     server.allocate(
         &json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER], "duration": 3600 }),
     )
@@ -32,15 +32,7 @@ fn path(allocation: &Value) -> String {
     format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap())
 }
 
-fn seconds(time: &Value) -> i64 {
-    time.as_str()
-        .unwrap()
-        .parse::<jiff::Timestamp>()
-        .unwrap()
-        .as_second()
-}
-
-/// The events of the tenant, from one on.
+/// Returns the tenant's events after the first `skip`.
 fn events(server: &Server, skip: usize) -> Vec<Value> {
     server
         .get("/events")
@@ -53,16 +45,16 @@ fn events(server: &Server, skip: usize) -> Vec<Value> {
 }
 
 #[test]
-fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
+fn an_update_changes_the_given_fields_and_returns_the_whole_object() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     let change = json!({
         "from": OTHER_AGENT, "to": [AGENT, CUSTOMER], "duration": 7200, "max_pin_attempts": 5, "record": true,
         "custom_field": "order_id=7",
     });
-    let answer = send(server.http, "PUT", &path(&before), &change);
-    assert_eq!(answer.status, 200);
-    let after = &answer.body["response"];
+    let response = send(server.http, "PUT", &path(&before), &change);
+    assert_eq!(response.status, 200);
+    let after = &response.body["response"];
     assert_eq!(*after, server.get(&path(&before)));
     for name in [
         "greenpin_id",
@@ -82,7 +74,7 @@ fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
         (&after["max_pin_attempts"], &after["record"]),
         (&json!(5), &json!(true))
     );
-    let lasts = seconds(&after["expires_at"]) - seconds(&before["expires_at"]);
+    let lasts = unix_seconds(&after["expires_at"]) - unix_seconds(&before["expires_at"]);
     assert!(
         (3600..3660).contains(&lasts),
         "the duration counts from now: {lasts}"
@@ -109,9 +101,9 @@ fn an_update_changes_what_is_given_and_answers_with_the_whole_object() {
 }
 
 #[test]
-fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
+fn null_clears_the_custom_field_and_counts_as_omitted_elsewhere() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     send(
         server.http,
         "PUT",
@@ -125,13 +117,13 @@ fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
         (nothing, json!("x")),
         (json!({ "custom_field": null }), Value::Null),
     ] {
-        let answer = send(server.http, "PUT", &path(&before), &change);
+        let response = send(server.http, "PUT", &path(&before), &change);
         assert_eq!(
-            (answer.status, &answer.body["response"]["custom_field"]),
+            (response.status, &response.body["response"]["custom_field"]),
             (200, &custom_field)
         );
         for name in ["from", "to", "expires_at", "max_pin_attempts", "record"] {
-            assert_eq!(answer.body["response"][name], before[name], "{name}");
+            assert_eq!(response.body["response"][name], before[name], "{name}");
         }
     }
     assert_eq!(
@@ -146,9 +138,9 @@ fn null_takes_the_custom_field_away_and_is_not_given_elsewhere() {
 }
 
 #[test]
-fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
+fn a_malformed_update_is_400_and_one_that_violates_a_rule_is_422() {
     let server = server();
-    let before = made(&server, EXCLUSIVE);
+    let before = allocate(&server, EXCLUSIVE);
     for (change, status, field, code) in [
         (json!({ "pin": "4821" }), 400, "pin", "unknown_field"),
         (
@@ -199,26 +191,31 @@ fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
             "on_both_sides",
         ),
     ] {
-        let answer = send(server.http, "PUT", &path(&before), &change);
+        let response = send(server.http, "PUT", &path(&before), &change);
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (status, vec![(field, code)]),
             "{change}"
         );
     }
+    check_whole_update(&server, &before);
+}
+
+/// Checks rules about the update as a whole.
+fn check_whole_update(server: &Server, allocation: &Value) {
     let swapped = json!({ "from": [CUSTOMER], "to": [AGENT] });
     assert_eq!(
-        send(server.http, "PUT", &path(&before), &swapped).status,
+        send(server.http, "PUT", &path(allocation), &swapped).status,
         200,
-        "what results is judged"
+        "the rule applies to the result"
     );
     assert_eq!(
-        send(server.http, "PUT", &path(&before), &json!([])).code(),
+        send(server.http, "PUT", &path(allocation), &json!([])).code(),
         "invalid_request"
     );
     let plain = request(
         "PUT",
-        &format!("/v1/tenants/acme{}", path(&before)),
+        &format!("/v1/tenants/acme{}", path(allocation)),
         &basic(SID, TOKEN),
         b"{}",
     );
@@ -226,13 +223,13 @@ fn an_update_that_is_malformed_is_400_and_one_against_a_rule_is_422() {
 }
 
 #[test]
-fn to_stays_named_where_short_shared_pins_need_it() {
+fn to_cannot_be_emptied_on_a_shared_number_with_short_pins() {
     let server = server();
-    let short = made(&server, SHARED);
+    let short = allocate(&server, SHARED);
     let emptied = send(server.http, "PUT", &path(&short), &json!({ "to": [] }));
     assert_eq!((emptied.status, emptied.code()), (422, "to_required"));
     for number in [EXCLUSIVE, OPEN] {
-        let open = made(&server, number);
+        let open = allocate(&server, number);
         let emptied = send(server.http, "PUT", &path(&open), &json!({ "to": [] }));
         assert_eq!(
             (emptied.status, &emptied.body["response"]["to"]),
@@ -242,7 +239,7 @@ fn to_stays_named_where_short_shared_pins_need_it() {
 }
 
 #[test]
-fn what_is_not_there_or_not_active_does_not_change() {
+fn a_missing_or_inactive_allocation_does_not_change() {
     let server = server();
     let change = json!({ "to": [OTHER_CUSTOMER] });
     for id in [UNKNOWN, "nonsense"] {
@@ -251,26 +248,27 @@ fn what_is_not_there_or_not_active_does_not_change() {
             404
         );
     }
-    let gone = made(&server, EXCLUSIVE);
+    let gone = allocate(&server, EXCLUSIVE);
     call(server.http, "DELETE", &path(&gone));
-    let answer = send(server.http, "PUT", &path(&gone), &change);
+    let response = send(server.http, "PUT", &path(&gone), &change);
     assert_eq!(
-        (answer.status, answer.code()),
+        (response.status, response.code()),
         (409, "allocation_not_active")
     );
     assert_eq!(server.get(&path(&gone))["to"], gone["to"]);
 }
 
 #[test]
-fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
+fn a_bulk_update_returns_one_independent_result_per_item_in_order() {
     let server = server();
-    let (one, two, gone) = (
-        made(&server, EXCLUSIVE),
-        made(&server, SHARED),
-        made(&server, OPEN),
+    let (exclusive, shared, deleted) = (
+        allocate(&server, EXCLUSIVE),
+        allocate(&server, SHARED),
+        allocate(&server, OPEN),
     );
-    call(server.http, "DELETE", &path(&gone));
-    let [first, second, third] = [&one, &two, &gone].map(|made| made["greenpin_id"].clone());
+    call(server.http, "DELETE", &path(&deleted));
+    let [first, second, third] =
+        [&exclusive, &shared, &deleted].map(|made| made["greenpin_id"].clone());
     let items = json!([
         { "greenpin_id": first, "custom_field": "a" },
         { "greenpin_id": second, "to": [] },
@@ -283,17 +281,17 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
         { "greenpin_id": second, "record": true },
         { "greenpin_id": first, "custom_field": "c", "max_pin_attempts": 9 },
     ]);
-    let answer = send(server.http, "PUT", "/greenpin", &items);
-    assert_eq!(answer.status, 200);
-    let answers = answer.body["response"].as_array().unwrap();
-    let line = |answer: &Value| {
-        let code = answer["error"]["code"]
+    let response = send(server.http, "PUT", "/greenpin", &items);
+    assert_eq!(response.status, 200);
+    let responses = response.body["response"].as_array().unwrap();
+    let line = |response: &Value| {
+        let code = response["error"]["code"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
         (
-            answer["greenpin_id"].clone(),
-            answer["status"].as_str().unwrap().to_owned(),
+            response["greenpin_id"].clone(),
+            response["status"].as_str().unwrap().to_owned(),
             code,
         )
     };
@@ -310,8 +308,19 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
         (first, "updated", ""),
     ];
     let expected = expected.map(|(id, status, code)| (id, status.to_owned(), code.to_owned()));
-    assert_eq!(answers.iter().map(line).collect::<Vec<_>>(), expected);
-    let error = &answers[4]["error"];
+    assert_eq!(responses.iter().map(line).collect::<Vec<_>>(), expected);
+    check_item_problem(&responses[4]["error"]);
+    assert_eq!(
+        server.get(&path(&exclusive))["custom_field"],
+        "c",
+        "a repeated id is changed twice"
+    );
+    assert_eq!(server.get(&path(&shared))["record"], true);
+    check_changed_fields(&server);
+}
+
+/// Checks the problem of a rejected item.
+fn check_item_problem(error: &Value) {
     assert_eq!(
         (
             error["status"].as_u64(),
@@ -325,13 +334,11 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
             .all(|name| error[name].is_string())
     );
     assert!(error.get("request_id").is_none());
-    assert_eq!(
-        server.get(&path(&one))["custom_field"],
-        "c",
-        "an id that is there twice is changed twice"
-    );
-    assert_eq!(server.get(&path(&two))["record"], true);
-    let told = events(&server, 4)
+}
+
+/// Checks the changed fields in the events of the bulk update.
+fn check_changed_fields(server: &Server) {
+    let told = events(server, 4)
         .iter()
         .map(|event| event["data"]["changed"].clone())
         .collect::<Vec<_>>();
@@ -348,18 +355,18 @@ fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
 #[test]
 fn a_bulk_update_takes_one_to_a_hundred_items() {
     let server = server();
-    let one = made(&server, EXCLUSIVE);
+    let allocation = allocate(&server, EXCLUSIVE);
     let items = |count: usize| {
         json!(vec![
-            json!({ "greenpin_id": one["greenpin_id"], "record": true });
+            json!({ "greenpin_id": allocation["greenpin_id"], "record": true });
             count
         ])
     };
-    let answer = send(server.http, "PUT", "/greenpin", &items(100));
+    let response = send(server.http, "PUT", "/greenpin", &items(100));
     assert_eq!(
         (
-            answer.status,
-            answer.body["response"].as_array().unwrap().len()
+            response.status,
+            response.body["response"].as_array().unwrap().len()
         ),
         (200, 100)
     );
@@ -370,8 +377,8 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
         (json!("x"), 400, "invalid_request"),
         (json!(["x".repeat(66_000)]), 413, "body_too_large"),
     ] {
-        let answer = send(server.http, "PUT", "/greenpin", &body);
-        assert_eq!((answer.status, answer.code()), (status, code));
+        let response = send(server.http, "PUT", "/greenpin", &body);
+        assert_eq!((response.status, response.code()), (status, code));
     }
     let plain = request(
         "PUT",
@@ -383,17 +390,17 @@ fn a_bulk_update_takes_one_to_a_hundred_items() {
 }
 
 #[test]
-fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
+fn a_rotation_draws_a_different_pin_and_its_event_does_not_contain_it() {
     let server = server();
     for number in [EXCLUSIVE, SHARED, OPEN] {
-        let before = made(&server, number);
-        let answer = call(
+        let before = allocate(&server, number);
+        let response = call(
             server.http,
             "POST",
             &format!("{}/rotate-pin", path(&before)),
         );
-        assert_eq!(answer.status, 200);
-        let after = &answer.body["response"];
+        assert_eq!(response.status, 200);
+        let after = &response.body["response"];
         let (old, new) = (
             before["pin"].as_str().unwrap(),
             after["pin"].as_str().unwrap(),
@@ -413,18 +420,18 @@ fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
 #[test]
 fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
     let server = server();
-    let one = made(&server, EXCLUSIVE);
+    let allocation = allocate(&server, EXCLUSIVE);
     for act in ["unlock", "rotate-pin"] {
         let path_of = |id: &str| format!("/greenpin/{id}/{act}");
-        let here = path_of(one["greenpin_id"].as_str().unwrap());
+        let here = path_of(allocation["greenpin_id"].as_str().unwrap());
         assert_eq!(call(server.http, "POST", &here).status, 200);
         assert_eq!(send(server.http, "POST", &here, &json!({})).status, 200);
         for (body, code) in [
             (json!({ "pin": "1234" }), "invalid_request"),
             (json!([]), "invalid_request"),
         ] {
-            let answer = send(server.http, "POST", &here, &body);
-            assert_eq!((answer.status, answer.code()), (400, code));
+            let response = send(server.http, "POST", &here, &body);
+            assert_eq!((response.status, response.code()), (400, code));
         }
         let broken = request(
             "POST",
@@ -443,32 +450,39 @@ fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
             .iter()
             .any(|event| event["type"] == "allocation.unlocked")
     );
-    call(server.http, "DELETE", &path(&one));
+    call(server.http, "DELETE", &path(&allocation));
     for act in ["unlock", "rotate-pin"] {
-        let answer = call(server.http, "POST", &format!("{}/{act}", path(&one)));
+        let response = call(server.http, "POST", &format!("{}/{act}", path(&allocation)));
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "allocation_not_active")
         );
     }
 }
 
 #[test]
-fn a_number_without_a_free_pin_rotates_none() {
+fn a_rotation_fails_on_a_number_without_a_free_pin() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
-    server.set(&json!({ "pin_cooloff": 2_592_000 }));
-    let one = made(&server, EXCLUSIVE);
-    let id = GreenpinId::parse(one["greenpin_id"].as_str().unwrap()).unwrap();
+    server.update_settings(&json!({ "pin_cooloff": 2_592_000 }));
+    let allocation = allocate(&server, EXCLUSIVE);
+    let id = GreenpinId::parse(allocation["greenpin_id"].as_str().unwrap()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(rotate_until_none_is_left(&server, &id));
-    let before = server.get(&path(&one));
-    let answer = call(server.http, "POST", &format!("{}/rotate-pin", path(&one)));
-    assert_eq!((answer.status, answer.code()), (409, "pin_space_exhausted"));
-    assert_eq!(server.get(&path(&one)), before);
+    let before = server.get(&path(&allocation));
+    let response = call(
+        server.http,
+        "POST",
+        &format!("{}/rotate-pin", path(&allocation)),
+    );
+    assert_eq!(
+        (response.status, response.code()),
+        (409, "pin_space_exhausted")
+    );
+    assert_eq!(server.get(&path(&allocation)), before);
 }
 
-/// Rotates from another process, as fast as the store commits: one at a time would take a minute.
+/// Rotates PINs from another process, as fast as the store commits. One request at a time would take a minute.
 async fn rotate_until_none_is_left(server: &Server, id: &GreenpinId) {
     let tenant = server.store().tenant(TenantId::parse("acme").unwrap());
     let mut rotations = tokio::task::JoinSet::new();

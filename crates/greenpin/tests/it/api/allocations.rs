@@ -1,10 +1,10 @@
-//! The API, contract sections 1.1 to 1.5.
+//! Allocations in the API, contract sections 1.1 to 1.5.
 
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER};
-use crate::support::http_client::{Answer, basic, call, create, raw, request};
-use crate::support::server::{SID, Server, TENANT, TOKEN};
+use crate::support::http_client::{HttpResponse, basic, call, create, raw, request};
+use crate::support::server::{SID, Server, TENANT, TOKEN, unix_seconds};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -18,17 +18,17 @@ fn server() -> Server {
     server
 }
 
-fn wanted(number: &str) -> Value {
+fn allocation_body(number: &str) -> Value {
     json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER], "duration": 3600 })
 }
 
-fn post(server: &Server, body: &Value) -> Answer {
+fn post(server: &Server, body: &Value) -> HttpResponse {
     create(server.http, &body.to_string())
 }
 
-/// A create with some fields changed; `null` stays in it.
-fn with(changes: Value) -> Value {
-    let mut body = wanted(EXCLUSIVE);
+/// Returns the body of a create request with some fields replaced. `null` is retained.
+fn allocation_body_with(changes: Value) -> Value {
+    let mut body = allocation_body(EXCLUSIVE);
     let (Some(body_fields), Value::Object(changes)) = (body.as_object_mut(), changes) else {
         unreachable!()
     };
@@ -36,25 +36,20 @@ fn with(changes: Value) -> Value {
     body
 }
 
-fn seconds(time: &Value) -> i64 {
-    time.as_str()
-        .unwrap()
-        .parse::<jiff::Timestamp>()
-        .unwrap()
-        .as_second()
-}
-
 #[test]
-fn a_create_answers_with_all_that_the_contract_names() {
+fn a_create_returns_every_field_of_the_contract() {
     let server = server();
-    let answer = post(&server, &with(json!({ "custom_field": "order_id=12345" })));
-    assert_eq!(answer.status, 201);
-    let made = &answer.body["response"];
+    let response = post(
+        &server,
+        &allocation_body_with(json!({ "custom_field": "order_id=12345" })),
+    );
+    assert_eq!(response.status, 201);
+    let made = &response.body["response"];
     let pin = made["pin"].as_str().unwrap();
     assert!(pin.len() == 4 && pin.bytes().all(|byte| byte.is_ascii_digit()));
     assert!(made["greenpin_id"].as_str().unwrap().starts_with("gp_"));
     assert_eq!(
-        seconds(&made["expires_at"]) - seconds(&made["created_at"]),
+        unix_seconds(&made["expires_at"]) - unix_seconds(&made["created_at"]),
         3600
     );
     for time in ["created_at", "expires_at"] {
@@ -90,7 +85,7 @@ fn a_create_answers_with_all_that_the_contract_names() {
 }
 
 #[test]
-fn null_means_not_given_and_a_single_number_is_a_list_of_one() {
+fn null_counts_as_omitted_and_a_single_number_is_a_list_of_one() {
     let server = server();
     let body = json!({
         "caller_id_number": EXCLUSIVE, "from": AGENT, "to": null, "duration": null, "max_pin_attempts": null,
@@ -99,7 +94,7 @@ fn null_means_not_given_and_a_single_number_is_a_list_of_one() {
     let made = server.allocate(&body);
     assert_eq!((&made["from"], &made["to"]), (&json!([AGENT]), &json!([])));
     assert_eq!(
-        seconds(&made["expires_at"]) - seconds(&made["created_at"]),
+        unix_seconds(&made["expires_at"]) - unix_seconds(&made["created_at"]),
         86_400
     );
     assert_eq!(made["custom_field"], Value::Null);
@@ -112,9 +107,9 @@ fn all_faults_are_reported_at_once() {
         "caller_id_number": "04000000001", "from": [AGENT, 7, AGENT], "to": [AGENT], "duration": 299,
         "max_pin_attempt": 3, "record": "yes", "custom_field": "x".repeat(257),
     });
-    let answer = post(&server, &body);
-    assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
-    let mut faults = answer.faults();
+    let response = post(&server, &body);
+    assert_eq!((response.status, response.code()), (400, "invalid_request"));
+    let mut faults = response.faults();
     faults.sort_unstable();
     let expected = [
         ("caller_id_number", "not_e164"),
@@ -127,7 +122,7 @@ fn all_faults_are_reported_at_once() {
     ];
     assert_eq!(faults, expected);
     assert!(
-        answer
+        response
             .body
             .to_string()
             .contains("did you mean max_pin_attempts?")
@@ -135,7 +130,7 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn what_is_malformed_is_400_with_its_field() {
+fn a_malformed_value_is_400_with_its_field() {
     let server = server();
     for (changes, field, code) in [
         (
@@ -157,13 +152,16 @@ fn what_is_malformed_is_400_with_its_field() {
         ),
         (json!({ "pin": "1234" }), "pin", "unknown_field"),
     ] {
-        let answer = post(&server, &with(changes));
-        assert_eq!((answer.status, answer.faults()), (400, vec![(field, code)]));
+        let response = post(&server, &allocation_body_with(changes));
+        assert_eq!(
+            (response.status, response.faults()),
+            (400, vec![(field, code)])
+        );
     }
 }
 
 #[test]
-fn what_is_against_a_rule_is_422_with_its_field() {
+fn a_value_that_violates_a_rule_is_422_with_its_field() {
     let server = server();
     let eleven: Vec<String> = (0..11)
         .map(|index| format!("+9199000001{index:02}"))
@@ -192,12 +190,15 @@ fn what_is_against_a_rule_is_422_with_its_field() {
         (json!({ "to": [CUSTOMER, CUSTOMER] }), "to[1]", "repeated"),
         (json!({ "to": [CUSTOMER, AGENT] }), "to[1]", "on_both_sides"),
     ] {
-        let answer = post(&server, &with(changes));
-        assert_eq!((answer.status, answer.faults()), (422, vec![(field, code)]));
+        let response = post(&server, &allocation_body_with(changes));
+        assert_eq!(
+            (response.status, response.faults()),
+            (422, vec![(field, code)])
+        );
     }
     post(
         &server,
-        &with(json!({ "duration": 300, "custom_field": "ü".repeat(256) })),
+        &allocation_body_with(json!({ "duration": 300, "custom_field": "ü".repeat(256) })),
     )
     .body["response"]
         .as_object()
@@ -205,7 +206,7 @@ fn what_is_against_a_rule_is_422_with_its_field() {
 }
 
 #[test]
-fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
+fn a_body_other_than_a_json_object_is_rejected_and_the_next_request_succeeds() {
     let server = server();
     let deep = "[".repeat(60_000);
     for body in [
@@ -217,9 +218,9 @@ fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
         "{\"duration\":1,\"duration\":1}",
         &deep,
     ] {
-        let answer = create(server.http, body);
-        assert_eq!(answer.status, 400);
-        assert!(["invalid_json", "invalid_request"].contains(&answer.code()));
+        let response = create(server.http, body);
+        assert_eq!(response.status, 400);
+        assert!(["invalid_json", "invalid_request"].contains(&response.code()));
     }
     let headers = format!("{}{JSON}", basic(SID, TOKEN));
     let invalid = raw(
@@ -232,11 +233,11 @@ fn a_body_that_is_no_json_object_is_refused_and_the_next_request_is_served() {
         ),
     );
     assert_eq!(invalid.status, 400);
-    assert_eq!(post(&server, &wanted(EXCLUSIVE)).status, 201);
+    assert_eq!(post(&server, &allocation_body(EXCLUSIVE)).status, 201);
 }
 
 #[test]
-fn a_body_over_64_kib_is_413_whether_its_length_is_told_or_not() {
+fn a_body_over_64_kib_is_413_with_or_without_content_length() {
     let server = server();
     let long = format!("{{\"custom_field\":\"{}\"}}", "x".repeat(66_000));
     assert_eq!(create(server.http, &long).status, 413);
@@ -246,8 +247,8 @@ fn a_body_over_64_kib_is_413_whether_its_length_is_told_or_not() {
         basic(SID, TOKEN),
         chunk.repeat(5)
     );
-    let answer = raw(server.http, endless.as_bytes());
-    assert_eq!((answer.status, answer.code()), (413, "body_too_large"));
+    let response = raw(server.http, endless.as_bytes());
+    assert_eq!((response.status, response.code()), (413, "body_too_large"));
 }
 
 #[test]
@@ -259,19 +260,19 @@ fn a_body_that_is_not_declared_as_json_is_415() {
         "content-type: application/json; charset=latin1\r\n",
     ] {
         let headers = format!("{}{media_type}", basic(SID, TOKEN));
-        let answer = raw(
+        let response = raw(
             server.http,
             &request("POST", "/v1/tenants/acme/greenpin", &headers, b"{}"),
         );
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (415, "unsupported_media_type")
         );
     }
 }
 
 #[test]
-fn wrong_credentials_meet_one_answer_whoever_they_name() {
+fn wrong_credentials_get_the_same_response_for_every_account() {
     let server = server();
     let ask = |headers: &str| {
         raw(
@@ -279,15 +280,15 @@ fn wrong_credentials_meet_one_answer_whoever_they_name() {
             &request("GET", "/v1/tenants/acme/settings", headers, b""),
         )
     };
-    let anonymous = |answer: Answer| {
-        assert_eq!((answer.status, answer.code()), (401, "unauthorized"));
+    let anonymous = |response: HttpResponse| {
+        assert_eq!((response.status, response.code()), (401, "unauthorized"));
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .unwrap()
                 .starts_with("Basic ")
         );
-        let mut body = answer.body;
+        let mut body = response.body;
         body.as_object_mut().unwrap().remove("request_id");
         body
     };
@@ -304,9 +305,9 @@ fn wrong_credentials_meet_one_answer_whoever_they_name() {
 }
 
 #[test]
-fn a_tenant_reaches_nothing_of_another() {
+fn a_tenant_cannot_access_another_tenant() {
     let server = server();
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let id = made["greenpin_id"].as_str().unwrap();
     let token = "fictional-token-of-other";
     assert!(
@@ -351,22 +352,25 @@ fn a_tenant_reaches_nothing_of_another() {
     let stolen = ask(
         "POST",
         "/v1/tenants/other/greenpin",
-        wanted(SHARED).to_string().as_bytes(),
+        allocation_body(SHARED).to_string().as_bytes(),
     );
     assert_eq!((stolen.status, stolen.code()), (403, "number_not_in_pool"));
-    assert_eq!(post(&server, &wanted(FOREIGN)).code(), "number_not_in_pool");
     assert_eq!(
-        post(&server, &wanted("+914000000099")).code(),
+        post(&server, &allocation_body(FOREIGN)).code(),
+        "number_not_in_pool"
+    );
+    assert_eq!(
+        post(&server, &allocation_body("+914000000099")).code(),
         "number_not_in_pool"
     );
 }
 
 #[test]
-fn a_delete_frees_the_number_and_is_done_once() {
+fn a_delete_frees_the_number_and_succeeds_once() {
     let server = server();
     let path = |made: &Value| format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
-    let made = server.allocate(&wanted(EXCLUSIVE));
-    let busy = post(&server, &wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
+    let busy = post(&server, &allocation_body(EXCLUSIVE));
     assert_eq!((busy.status, busy.code()), (409, "virtual_number_busy"));
     let deleted = call(server.http, "DELETE", &path(&made));
     assert_eq!(deleted.status, 200);
@@ -380,122 +384,98 @@ fn a_delete_frees_the_number_and_is_done_once() {
     let again = call(server.http, "DELETE", &path(&made));
     assert_eq!((again.status, again.code()), (409, "already_deleted"));
     assert_eq!(server.get(&path(&made))["status"], "deleted");
-    assert_ne!(server.allocate(&wanted(EXCLUSIVE))["pin"], made["pin"]);
+    assert_ne!(
+        server.allocate(&allocation_body(EXCLUSIVE))["pin"],
+        made["pin"]
+    );
 }
 
 #[test]
-fn a_shared_number_needs_callers_and_keeps_to_its_limit() {
+fn a_shared_number_requires_listed_callers_and_enforces_its_limit() {
     let server = server();
-    let mut nobody = wanted(SHARED);
+    let mut nobody = allocation_body(SHARED);
     nobody["to"] = json!([]);
-    let answer = post(&server, &nobody);
+    let response = post(&server, &nobody);
     assert_eq!(
-        (answer.status, answer.code(), answer.faults()),
+        (response.status, response.code(), response.faults()),
         (422, "to_required", vec![("to", "to_required")])
     );
-    server.allocate(&wanted(SHARED));
-    server.allocate(&wanted(SHARED));
-    let full = post(&server, &wanted(SHARED));
+    server.allocate(&allocation_body(SHARED));
+    server.allocate(&allocation_body(SHARED));
+    let full = post(&server, &allocation_body(SHARED));
     assert_eq!((full.status, full.code()), (409, "pin_space_exhausted"));
 }
 
 #[test]
-fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
+fn every_response_has_a_request_id_and_every_error_body_contains_it() {
     let server = server();
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let allocation = format!(
         "/v1/tenants/acme/greenpin/{}",
         made["greenpin_id"].as_str().unwrap()
     );
     let get =
         |method, path: &str| raw(server.http, &request(method, path, &basic(SID, TOKEN), b""));
-    for (answer, status, code) in [
-        (get("GET", "/nowhere"), 404, "not_found"),
-        (
-            get("GET", "/v1/tenants/acme/greenpin/gp_nonsense"),
-            404,
-            "not_found",
-        ),
-        (
-            get("PATCH", "/v1/tenants/acme/greenpin"),
-            405,
-            "method_not_allowed",
-        ),
-        (get("POST", "/healthz"), 405, "method_not_allowed"),
-        (
-            get("GET", "/v1/tenants/acme/greenpin?limit=0"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/greenpin?page=1"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/calls/call_nonsense"),
-            404,
-            "not_found",
-        ),
-        (
-            get("GET", &format!("{allocation}/calls?page=1")),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", &format!("{allocation}/calls?cursor=x")),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/events?after=x"),
-            400,
-            "invalid_request",
-        ),
-        (
-            get("GET", "/v1/tenants/acme/greenpin/%ff"),
-            404,
-            "not_found",
-        ),
-        (get("GET", "/v1/tenants/%ff/greenpin"), 404, "not_found"),
-        (
-            get("GET", "/v1/tenants/acme/settings/more"),
-            404,
-            "not_found",
-        ),
+    for (method, path, status, code) in [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("POST", "/healthz", 405, "method_not_allowed"),
+        ("GET", "/v1/tenants/%ff/greenpin", 404, "not_found"),
     ] {
-        assert_eq!((answer.status, answer.code()), (status, code));
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/problem+json")
-        );
-        assert_eq!(
-            answer.header("x-request-id"),
-            answer.body["request_id"].as_str()
-        );
-        assert_eq!(answer.body["status"], status);
-        assert!(
-            ["type", "title", "detail"]
-                .iter()
-                .all(|name| answer.body[name].is_string())
-        );
+        check_problem(&get(method, path), status, code);
+    }
+    for (method, path, status, code) in [
+        ("GET", "/greenpin/gp_nonsense", 404, "not_found"),
+        ("PATCH", "/greenpin", 405, "method_not_allowed"),
+        ("GET", "/greenpin?limit=0", 400, "invalid_request"),
+        ("GET", "/greenpin?page=1", 400, "invalid_request"),
+        ("GET", "/calls/call_nonsense", 404, "not_found"),
+        ("GET", "/events?after=x", 400, "invalid_request"),
+        ("GET", "/greenpin/%ff", 404, "not_found"),
+        ("GET", "/settings/more", 404, "not_found"),
+    ] {
+        let path = format!("/v1/tenants/acme{path}");
+        check_problem(&get(method, &path), status, code);
+    }
+    for query in ["page=1", "cursor=x"] {
+        let response = get("GET", &format!("{allocation}/calls?{query}"));
+        check_problem(&response, 400, "invalid_request");
     }
     for path in ["/healthz", "/readyz", "/v1/tenants/acme/settings"] {
-        let answer = get("GET", path);
-        assert_eq!(answer.status, 200);
-        assert!(answer.header("x-request-id").is_some());
+        let response = get("GET", path);
+        assert_eq!(response.status, 200);
+        assert!(response.header("x-request-id").is_some());
     }
 }
 
+/// Checks the form of a problem, and the request id in its header and its body.
+fn check_problem(response: &HttpResponse, status: u16, code: &str) {
+    assert_eq!((response.status, response.code()), (status, code));
+    assert_eq!(
+        response.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(
+        response.header("x-request-id"),
+        response.body["request_id"].as_str()
+    );
+    assert_eq!(response.body["status"], status);
+    assert!(
+        ["type", "title", "detail"]
+            .iter()
+            .all(|name| response.body[name].is_string())
+    );
+}
+
 #[test]
-fn settings_change_what_is_given_and_hold_for_the_next_create() {
+fn settings_change_the_given_fields_and_apply_to_the_next_create() {
     let server = server();
-    server
-        .set(&json!({ "timezone": "America/New_York", "min_duration": 600, "max_duration": 3600 }));
-    let made = server.allocate(&wanted(EXCLUSIVE));
+    server.update_settings(
+        &json!({ "timezone": "America/New_York", "min_duration": 600, "max_duration": 3600 }),
+    );
+    let made = server.allocate(&allocation_body(EXCLUSIVE));
     let offset = &made["created_at"].as_str().unwrap()[19..];
     assert!(["-05:00", "-04:00"].contains(&offset), "{offset}");
-    let mut body = wanted(SHARED);
+    let mut body = allocation_body(SHARED);
     for duration in [599, 3601] {
         body["duration"] = json!(duration);
         assert_eq!(
@@ -504,19 +484,19 @@ fn settings_change_what_is_given_and_hold_for_the_next_create() {
         );
     }
     let wrong = json!({ "timezone": "Mars/Olympus", "min_duration": 3601, "prompts": { "language": "tlh" }, "ring_timeot": 1 });
-    let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
+    let (status, response) = server.request("PUT", "/settings", Some(&wrong));
     assert_eq!(
-        (status, answer["errors"].as_array().unwrap().len()),
+        (status, response["errors"].as_array().unwrap().len()),
         (400, 4)
     );
     assert_eq!(server.get("/settings")["timezone"], "America/New_York");
 }
 
 #[test]
-fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
+fn an_endpoints_secret_is_returned_only_at_creation() {
     let server = server();
-    let hook = json!({ "url": "https://hook.example/a", "types": ["call.completed"] });
-    let made = server.set(&json!({ "webhooks": [hook] }));
+    let inbox = json!({ "url": "https://inbox.example/a", "types": ["call.completed"] });
+    let made = server.update_settings(&json!({ "webhooks": [inbox] }));
     assert!(
         made["webhooks"][0]["secret"]
             .as_str()
@@ -525,8 +505,8 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
     );
     let id = made["webhooks"][0]["id"].clone();
     let moved =
-        json!({ "webhooks": [{ "id": id, "url": "https://hook.example/b", "paused": true }] });
-    let kept = server.set(&moved);
+        json!({ "webhooks": [{ "id": id, "url": "https://inbox.example/b", "paused": true }] });
+    let kept = server.update_settings(&moved);
     assert_eq!(
         (&kept["webhooks"][0]["id"], &kept["webhooks"][0]["paused"]),
         (&id, &json!(true))
@@ -538,12 +518,12 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
             .is_none()
     );
     let wrong = json!({ "webhooks": [{ "url": "ftp://x", "format": "square", "types": ["call.gone"] }, {}] });
-    let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
-    let fields: Vec<_> = answer["errors"]
+    let (status, response) = server.request("PUT", "/settings", Some(&wrong));
+    let fields: Vec<_> = response["errors"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["field"].clone())
+        .map(|item| item["field"].clone())
         .collect();
     assert_eq!(status, 400);
     assert_eq!(
@@ -558,11 +538,11 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
 }
 
 #[test]
-fn a_list_goes_on_where_its_page_ended_while_rows_are_added() {
+fn pagination_continues_correctly_while_rows_are_added() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
     let ids: Vec<_> = (0..5)
-        .map(|_| server.allocate(&wanted(SHARED))["greenpin_id"].clone())
+        .map(|_| server.allocate(&allocation_body(SHARED))["greenpin_id"].clone())
         .collect();
     let page = |path: &str| {
         let (status, body) = server.request("GET", path, None);
@@ -571,15 +551,15 @@ fn a_list_goes_on_where_its_page_ended_while_rows_are_added() {
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["greenpin_id"].clone())
+            .map(|item| item["greenpin_id"].clone())
             .collect();
         (found, body["next_cursor"].as_str().map(str::to_owned))
     };
     let (first, cursor) = page("/greenpin?limit=3");
-    server.allocate(&wanted(SHARED));
+    server.allocate(&allocation_body(SHARED));
     let (second, end) = page(&format!("/greenpin?limit=3&cursor={}", cursor.unwrap()));
     let mut newest_first: Vec<_> = ids.clone();
-    newest_first.sort_by(|one, other| other.as_str().cmp(&one.as_str()));
+    newest_first.sort_by(|first, second| second.as_str().cmp(&first.as_str()));
     assert_eq!([first, second].concat(), newest_first);
     assert_eq!(end, None);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `GET /calls`, contract section 1.3, over calls that were written as the engine writes them.
+//! `GET /calls`, contract section 1.3. The calls are written through the store, as the engine writes them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-/// Three calls, a minute between them: one that was talked on, one that was never dialled, and one that lasts.
+/// Writes three calls, one minute apart: connected, never dialled, and in progress.
 async fn three_calls(store: &Store, first: Timestamp) -> Vec<String> {
     let mut sids = Vec::new();
     for (index, (vn, caller)) in [(NUMBER, CUSTOMER), (SHARED, STRANGER), (NUMBER, STRANGER)]
@@ -72,7 +72,7 @@ fn ending(talked: bool, started_at: Timestamp) -> CallEnding {
     }
 }
 
-/// A call with a recording of some octets, or without one.
+/// Writes a call, with a recording of some bytes if there are any.
 async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     let (store, started_at) = (server.store(), Timestamp::now());
     let call_sid = CallSid::new(started_at);
@@ -106,15 +106,15 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     call_sid.to_string()
 }
 
-/// The ids of a list, and where it goes on.
-fn listed(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
+/// Returns the ids of a page, and the cursor of the next one.
+fn list_calls(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
     let (status, body) = server.request("GET", &format!("/calls{query}"), None);
     assert_eq!(status, 200, "{body}");
     let ids = body["response"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["call_sid"].as_str().unwrap().to_owned());
+        .map(|call| call["call_sid"].as_str().unwrap().to_owned());
     (
         ids.collect(),
         body["next_cursor"].as_str().map(str::to_owned),
@@ -126,7 +126,7 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     server.add_number(SHARED, &["--mode", "shared"]);
-    assert_eq!(listed(&server, ""), (Vec::new(), None));
+    assert_eq!(list_calls(&server, ""), (Vec::new(), None));
     let body = json!({ "caller_id_number": NUMBER, "from": [AGENT], "to": [CUSTOMER], "duration": 86_400 });
     let made = server.allocate(&body);
     let first = Timestamp::now().whole_seconds();
@@ -163,19 +163,19 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
             vec![two],
         ),
     ] {
-        let (found, next) = listed(&server, &query);
+        let (found, next) = list_calls(&server, &query);
         assert_eq!(
             (found.iter().collect::<Vec<_>>(), next),
             (expected, None),
             "{query}"
         );
     }
-    let (page, next) = listed(&server, "?limit=2");
+    let (page, next) = list_calls(&server, "?limit=2");
     assert_eq!(
         (page, next.as_ref()),
         (vec![three.clone(), two.clone()], Some(two))
     );
-    let (page, next) = listed(&server, &format!("?limit=2&cursor={}", next.unwrap()));
+    let (page, next) = list_calls(&server, &format!("?limit=2&cursor={}", next.unwrap()));
     assert_eq!((page, next), (vec![one.clone()], None));
     let (_, body) = server.request("GET", "/calls?status=active", None);
     assert_eq!(body["response"][0], server.get(&format!("/calls/{three}")));
@@ -183,7 +183,7 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
 }
 
 #[test]
-fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
+fn a_malformed_query_of_calls_is_400_with_its_field() {
     let server = Server::with("");
     for query in [
         "status=over",
@@ -196,22 +196,22 @@ fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
         "limit=201",
         "cursor=evt_x",
     ] {
-        let answer = call(server.http, "GET", &format!("/calls?{query}"));
+        let response = call(server.http, "GET", &format!("/calls?{query}"));
         let field = query.split('=').next().unwrap();
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (400, vec![(field, "invalid_value")])
         );
     }
     for query in ["page=1", "limit=1&limit=2"] {
-        let answer = call(server.http, "GET", &format!("/calls?{query}"));
-        assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
+        let response = call(server.http, "GET", &format!("/calls?{query}"));
+        assert_eq!((response.status, response.code()), (400, "invalid_request"));
     }
     assert_eq!(call(server.http, "DELETE", "/calls").status, 405);
 }
 
 #[test]
-fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
+fn a_recording_is_returned_whole_or_by_range() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -236,26 +236,22 @@ fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
         ("bytes=-5", 206, "bytes 195-199/200"),
         ("bytes=200-", 416, "bytes */200"),
     ] {
-        let answer = part(range);
+        let response = part(range);
         assert_eq!(
-            (answer.status, answer.header("content-range")),
+            (response.status, response.header("content-range")),
             (status, Some(content)),
             "{range}"
         );
     }
     assert_eq!(part("bytes=200-").code(), "range_not_satisfiable");
-    assert_eq!(
-        part("lines=1-2").status,
-        200,
-        "a unit that is not known is passed over"
-    );
+    assert_eq!(part("lines=1-2").status, 200, "an unknown unit is ignored");
     let silent = runtime.block_on(call_with_recording(&server, None));
     for sid in [
         silent.as_str(),
         "call_00000000000000000000000000",
         "nonsense",
     ] {
-        let answer = call(server.http, "GET", &format!("/calls/{sid}/recording"));
-        assert_eq!((answer.status, answer.code()), (404, "not_found"));
+        let response = call(server.http, "GET", &format!("/calls/{sid}/recording"));
+        assert_eq!((response.status, response.code()), (404, "not_found"));
     }
 }

@@ -7,8 +7,8 @@ use greenpin::store::{KeyClaim, NewAllocation, Store, TenantId, Timestamp};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::http_client::{Answer, basic, raw, request};
-use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+use crate::support::http_client::{HttpResponse, basic, raw, request};
+use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN};
 
 const NUMBER: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -20,12 +20,18 @@ fn server() -> Server {
     server
 }
 
-fn wanted() -> Value {
+fn allocation_body() -> Value {
     json!({ "caller_id_number": SHARED, "from": ["+919900000001"], "duration": 600 })
 }
 
-/// A request with a key, as a client would send it.
-fn keyed(to: std::net::SocketAddr, method: &str, path: &str, key: &str, body: &str) -> Answer {
+/// Sends a request with an idempotency key.
+fn send_with_key(
+    to: std::net::SocketAddr,
+    method: &str,
+    path: &str,
+    key: &str,
+    body: &str,
+) -> HttpResponse {
     let headers = format!(
         "{}content-type: application/json\r\nidempotency-key: {key}\r\n",
         basic(SID, TOKEN)
@@ -41,24 +47,24 @@ fn keyed(to: std::net::SocketAddr, method: &str, path: &str, key: &str, body: &s
     )
 }
 
-fn create(server: &Server, key: &str, body: &Value) -> Answer {
-    keyed(server.http, "POST", "/greenpin", key, &body.to_string())
+fn create(server: &Server, key: &str, body: &Value) -> HttpResponse {
+    send_with_key(server.http, "POST", "/greenpin", key, &body.to_string())
 }
 
-fn made(server: &Server) -> usize {
+fn count_allocations(server: &Server) -> usize {
     server.get("/greenpin").as_array().unwrap().len()
 }
 
 #[test]
-fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
+fn a_repeated_request_gets_the_stored_response_and_is_not_executed() {
     let mut server = server();
-    let first = create(&server, "order 1", &wanted());
+    let first = create(&server, "order 1", &allocation_body());
     assert_eq!(
         (first.status, first.header("idempotency-replayed")),
         (201, None)
     );
     for _ in 0..2 {
-        let again = create(&server, "order 1", &wanted());
+        let again = create(&server, "order 1", &allocation_body());
         assert_eq!((again.status, &again.body), (201, &first.body));
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.header("content-type"), first.header("content-type"));
@@ -66,18 +72,18 @@ fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
         server.kill();
         server.start_again();
     }
-    assert_eq!(made(&server), 1);
+    assert_eq!(count_allocations(&server), 1);
     assert_eq!(
-        create(&server, "order 2", &wanted()).header("idempotency-replayed"),
+        create(&server, "order 2", &allocation_body()).header("idempotency-replayed"),
         None
     );
-    assert_eq!(made(&server), 2);
+    assert_eq!(count_allocations(&server), 2);
 }
 
-/// What a process does that ends after the allocation is durable and before the answer is.
-async fn make_and_end(store: Store, key: &str, body: &str) {
+/// Imitates a process that ends after the commit of an allocation and before the response.
+async fn create_and_crash(store: Store, key: &str, body: &str) {
     let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
-    // Paths are those below the tenant's own.
+    // Paths are relative to the tenant.
     let (asked, now) = (
         tenant.idempotent_request(key, "POST", "/greenpin", body.as_bytes()),
         Timestamp::now(),
@@ -103,14 +109,14 @@ async fn make_and_end(store: Store, key: &str, body: &str) {
 }
 
 #[test]
-fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
+fn a_create_with_a_response_lost_in_a_crash_is_answered_without_a_second_execution() {
     let server = server();
-    let body = wanted().to_string();
+    let body = allocation_body().to_string();
     Runtime::new()
         .unwrap()
-        .block_on(make_and_end(server.store(), "order 1", &body));
+        .block_on(create_and_crash(server.store(), "order 1", &body));
     for _ in 0..2 {
-        let again = create(&server, "order 1", &wanted());
+        let again = create(&server, "order 1", &allocation_body());
         assert_eq!(
             (again.status, again.header("idempotency-replayed")),
             (201, Some("true")),
@@ -119,7 +125,7 @@ fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
         );
         assert_eq!(again.body["response"]["pin"].as_str().unwrap().len(), 6);
     }
-    assert_eq!(made(&server), 1);
+    assert_eq!(count_allocations(&server), 1);
     let other = create(
         &server,
         "order 1",
@@ -132,9 +138,9 @@ fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
 }
 
 #[test]
-fn each_kind_of_write_is_done_once() {
+fn each_kind_of_write_is_executed_once() {
     let server = server();
-    let id = server.allocate(&wanted())["greenpin_id"]
+    let id = server.allocate(&allocation_body())["greenpin_id"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -151,25 +157,26 @@ fn each_kind_of_write_is_done_once() {
         ("DELETE", format!("/greenpin/{id}"), ""),
     ] {
         let key = format!("{method} {path}");
-        let [first, again] = [(), ()].map(|()| keyed(server.http, method, &path, &key, body));
+        let [first, again] =
+            [(), ()].map(|()| send_with_key(server.http, method, &path, &key, body));
         assert_eq!((first.status, again.status), (200, 200), "{key}");
         assert_eq!(first.body, again.body, "{key}");
         assert_eq!(again.header("idempotency-replayed"), Some("true"), "{key}");
     }
     assert_eq!(
-        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        send_with_key(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
         None
     );
     assert_eq!(
-        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        send_with_key(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
         None
     );
 }
 
 #[test]
-fn an_error_of_the_client_is_given_again_as_it_was() {
+fn a_client_error_is_replayed_unchanged() {
     let server = server();
-    let mut body = wanted();
+    let mut body = allocation_body();
     body["duration"] = json!(1);
     let first = create(&server, "a", &body);
     let again = create(&server, "a", &body);
@@ -189,35 +196,47 @@ fn an_error_of_the_client_is_given_again_as_it_was() {
 }
 
 #[test]
-fn a_key_is_for_one_request_of_one_tenant() {
+fn an_idempotency_key_is_valid_for_one_request_of_one_tenant() {
     let server = server();
-    assert_eq!(create(&server, "k", &wanted()).status, 201);
-    let mut other = wanted();
+    assert_eq!(create(&server, "k", &allocation_body()).status, 201);
+    let mut other = allocation_body();
     other["record"] = json!(true);
-    let answers = [
+    let responses = [
         create(&server, "k", &other),
-        keyed(server.http, "PUT", "/greenpin", "k", &wanted().to_string()),
-        keyed(
+        send_with_key(
+            server.http,
+            "PUT",
+            "/greenpin",
+            "k",
+            &allocation_body().to_string(),
+        ),
+        send_with_key(
             server.http,
             "POST",
             "/greenpin/resolve",
             "k",
-            &wanted().to_string(),
+            &allocation_body().to_string(),
         ),
-        keyed(
+        send_with_key(
             server.http,
             "POST",
             "/greenpin?x",
             "k",
-            &wanted().to_string(),
+            &allocation_body().to_string(),
         ),
     ];
-    for answer in answers {
+    for response in responses {
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "idempotency_key_reused")
         );
     }
+    check_same_key_of_another_tenant(&server);
+    assert_eq!(count_allocations(&server), 1);
+}
+
+/// Checks that another tenant can use the same key.
+fn check_same_key_of_another_tenant(server: &Server) {
     let token = "fictional-token-of-other";
     assert!(
         server
@@ -237,7 +256,7 @@ fn a_key_is_for_one_request_of_one_tenant() {
         "{}content-type: application/json\r\nidempotency-key: k\r\n",
         basic("AC2", token)
     );
-    let body = wanted().to_string();
+    let body = allocation_body().to_string();
     let foreign = raw(
         server.http,
         &request(
@@ -251,7 +270,6 @@ fn a_key_is_for_one_request_of_one_tenant() {
         (foreign.status, foreign.code()),
         (403, "number_not_in_pool")
     );
-    assert_eq!(made(&server), 1);
 }
 
 #[test]
@@ -264,63 +282,72 @@ fn a_key_that_is_malformed_is_400() {
         "a\tb",
         "one\r\nidempotency-key: two",
     ] {
-        let answer = create(&server, key, &wanted());
+        let response = create(&server, key, &allocation_body());
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (400, vec![("Idempotency-Key", "invalid_value")]),
             "{key:?}"
         );
     }
-    assert_eq!(made(&server), 0);
-    assert_eq!(create(&server, &"k".repeat(255), &wanted()).status, 201);
-    let too_long = keyed(server.http, "POST", "/greenpin", "l", &"x".repeat(66_000));
+    assert_eq!(count_allocations(&server), 0);
+    assert_eq!(
+        create(&server, &"k".repeat(255), &allocation_body()).status,
+        201
+    );
+    let too_long = send_with_key(server.http, "POST", "/greenpin", "l", &"x".repeat(66_000));
     assert_eq!((too_long.status, too_long.code()), (413, "body_too_large"));
     assert_eq!(
-        create(&server, "l", &wanted()).status,
+        create(&server, "l", &allocation_body()).status,
         201,
         "what was never read took no key"
     );
 }
 
 #[test]
-fn of_fifty_requests_that_race_with_one_key_one_is_done() {
+fn one_of_fifty_concurrent_requests_with_one_key_is_executed() {
     let server = server();
     let at = server.http;
     let racers: Vec<_> = (0..50)
-        .map(|_| std::thread::spawn(move || race(at)))
+        .map(|_| std::thread::spawn(move || repeat_until_finished(at)))
         .collect();
     let ids: Vec<Value> = racers
         .into_iter()
         .map(|racer| racer.join().unwrap())
         .collect();
     assert!(ids[0].is_string() && ids.iter().all(|id| *id == ids[0]));
-    assert_eq!(made(&server), 1);
+    assert_eq!(count_allocations(&server), 1);
 }
 
-/// Asks until it is answered.
-fn race(at: std::net::SocketAddr) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+/// Repeats the request until the first one has finished.
+fn repeat_until_finished(at: std::net::SocketAddr) -> Value {
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        let answer = keyed(at, "POST", "/greenpin", "race", &wanted().to_string());
-        if answer.status == 201 {
-            return answer.body["response"]["greenpin_id"].clone();
+        let response = send_with_key(
+            at,
+            "POST",
+            "/greenpin",
+            "race",
+            &allocation_body().to_string(),
+        );
+        if response.status == 201 {
+            return response.body["response"]["greenpin_id"].clone();
         }
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "idempotency_key_in_use")
         );
-        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(response.header("retry-after"), Some("1"));
         assert!(Instant::now() < deadline);
     }
 }
 
 #[test]
-fn neither_a_key_nor_its_answer_is_readable_in_the_files() {
+fn neither_an_idempotency_key_nor_its_response_is_readable_in_the_files() {
     let mut server = server();
     let key = "order of +917700000099";
-    let made = create(&server, key, &wanted());
+    let made = create(&server, key, &allocation_body());
     assert_eq!(
-        create(&server, key, &wanted()).header("idempotency-replayed"),
+        create(&server, key, &allocation_body()).header("idempotency-replayed"),
         Some("true")
     );
     server.kill();

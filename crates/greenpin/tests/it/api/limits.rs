@@ -6,11 +6,11 @@ use call::PhoneNumber;
 use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::http_client::{Answer, basic, call, raw, request, send};
-use crate::support::server::{PATIENCE, SID, Server};
+use crate::support::http_client::{HttpResponse, basic, call, raw, request, send};
+use crate::support::server::{SID, Server, TIMEOUT};
 
-fn number(answer: &Answer, header: &str) -> u64 {
-    answer
+fn number(response: &HttpResponse, header: &str) -> u64 {
+    response
         .header(header)
         .unwrap_or_else(|| panic!("no {header}"))
         .parse()
@@ -18,7 +18,7 @@ fn number(answer: &Answer, header: &str) -> u64 {
 }
 
 #[test]
-fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
+fn a_rate_limited_tenant_gets_a_retry_after() {
     let server = Server::with("");
     let token = "fictional-token-of-other";
     let made = server.command(&[
@@ -33,10 +33,10 @@ fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
     assert!(made.status.success(), "{made:?}");
     let free = call(server.http, "GET", "/numbers");
     assert_eq!((free.status, number(&free, "ratelimit-limit")), (200, 2000));
-    server.set(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
+    server.update_settings(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
     let refused = (0..20)
         .map(|_| call(server.http, "GET", "/numbers"))
-        .find(|answer| answer.status != 200);
+        .find(|response| response.status != 200);
     let refused = refused.expect("twenty requests take less than 17 seconds");
     assert_eq!((refused.status, refused.code()), (429, "rate_limited"));
     assert!(number(&refused, "retry-after") >= 1 && number(&refused, "ratelimit-reset") >= 1);
@@ -60,14 +60,14 @@ fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
         (other.status, number(&other, "ratelimit-limit")),
         (200, 2000)
     );
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while call(server.http, "PUT", "/settings").status == 429 {
         assert!(Instant::now() < deadline, "the limit is never over");
     }
 }
 
 #[test]
-fn every_answer_to_a_tenant_tells_its_limit() {
+fn every_response_to_a_tenant_has_rate_limit_headers() {
     let server = Server::with("");
     for (method, path, status) in [
         ("GET", "/settings", 200),
@@ -75,20 +75,20 @@ fn every_answer_to_a_tenant_tells_its_limit() {
         ("POST", "/greenpin", 415),
         ("GET", "/greenpin?page=1", 400),
     ] {
-        let answer = call(server.http, method, path);
+        let response = call(server.http, method, path);
         assert_eq!(
-            (answer.status, number(&answer, "ratelimit-limit")),
+            (response.status, number(&response, "ratelimit-limit")),
             (status, 2000)
         );
         assert!(
-            number(&answer, "ratelimit-remaining") < 2000
-                && number(&answer, "ratelimit-reset") <= 2
+            number(&response, "ratelimit-remaining") < 2000
+                && number(&response, "ratelimit-reset") <= 2
         );
     }
 }
 
 #[test]
-fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
+fn wrong_credentials_are_limited_by_address_and_valid_ones_pass() {
     let server = Server::with("");
     let ask = |headers: &str| {
         raw(
@@ -96,17 +96,17 @@ fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
             &request("GET", "/v1/tenants/acme/settings", headers, b""),
         )
     };
-    let answers: Vec<_> = (0..200)
+    let responses: Vec<_> = (0..200)
         .map(|index| ask(&basic(SID, &format!("wrong-{index}"))))
         .collect();
     assert!(
-        answers[..20]
+        responses[..20]
             .iter()
-            .all(|answer| (answer.status, answer.code()) == (401, "unauthorized"))
+            .all(|response| (response.status, response.code()) == (401, "unauthorized"))
     );
-    let limited = answers
+    let limited = responses
         .iter()
-        .find(|answer| answer.status == 429)
+        .find(|response| response.status == 429)
         .expect("two hundred are too many");
     assert_eq!(
         (limited.code(), limited.header("retry-after")),
@@ -121,7 +121,7 @@ fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
 }
 
 #[test]
-fn limit_and_retention_are_settings() {
+fn rate_limit_and_retention_are_settings() {
     let server = Server::with("");
     let shown = server.get("/settings");
     let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null });
@@ -130,17 +130,27 @@ fn limit_and_retention_are_settings() {
         (&Value::Null, &kept)
     );
     let rate = json!({ "requests_per_second": 100, "burst": 200 });
-    let set =
-        server.set(&json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }));
+    let set = server.update_settings(
+        &json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }),
+    );
     let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null });
     assert_eq!((&set["rate_limit"], &set["retention"]), (&rate, &kept));
     let set = server
-        .set(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
+        .update_settings(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
     let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365 });
     assert_eq!(
         (&set["rate_limit"], &set["retention"]),
         (&Value::Null, &kept)
     );
+    check_rejected_settings(&server);
+    assert_eq!(
+        server.update_settings(&json!({ "retention": null }))["retention"]["calls"],
+        Value::Null
+    );
+}
+
+/// Checks settings that are rejected.
+fn check_rejected_settings(server: &Server) {
     for (change, status, field, code) in [
         (json!({ "rate_limit": 7 }), 400, "rate_limit", "wrong_type"),
         (
@@ -187,20 +197,16 @@ fn limit_and_retention_are_settings() {
             "out_of_range",
         ),
     ] {
-        let answer = send(server.http, "PUT", "/settings", &change);
+        let response = send(server.http, "PUT", "/settings", &change);
         assert_eq!(
-            (answer.status, answer.faults()),
+            (response.status, response.faults()),
             (status, vec![(field, code)]),
             "{change}"
         );
     }
-    assert_eq!(
-        server.set(&json!({ "retention": null }))["retention"]["calls"],
-        Value::Null
-    );
 }
 
-/// A call of a hundred days ago, with a recording.
+/// Writes a call from a hundred days ago, with a recording.
 async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
     let store = server.store();
     let now = Timestamp::now();
@@ -240,7 +246,7 @@ async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
 }
 
 #[test]
-fn what_is_older_than_its_days_goes_with_its_file() {
+fn data_past_its_retention_is_deleted_with_its_file() {
     let mut server = Server::with("");
     server.add_number("+914000000001", &[]);
     let (sid, file) = tokio::runtime::Runtime::new()
@@ -248,10 +254,10 @@ fn what_is_older_than_its_days_goes_with_its_file() {
         .block_on(old_call(&server));
     let path = format!("/calls/{sid}");
     for (days, is_there) in [(101, true), (99, false)] {
-        server.set(&json!({ "retention": { "calls": days } }));
+        server.update_settings(&json!({ "retention": { "calls": days } }));
         server.kill();
         server.start_again();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_there && call(server.http, "GET", &path).status != 404 {
             assert!(Instant::now() < deadline, "it is still there");
         }

@@ -1,4 +1,4 @@
-//! What the server says of itself to a monitoring system.
+//! Metrics for a monitoring system.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +8,14 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::support::http_client::{call, create, raw, raw_text, request};
-use crate::support::server::{PATIENCE, Server, trunk};
+use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::tls::{Certificates, sip};
 
 fn scrape(server: &Server) -> String {
-    let (answer, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
-    assert_eq!(answer.status, 200);
+    let (response, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
+    assert_eq!(response.status, 200);
     assert!(
-        answer
+        response
             .header("content-type")
             .unwrap()
             .starts_with("application/openmetrics-text")
@@ -23,8 +23,8 @@ fn scrape(server: &Server) -> String {
     text
 }
 
-/// The value of a sample, by its name and labels.
-fn sample(text: &str, name: &str) -> f64 {
+/// Returns the value of a sample by name and labels.
+fn sample_value(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| {
         line.strip_prefix(name)
             .is_some_and(|rest| rest.starts_with(' '))
@@ -37,8 +37,8 @@ fn sample(text: &str, name: &str) -> f64 {
         .unwrap()
 }
 
-/// Metrics by the names that their samples have.
-fn families(text: &str) -> BTreeSet<String> {
+/// Returns the names of metric families with samples.
+fn metric_families(text: &str) -> BTreeSet<String> {
     let types = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -57,7 +57,7 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
     let carrier = trunk("carrier", "127.0.0.1:9".parse().unwrap(), keys);
     let server = Server::with(&(sip(&Certificates::new()) + &carrier));
     scrape(&server);
-    let served = families(&scrape(&server));
+    let served = metric_families(&scrape(&server));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
     let document = fs::read_to_string(path).unwrap();
     let rows = document
@@ -69,7 +69,7 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
 }
 
 #[test]
-fn when_certificates_expire_can_be_watched() {
+fn the_expiry_of_certificates_is_a_metric() {
     let certificates = Certificates::new();
     let keys = certificates.identity("other");
     let carrier = format!("[[trunks]]\nname = \"carrier\"\npeer = \"sips:127.0.0.1:9\"\n{keys}");
@@ -78,12 +78,12 @@ fn when_certificates_expire_can_be_watched() {
     for trunk in ["", "carrier"] {
         let name = format!("greenpin_tls_certificate_expiry_time_seconds{{trunk=\"{trunk}\"}}");
         // 2099-01-01T00:00:00Z
-        assert_eq!(sample(&text, &name), 4_070_908_800.0);
+        assert_eq!(sample_value(&text, &name), 4_070_908_800.0);
     }
 }
 
 #[test]
-fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in_it() {
+fn requests_are_counted_by_route_template_and_not_by_path() {
     let server = Server::with("");
     server.add_number("+914000000001", &[]);
     let body = json!({ "caller_id_number": "+914000000001", "from": "+919900000001", "to": "+918800000001" });
@@ -107,16 +107,16 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
         let labels = format!(
             "route=\"/v1/tenants/{{tenant_id}}/greenpin/{{greenpin_id}}\",method=\"GET\",status=\"{status}\""
         );
-        sample(&text, &format!("greenpin_http_requests_total{{{labels}}}"))
+        sample_value(&text, &format!("greenpin_http_requests_total{{{labels}}}"))
     };
     assert_eq!((read("2xx"), read("4xx")), (1.0, 1.0));
     let unmatched =
         "greenpin_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"}";
-    assert_eq!(sample(&text, unmatched), 1.0);
-    assert!(sample(&text, "greenpin_store_jobs_total") >= 1.0);
-    // The server writes by itself, too; what waits is done at some moment.
-    let deadline = Instant::now() + PATIENCE;
-    while sample(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
+    assert_eq!(sample_value(&text, unmatched), 1.0);
+    assert!(sample_value(&text, "greenpin_store_jobs_total") >= 1.0);
+    // The server also writes in the background, and completes pending work eventually.
+    let deadline = Instant::now() + TIMEOUT;
+    while sample_value(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
         assert!(Instant::now() < deadline, "the queue never empties");
     }
     for secret in [

@@ -1,4 +1,8 @@
-//! The tenant API over HTTP.
+//! Tenant API over HTTP.
+//!
+//! - `allocations`, `allocation_update`, `resolve`, `numbers`, `calls`: resources.
+//! - `idempotency`, `limits`, `tenant_isolation`: rules for all requests.
+//! - `openapi`, `metrics`: documentation and metrics.
 
 mod allocation_update;
 mod allocations;

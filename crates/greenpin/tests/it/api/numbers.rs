@@ -9,7 +9,7 @@ const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
 #[test]
-fn the_pool_shows_each_numbers_use_and_capacity() {
+fn the_pool_lists_each_numbers_usage_and_capacity() {
     let server = Server::with("");
     assert_eq!(server.get("/numbers"), json!([]));
     server.add_number(EXCLUSIVE, &[]);
@@ -37,7 +37,7 @@ fn the_pool_shows_each_numbers_use_and_capacity() {
 }
 
 #[test]
-fn the_tenant_hears_when_a_shared_number_fills_up() {
+fn an_event_is_emitted_if_a_shared_number_fills_up() {
     let server = Server::with("");
     server.add_number(
         SHARED,

@@ -1,4 +1,4 @@
-//! The OpenAPI document is whole, committed, and served.
+//! The OpenAPI document is complete, committed and served.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,14 +7,14 @@ use std::path::Path;
 use greenpin::http::{self, Code};
 use serde_json::Value;
 
-use crate::support::http_client::{Answer, raw, raw_text, request};
+use crate::support::http_client::{HttpResponse, raw, raw_text, request};
 use crate::support::server::Server;
 
 fn document() -> Value {
     serde_json::from_str(http::openapi()).unwrap()
 }
 
-/// Each operation as `(method, path, operation)`.
+/// Returns each operation as `(method, path, operation)`.
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
     let paths = document["paths"].as_object().unwrap().iter();
     paths
@@ -28,7 +28,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
 }
 
 #[test]
-fn the_committed_document_is_the_one_that_the_code_makes() {
+fn the_committed_document_matches_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
     let committed = fs::read_to_string(path).unwrap_or_default();
     assert!(
@@ -39,7 +39,7 @@ fn the_committed_document_is_the_one_that_the_code_makes() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_has_a_target() {
     fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(object) => {
@@ -65,7 +65,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn every_operation_has_a_name_a_summary_and_a_description_of_each_parameter_and_answer() {
+fn every_operation_has_an_id_a_summary_and_descriptions_of_parameters_and_responses() {
     let document = document();
     let mut names = BTreeSet::new();
     for (method, path, operation) in operations(&document) {
@@ -94,7 +94,7 @@ fn every_operation_has_a_name_a_summary_and_a_description_of_each_parameter_and_
         assert_eq!(
             in_path,
             path.matches('{').count(),
-            "{place}: a parameter of the path is not known"
+            "{place}: unknown path parameter"
         );
         for parameter in &parameters {
             assert!(
@@ -140,9 +140,9 @@ fn every_field_of_every_schema_is_described() {
 }
 
 #[test]
-fn every_call_with_credentials_tells_of_refused_ones() {
+fn every_operation_with_credentials_documents_their_rejection() {
     let document = document();
-    // A signed link is its own credential.
+    // A signed link needs no credentials.
     let needs_them = |path: &str| path.starts_with("/v1") && path != "/v1/recordings/{link}";
     for (method, path, operation) in operations(&document)
         .into_iter()
@@ -161,7 +161,7 @@ fn every_call_with_credentials_tells_of_refused_ones() {
 }
 
 #[test]
-fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() {
+fn every_code_is_listed_and_every_code_of_a_response_is_used_by_an_operation() {
     let document = document();
     let listed = document["x-error-codes"].as_array().unwrap();
     let codes: Vec<&str> = listed
@@ -181,7 +181,7 @@ fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() 
             .all(|entry| !entry["description"].as_str().unwrap().is_empty())
     );
     let text = serde_json::to_string(&document["paths"]).unwrap();
-    // No operation is a wrong method.
+    // No operation documents a wrong method.
     for code in codes
         .into_iter()
         .filter(|code| *code != "method_not_allowed")
@@ -193,12 +193,12 @@ fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() 
     }
 }
 
-fn get(server: &Server, headers: &str) -> Answer {
+fn get(server: &Server, headers: &str) -> HttpResponse {
     raw(server.http, &request("GET", "/openapi.json", headers, b""))
 }
 
 #[test]
-fn the_document_is_served_and_not_sent_again_to_who_has_it() {
+fn the_document_is_served_with_an_etag() {
     let server = Server::with("");
     let first = get(&server, "");
     assert_eq!(
@@ -215,19 +215,19 @@ fn the_document_is_served_and_not_sent_again_to_who_has_it() {
     assert_eq!(get(&server, "if-none-match: \"other\"\r\n").status, 200);
 }
 
-fn docs(server: &Server) -> (Answer, String) {
+fn docs(server: &Server) -> (HttpResponse, String) {
     raw_text(server.http, &request("GET", "/docs", "", b""))
 }
 
 #[test]
-fn the_page_shows_every_operation_code_and_schema_and_loads_nothing() {
+fn the_page_lists_every_operation_code_and_schema_and_loads_nothing() {
     let server = Server::with("");
-    let (answer, page) = docs(&server);
+    let (response, page) = docs(&server);
     assert_eq!(
-        (answer.status, answer.header("content-type")),
+        (response.status, response.header("content-type")),
         (200, Some("text/html; charset=utf-8"))
     );
-    let policy = answer.header("content-security-policy").unwrap();
+    let policy = response.header("content-security-policy").unwrap();
     assert!(
         policy.starts_with("default-src 'none'; style-src 'sha256-"),
         "{policy}"
@@ -251,7 +251,7 @@ fn the_page_shows_every_operation_code_and_schema_and_loads_nothing() {
 }
 
 #[test]
-fn every_link_of_the_page_leads_to_a_place_on_it() {
+fn every_link_of_the_page_has_a_target_on_it() {
     let (_, page) = docs(&Server::with(""));
     let links = page
         .split("href=\"#")

@@ -20,16 +20,16 @@ fn server() -> Server {
 
 fn resolve(server: &Server, number: &str, caller: Option<&str>, digits: Option<&str>) -> Value {
     let question = json!({ "virtual_number": number, "caller": caller, "digits": digits });
-    let answer = send(server.http, "POST", "/greenpin/resolve", &question);
-    assert_eq!(answer.status, 200, "{:?}", answer.body);
-    answer.body["response"].clone()
+    let response = send(server.http, "POST", "/greenpin/resolve", &question);
+    assert_eq!(response.status, 200, "{:?}", response.body);
+    response.body["response"].clone()
 }
 
 #[test]
-fn resolve_tells_what_a_call_would_meet() {
+fn resolve_returns_the_outcome_of_a_call() {
     let server = server();
-    let outcome = |answer: &Value| {
-        let word = |name: &str| answer[name].as_str().unwrap().to_owned();
+    let outcome = |response: &Value| {
+        let word = |name: &str| response[name].as_str().unwrap().to_owned();
         (word("outcome"), word("reason"))
     };
     let pair = |outcome: &str, reason: &str| (outcome.to_owned(), reason.to_owned());
@@ -105,17 +105,17 @@ fn a_number_of_another_pool_is_unknown() {
             .success()
     );
     for number in [FOREIGN, "+914000000098"] {
-        let answer = resolve(&server, number, None, Some("1234"));
+        let response = resolve(&server, number, None, Some("1234"));
         let expected = json!({
             "outcome": "unknown_number", "reason": "number_not_in_pool", "greenpin_id": null, "dial": [],
             "record": false, "pin_length": null,
         });
-        assert_eq!(answer, expected);
+        assert_eq!(response, expected);
     }
 }
 
 #[test]
-fn a_question_that_is_malformed_is_400_with_its_fields() {
+fn a_malformed_resolve_request_is_400_with_its_fields() {
     let server = server();
     for (question, field, code) in [
         (json!({}), "virtual_number", "missing_field"),
@@ -155,9 +155,12 @@ fn a_question_that_is_malformed_is_400_with_its_fields() {
             "unknown_field",
         ),
     ] {
-        let answer = send(server.http, "POST", "/greenpin/resolve", &question);
-        assert_eq!((answer.status, answer.faults()), (400, vec![(field, code)]));
-        assert!(!answer.body.to_string().contains("123456789"));
+        let response = send(server.http, "POST", "/greenpin/resolve", &question);
+        assert_eq!(
+            (response.status, response.faults()),
+            (400, vec![(field, code)])
+        );
+        assert!(!response.body.to_string().contains("123456789"));
     }
     let plain = request(
         "POST",

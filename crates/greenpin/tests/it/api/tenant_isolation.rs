@@ -1,4 +1,4 @@
-//! No tenant sees what is another's: each route of the router's own list.
+//! Isolation of tenants, checked for each route of the router.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use greenpin::store::{
 use serde_json::{Value, json};
 
 use crate::support::call_setup::AGENT;
-use crate::support::http_client::{Answer, basic, raw, request};
+use crate::support::http_client::{HttpResponse, basic, raw, request};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
 const NUMBER: &str = "+914000000001";
 const OTHER_TOKEN: &str = "fictional-token-of-other";
 
-/// A tenant with one of each resource, and another one with none.
-struct Two {
+/// Tenant with one of each resource, and a second tenant without any.
+struct TwoTenants {
     server: Server,
     greenpin_id: String,
     call_sid: String,
@@ -25,8 +25,8 @@ struct Two {
     endpoint_id: String,
 }
 
-impl Two {
-    fn set() -> Self {
+impl TwoTenants {
+    fn start() -> Self {
         let server = Server::with("");
         server.add_number(NUMBER, &[]);
         let made =
@@ -73,7 +73,7 @@ impl Two {
         }
     }
 
-    /// The path of a route, with the first tenant's resources in it.
+    /// Fills a route template with the first tenant's resources.
     fn path(&self, route: &str) -> String {
         let path = route
             .replace("{greenpin_id}", &self.greenpin_id)
@@ -88,7 +88,7 @@ impl Two {
         path
     }
 
-    fn ask(&self, who: &str, tenant: &str, method: &str, path: &str) -> Answer {
+    fn send_request(&self, who: &str, tenant: &str, method: &str, path: &str) -> HttpResponse {
         let headers = format!("{who}content-type: application/json\r\n");
         let body: &[u8] = if method == "GET" { b"" } else { b"{}" };
         let path = format!("/v1/tenants/{tenant}{path}");
@@ -144,43 +144,31 @@ async fn recorded_call(server: &Server) -> String {
 }
 
 #[test]
-fn no_route_shows_or_changes_what_is_another_tenants() {
-    let two = Two::set();
+fn no_route_returns_or_changes_another_tenants_data() {
+    let two = TwoTenants::start();
     let before = two.state();
     let (own, other) = (basic(SID, TOKEN), basic("AC2", OTHER_TOKEN));
     let document: Value = serde_json::from_str(http::openapi()).unwrap();
-    let calls = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, item)| {
-            let route = path
-                .strip_prefix("/v1/tenants/{tenant_id}")
-                .map(|route| (route, item.as_object().unwrap()));
-            route
-                .into_iter()
-                .flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
-        });
-    let calls: Vec<_> = calls.collect();
+    let calls = tenant_routes(&document);
     assert!(calls.len() >= 18);
     for (method, route) in calls {
         let method = method.to_uppercase();
         let path = two.path(route);
         if method == "GET" {
             assert_eq!(
-                two.ask(&own, "acme", &method, &path).status,
+                two.send_request(&own, "acme", &method, &path).status,
                 200,
-                "{route} is there for its owner"
+                "{route} exists for its owner"
             );
         }
-        let foreign = two.ask(&other, "acme", &method, &path);
+        let foreign = two.send_request(&other, "acme", &method, &path);
         assert_eq!(
             (foreign.status, foreign.code()),
             (403, "foreign_tenant"),
             "{method} {route}"
         );
-        let within = two.ask(&other, "other", &method, &path);
-        // Each tenant can put a prompt of each name.
+        let within = two.send_request(&other, "other", &method, &path);
+        // Every tenant can upload every prompt.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {
             assert_eq!(
                 (within.status, within.code()),
@@ -201,12 +189,14 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
             );
         }
         assert_eq!(
-            two.ask("", "acme", &method, &path).status,
+            two.send_request("", "acme", &method, &path).status,
             401,
             "{method} {route}"
         );
         assert_eq!(
-            two.ask(&basic(SID, "wrong"), "acme", &method, &path).status / 100,
+            two.send_request(&basic(SID, "wrong"), "acme", &method, &path)
+                .status
+                / 100,
             4,
             "{method} {route}"
         );
@@ -214,16 +204,33 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
     assert_eq!(two.state(), before);
 }
 
+/// Returns the methods and paths of the tenant API.
+fn tenant_routes(document: &Value) -> Vec<(&String, &str)> {
+    let calls = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let route = path
+                .strip_prefix("/v1/tenants/{tenant_id}")
+                .map(|route| (route, item.as_object().unwrap()));
+            route
+                .into_iter()
+                .flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
+        });
+    calls.collect()
+}
+
 #[test]
 fn a_bulk_change_finds_nothing_of_another_tenant() {
-    let two = Two::set();
+    let two = TwoTenants::start();
     let before = two.state();
     let item = json!([{ "greenpin_id": two.greenpin_id, "record": true }]).to_string();
     let headers = format!(
         "{}content-type: application/json\r\n",
         basic("AC2", OTHER_TOKEN)
     );
-    let answer = raw(
+    let response = raw(
         two.server.http,
         &request(
             "PUT",
@@ -232,7 +239,7 @@ fn a_bulk_change_finds_nothing_of_another_tenant() {
             item.as_bytes(),
         ),
     );
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.body["response"][0]["error"]["code"], "not_found");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body["response"][0]["error"]["code"], "not_found");
     assert_eq!(two.state(), before);
 }

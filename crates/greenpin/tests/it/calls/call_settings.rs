@@ -1,21 +1,21 @@
-//! What tenants can set for their calls: prompts, and what a dialled party meets before it is connected.
+//! Call settings of a tenant: prompts, and steps before a dialled party is connected.
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::{AGENT, SECOND_AGENT, Stage, VN, pin_of};
+use crate::support::call_setup::{AGENT, CallSetup, SECOND_AGENT, VN, pin_of};
 use crate::support::http_client::{basic, raw, request};
 use crate::support::loud_audio::{loud, wav};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
-impl Stage {
+impl CallSetup {
     fn with_settings(settings: &Value) -> Self {
-        let stage = Self::set();
-        stage.server.set(settings);
-        stage
+        let setup = Self::start();
+        setup.server.update_settings(settings);
+        setup
     }
 
-    /// A customer who has keyed in the PIN, and an agent who has answered.
-    fn is_answered(&mut self, record: bool) {
+    /// Connects a customer with a correct PIN to an agent, up to the agent's answer.
+    fn connect_to_agent(&mut self, record: bool) {
         let allocation = self.allocate(&json!({ "from": [AGENT, SECOND_AGENT], "record": record }));
         self.call_with(pin_of(&allocation));
         assert!(self.agent_answers().contains(AGENT));
@@ -29,27 +29,27 @@ impl Stage {
 fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Value) {
     let headers = format!("{}content-type: {media_type}\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}/prompts/{name}");
-    let answer = raw(server.http, &request("PUT", &path, &headers, file));
-    (answer.status, answer.body)
+    let response = raw(server.http, &request("PUT", &path, &headers, file));
+    (response.status, response.body)
 }
 
 #[test]
-fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
-    let mut stage = Stage::with_settings(&json!({ "prompts": { "language": "hi" } }));
+fn a_custom_prompt_can_be_uploaded_heard_downloaded_and_deleted() {
+    let mut setup = CallSetup::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
-    let (status, answer) = stage.put("enter_pin", &file);
+    let (status, response) = setup.put("enter_pin", &file);
     assert_eq!(
-        (status, &answer["response"]["duration"]),
+        (status, &response["response"]["duration"]),
         (200, &json!(2.0)),
-        "{answer}"
+        "{response}"
     );
-    let shown = stage.server.get("/prompts");
+    let shown = setup.server.get("/prompts");
     let own = |name: &str| {
         shown
             .as_array()
             .unwrap()
             .iter()
-            .find(|one| one["name"] == name)
+            .find(|prompt| prompt["name"] == name)
             .unwrap()["own"]
             .clone()
     };
@@ -57,26 +57,26 @@ fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
         (own("enter_pin"), own("goodbye")),
         (json!(true), json!(false))
     );
-    stage.allocate(&json!({}));
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.hears(loud());
-    assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
+    setup.allocate(&json!({}));
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.wait_for_audio(loud());
+    assert_eq!(setup.server.audio("/prompts/enter_pin"), file);
     assert_eq!(
-        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        setup.server.request("DELETE", "/prompts/enter_pin", None).0,
         200
     );
     assert_eq!(
-        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        setup.server.request("DELETE", "/prompts/enter_pin", None).0,
         404
     );
     assert_eq!(
-        stage.server.request("GET", "/prompts/enter_pin", None).0,
+        setup.server.request("GET", "/prompts/enter_pin", None).0,
         404
     );
 }
 
 #[test]
-fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
+fn an_invalid_prompt_is_rejected_with_its_rule_and_changes_nothing() {
     let server = Server::with("");
     let faults = [
         (
@@ -124,13 +124,18 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
             "{body}"
         );
     }
+    check_unchanged_prompts(&server);
+}
+
+/// Checks that no prompt has changed, and that an unknown language is rejected.
+fn check_unchanged_prompts(server: &Server) {
     let shown = server.get("/prompts");
     assert!(
         shown
             .as_array()
             .unwrap()
             .iter()
-            .all(|one| one["own"] == false)
+            .all(|prompt| prompt["own"] == false)
     );
     let (status, body) = server.request(
         "PUT",
@@ -146,63 +151,63 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
 
 #[test]
 fn a_party_that_presses_one_is_connected() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    assert_eq!(stage.put("accept_call", &wav(8000, 8000)).0, 200);
-    stage.is_answered(false);
-    stage.agent.hears(loud());
-    stage.agent.press("1");
-    stage.hook.event("call.answered");
-    stage.both_talk();
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    assert_eq!(setup.put("accept_call", &wav(8000, 8000)).0, 200);
+    setup.connect_to_agent(false);
+    setup.agent.wait_for_audio(loud());
+    setup.agent.press("1");
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
+    setup.customer.bye();
+    setup.agent.serve("BYE");
     assert_eq!(
-        stage.hook.event("call.completed")["data"]["call_type"],
+        setup.inbox.wait_for_event("call.completed")["data"]["call_type"],
         "completed"
     );
 }
 
 #[test]
-fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    stage.is_answered(false);
-    stage.agent.bye_as_callee();
-    assert!(stage.agent.invited().contains(SECOND_AGENT));
-    stage.agent.respond(486);
-    stage.agent.served("ACK");
-    let completed = stage.hook.event("call.completed");
+fn the_next_number_is_called_if_a_party_hangs_up_at_the_prompt() {
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    setup.connect_to_agent(false);
+    setup.agent.bye_as_callee();
+    assert!(setup.agent.receive_invite().contains(SECOND_AGENT));
+    setup.agent.respond(486);
+    setup.agent.serve("ACK");
+    let completed = setup.inbox.wait_for_event("call.completed");
     assert_eq!(completed["data"]["call_type"], "incomplete");
 }
 
 #[test]
-fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
-    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
-    stage.is_answered(false);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+fn a_caller_who_hangs_up_while_the_agent_is_prompted_frees_the_agent() {
+    let mut setup = CallSetup::with_settings(&json!({ "accept_call": "key" }));
+    setup.connect_to_agent(false);
+    setup.customer.bye();
+    setup.agent.serve("BYE");
     assert_eq!(
-        stage.hook.event("call.completed")["data"]["call_type"],
+        setup.inbox.wait_for_event("call.completed")["data"]["call_type"],
         "client-hangup"
     );
 }
 
 #[test]
-fn a_whisper_is_heard_before_the_call_is_connected() {
-    let mut stage = Stage::with_settings(&json!({ "whisper": true }));
-    assert_eq!(stage.put("whisper", &wav(8000, 8000)).0, 200);
-    stage.is_answered(false);
-    stage.agent.hears(loud());
-    stage.hook.event("call.answered");
-    stage.both_talk();
+fn a_whisper_is_played_before_the_call_is_connected() {
+    let mut setup = CallSetup::with_settings(&json!({ "whisper": true }));
+    assert_eq!(setup.put("whisper", &wav(8000, 8000)).0, 200);
+    setup.connect_to_agent(false);
+    setup.agent.wait_for_audio(loud());
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
 }
 
 #[test]
-fn both_are_told_that_they_are_recorded_and_then_talk() {
-    let mut stage = Stage::with_settings(&json!({ "record_announcement": true }));
-    assert_eq!(stage.put("recorded", &wav(8000, 8000)).0, 200);
-    stage.is_answered(true);
-    stage.agent.hears(loud());
-    stage.customer.hears(loud());
-    stage.both_talk();
-    stage.customer.bye();
-    stage.hook.event("recording.ready");
+fn both_parties_hear_the_recording_announcement_and_then_talk() {
+    let mut setup = CallSetup::with_settings(&json!({ "record_announcement": true }));
+    assert_eq!(setup.put("recorded", &wav(8000, 8000)).0, 200);
+    setup.connect_to_agent(true);
+    setup.agent.wait_for_audio(loud());
+    setup.customer.wait_for_audio(loud());
+    setup.both_talk();
+    setup.customer.bye();
+    setup.inbox.wait_for_event("recording.ready");
 }

@@ -1,29 +1,29 @@
-//! What the call record says of keys: by which methods they came and what was lost, never which they were.
+//! Digit statistics of the call record: methods and losses, but never the digits.
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::{Stage, VN, pin_of};
+use crate::support::call_setup::{CallSetup, VN, pin_of};
 use crate::support::party::Party;
 
-/// A call on which the customer keys its PIN as a test wants it, both talk, and the agent presses a key; gives what the
-/// record says of the media of both, after a look at whether keys show anywhere.
+/// Runs a call with a PIN, audio and a key of the agent. Returns the media reports of both legs, after a check for
+/// digits in any output.
 fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
     let pin = pin_of(&allocation);
-    stage.customer.invite_with(VN, events);
-    assert_eq!(stage.customer.final_response(), 200);
-    key(&mut stage.customer, pin);
-    stage.agent_answers();
-    stage.hook.event("call.answered");
-    stage.both_talk();
-    stage.agent.press("7");
+    setup.customer.invite_with(VN, events);
+    assert_eq!(setup.customer.final_response(), 200);
+    key(&mut setup.customer, pin);
+    setup.agent_answers();
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
+    setup.agent.press("7");
     if events {
-        assert_eq!(stage.customer.keys_heard(1, 97), "7");
+        assert_eq!(setup.customer.receive_keys(1, 97), "7");
     }
-    stage.hang_up();
-    let completed = stage.completed();
-    let record = stage.server.get(&format!(
+    setup.hang_up();
+    let completed = setup.completed();
+    let record = setup.server.get(&format!(
         "/calls/{}",
         completed["call_sid"].as_str().unwrap()
     ));
@@ -38,7 +38,7 @@ fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, 
 }
 
 #[test]
-fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
+fn the_record_has_methods_losses_and_drops_of_each_leg_and_no_digit() {
     let (caller, callee) = media_of_a_call(true, |customer, pin| {
         customer.press(&pin[..1]);
         customer.press_by_info(&pin[..1]);
@@ -66,10 +66,10 @@ fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
 }
 
 #[test]
-fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_late() {
+fn keys_as_tones_are_reported_as_such_and_duplicate_packets_as_late() {
     let (caller, callee) = media_of_a_call(false, |customer, pin| {
-        customer.sound(pin);
-        customer.say_twice(0x2a);
+        customer.play_tones(pin);
+        customer.send_audio_twice(0x2a);
     });
     let digits = &caller["digits"];
     assert_eq!(
@@ -83,13 +83,13 @@ fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_l
 }
 
 #[test]
-fn a_key_by_info_that_was_the_last_of_a_pin_by_info_is_another_press_and_passes() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
+fn a_key_by_info_equal_to_the_last_pin_digit_by_info_is_a_new_press_and_is_forwarded() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
     let pin = pin_of(&allocation);
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.press_by_info(pin);
-    stage.agent_answers();
-    stage.customer.press_by_info(&pin[3..]);
-    assert_eq!(stage.agent.keys_heard(1, 97), pin[3..]);
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.press_by_info(pin);
+    setup.agent_answers();
+    setup.customer.press_by_info(&pin[3..]);
+    assert_eq!(setup.agent.receive_keys(1, 97), pin[3..]);
 }

@@ -1,4 +1,4 @@
-//! A server that is going.
+//! Shutdown of a server during a call.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::support::http_client::{call, raw, request, send};
 use crate::support::party::Party;
-use crate::support::server::{PATIENCE, Server};
+use crate::support::server::{Server, TIMEOUT};
 
 const NUMBER: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 const NOWHERE: &str = "127.0.0.1:9";
 
 #[test]
-fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
+fn during_a_shutdown_new_allocations_are_rejected_and_reads_still_work() {
     let mut agent = Party::new("+919900000001", NOWHERE.parse().unwrap());
     let server = Server::start(agent.address());
     agent.set_server(server.sip);
@@ -25,11 +25,11 @@ fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
     let made = server.allocate(&wanted(NUMBER));
     assert_eq!(customer.call(NUMBER), 200);
     server.terminate();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let refused = loop {
-        let answer = send(server.http, "POST", "/greenpin", &wanted(SHARED));
-        if answer.status != 201 {
-            break answer;
+        let response = send(server.http, "POST", "/greenpin", &wanted(SHARED));
+        if response.status != 201 {
+            break response;
         }
         assert!(Instant::now() < deadline, "the server takes no notice");
     };

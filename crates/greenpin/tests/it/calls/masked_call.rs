@@ -1,29 +1,29 @@
-//! The story of a masked call, each branch, with two real parties and the real server between them.
+//! Masked calls with two parties and a real server, including each failure path.
 
 use std::io::Cursor;
 
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{
-    AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, SECOND_AGENT, Stage, VN, pin_of,
+    AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, CallSetup, SECOND_AGENT, VN, pin_of,
 };
 use crate::support::http_client::call;
 use crate::support::party::{Party, header};
 use crate::support::server::Server;
 
-impl Stage {
-    fn shown(&self, allocation: &Value) -> Value {
+impl CallSetup {
+    fn read_allocation(&self, allocation: &Value) -> Value {
         self.server.get(&format!(
             "/greenpin/{}",
             allocation["greenpin_id"].as_str().unwrap()
         ))
     }
 
-    /// Lets an allocation's time run out now, as if its duration had passed.
+    /// Expires an allocation at once, as if its duration had passed.
     fn expire(&self, allocation: &Value) {
         let database = rusqlite::Connection::open(self.server.database()).unwrap();
         database
-            .busy_timeout(crate::support::server::PATIENCE)
+            .busy_timeout(crate::support::server::TIMEOUT)
             .unwrap();
         let id = allocation["greenpin_id"].as_str().unwrap();
         for statement in [
@@ -45,24 +45,24 @@ fn wrong(allocation: &Value) -> &'static str {
 }
 
 #[test]
-fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "record": true, "custom_field": "order_id=12345" }));
-    stage.call_with(pin_of(&allocation));
-    let invite = stage.agent_answers();
+fn a_correct_pin_connects_both_parties_and_emits_all_events() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "record": true, "custom_field": "order_id=12345" }));
+    setup.call_with(pin_of(&allocation));
+    let invite = setup.agent_answers();
     assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@")));
     for name in ["From", "P-Asserted-Identity", "Contact"] {
         assert!(header(&invite, name).contains(VN), "{name}");
     }
-    stage.both_talk();
-    stage.customer.press("5#");
-    assert_eq!(stage.agent.keys_heard(2, 97), "5#");
-    // A key that no PIN has: one told by two methods in short order would count once.
-    stage.customer.press_by_info("*");
-    assert_eq!(stage.agent.keys_heard(1, 97), "*");
-    stage.hang_up();
+    setup.both_talk();
+    setup.customer.press("5#");
+    assert_eq!(setup.agent.receive_keys(2, 97), "5#");
+    // This key is in no PIN. A PIN key received by two methods within a short time would count once.
+    setup.customer.press_by_info("*");
+    assert_eq!(setup.agent.receive_keys(1, 97), "*");
+    setup.hang_up();
 
-    let record = stage.completed();
+    let record = setup.completed();
     for (field, value) in [
         ("call_type", json!("completed")),
         ("dial_call_status", json!("completed")),
@@ -75,11 +75,22 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     ] {
         assert_eq!(record[field], value, "{field} in {record}");
     }
-    let types: Vec<_> = stage
-        .hook
-        .seen
+    check_events(&setup);
+    let shown = setup.read_allocation(&allocation);
+    assert_eq!(
+        (&shown["call_count"], &shown["attempt_count"]),
+        (&json!(1), &json!(1))
+    );
+    check_recording(&setup.server.recording(record["call_sid"].as_str().unwrap()));
+}
+
+/// Checks the types, the order and the custom field of the events.
+fn check_events(setup: &CallSetup) {
+    let types: Vec<_> = setup
+        .inbox
+        .received
         .iter()
-        .map(|one| one.event()["type"].as_str().unwrap().to_owned())
+        .map(|webhook| webhook.event()["type"].as_str().unwrap().to_owned())
         .collect();
     let story = [
         "allocation.created",
@@ -89,45 +100,39 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
         "call.answered",
     ];
     assert_eq!(types[..5], story);
-    let sequences: Vec<_> = stage
-        .hook
-        .seen
+    let sequences: Vec<_> = setup
+        .inbox
+        .received
         .iter()
-        .map(|one| one.event()["sequence"].as_u64().unwrap())
+        .map(|webhook| webhook.event()["sequence"].as_u64().unwrap())
         .collect();
     assert!(
         sequences.windows(2).all(|pair| pair[1] == pair[0] + 1),
         "{sequences:?}"
     );
     assert!(
-        stage
-            .hook
-            .seen
+        setup
+            .inbox
+            .received
             .iter()
-            .all(|one| one.event()["custom_field"] == "order_id=12345")
+            .all(|webhook| webhook.event()["custom_field"] == "order_id=12345")
     );
-    let shown = stage.shown(&allocation);
-    assert_eq!(
-        (&shown["call_count"], &shown["attempt_count"]),
-        (&json!(1), &json!(1))
-    );
-    check_recording(&stage.server.recording(record["call_sid"].as_str().unwrap()));
 }
 
 #[test]
-fn a_sealed_recording_is_heard_through_the_api_alone() {
-    let mut stage = Stage::set_with(
+fn an_encrypted_recording_is_readable_only_through_the_api() {
+    let mut setup = CallSetup::start_with(
         "",
         "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n",
     );
-    let allocation = stage.allocate(&json!({ "record": true }));
-    stage.connect(&allocation);
-    stage.both_talk();
-    stage.hang_up();
-    let call_sid = stage.completed()["call_sid"].as_str().unwrap().to_owned();
-    let wav = stage.server.recording(&call_sid);
+    let allocation = setup.allocate(&json!({ "record": true }));
+    setup.connect(&allocation);
+    setup.both_talk();
+    setup.hang_up();
+    let call_sid = setup.completed()["call_sid"].as_str().unwrap().to_owned();
+    let wav = setup.server.recording(&call_sid);
     check_recording(&wav);
-    let stored = stage
+    let stored = setup
         .server
         .database()
         .with_file_name("recordings")
@@ -142,17 +147,17 @@ fn a_sealed_recording_is_heard_through_the_api_alone() {
     }
     std::fs::write(&stored, &sealed[..sealed.len() - 1]).unwrap();
     let cut_off = call(
-        stage.server.http,
+        setup.server.http,
         "GET",
         &format!("/calls/{call_sid}/recording"),
     );
     assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
-    stage
+    setup
         .server
-        .log_with("damaged, or was encrypted with another master key");
+        .wait_for_log("damaged, or was encrypted with another master key");
 }
 
-/// Left only the customer, right only the agent.
+/// Checks for the customer on the left channel only and the agent on the right channel only.
 fn check_recording(wav: &[u8]) {
     let reader = hound::WavReader::new(Cursor::new(wav)).unwrap();
     assert_eq!(
@@ -177,79 +182,79 @@ fn check_recording(wav: &[u8]) {
 }
 
 #[test]
-fn the_last_try_may_be_right_and_the_wrong_ones_stay_counted() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    assert_eq!(stage.customer.call(VN), 200);
+fn the_last_attempt_can_succeed_and_the_wrong_ones_stay_counted() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    assert_eq!(setup.customer.call(VN), 200);
     for _ in 0..2 {
-        stage.customer.press(wrong(&allocation));
-        stage.hook.event("call.pin_failed");
-        stage.customer.until_quiet();
+        setup.customer.press(wrong(&allocation));
+        setup.inbox.wait_for_event("call.pin_failed");
+        setup.customer.wait_until_quiet();
     }
-    stage.customer.press(pin_of(&allocation));
-    stage.agent.invited();
-    stage.agent.respond(486);
-    stage.agent.served("ACK");
-    let record = stage.completed();
+    setup.customer.press(pin_of(&allocation));
+    setup.agent.receive_invite();
+    setup.agent.respond(486);
+    setup.agent.serve("ACK");
+    let record = setup.completed();
     assert_eq!(
         (&record["pin_attempts"], &record["dial_call_status"]),
         (&json!(3), &json!("busy"))
     );
-    stage.customer.served("BYE");
-    assert_eq!(stage.shown(&allocation)["failed_pin_attempts"], 2);
+    setup.customer.serve("BYE");
+    assert_eq!(setup.read_allocation(&allocation)["failed_pin_attempts"], 2);
 }
 
 #[test]
-fn at_the_limit_the_allocation_is_locked_and_the_right_pin_opens_nothing() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
-    stage.call_with(wrong(&allocation));
-    stage.hook.event("allocation.locked");
-    stage.customer.served("BYE");
-    assert_eq!(stage.completed()["call_type"], "call-attempt");
-    assert_eq!(stage.shown(&allocation)["locked"], true);
-    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+fn at_the_limit_the_allocation_is_locked_and_rejects_the_correct_pin() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "max_pin_attempts": 1 }));
+    setup.call_with(wrong(&allocation));
+    setup.inbox.wait_for_event("allocation.locked");
+    setup.customer.serve("BYE");
+    assert_eq!(setup.completed()["call_type"], "call-attempt");
+    assert_eq!(setup.read_allocation(&allocation)["locked"], true);
+    let mut customer = Party::new(CUSTOMER, setup.server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(pin_of(&allocation));
-    customer.served("BYE");
-    assert_eq!(stage.completed()["dial_call_status"], Value::Null);
+    customer.serve("BYE");
+    assert_eq!(setup.completed()["dial_call_status"], Value::Null);
 }
 
 #[test]
 fn an_allocation_that_expires_after_the_prompt_refuses_like_a_wrong_pin() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.hook.event("call.initiated");
-    stage.expire(&allocation);
-    stage.customer.press(pin_of(&allocation));
-    stage.customer.served("BYE");
-    assert_eq!(stage.completed()["call_type"], "call-attempt");
-    assert_eq!(stage.shown(&allocation)["status"], "expired");
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "max_pin_attempts": 1 }));
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.inbox.wait_for_event("call.initiated");
+    setup.expire(&allocation);
+    setup.customer.press(pin_of(&allocation));
+    setup.customer.serve("BYE");
+    assert_eq!(setup.completed()["call_type"], "call-attempt");
+    assert_eq!(setup.read_allocation(&allocation)["status"], "expired");
 }
 
 #[test]
-fn a_call_that_is_connected_goes_on_when_its_allocation_is_deleted() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.connect(&allocation);
+fn a_connected_call_continues_after_its_allocation_is_deleted() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
     let path = format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap());
-    assert_eq!(stage.server.request("DELETE", &path, None).0, 200);
-    stage.hook.event("allocation.deleted");
-    stage.allocate(&json!({}));
-    stage.both_talk();
-    stage.hang_up();
-    assert_eq!(stage.completed()["call_type"], "completed");
+    assert_eq!(setup.server.request("DELETE", &path, None).0, 200);
+    setup.inbox.wait_for_event("allocation.deleted");
+    setup.allocate(&json!({}));
+    setup.both_talk();
+    setup.hang_up();
+    assert_eq!(setup.completed()["call_type"], "completed");
 }
 
 #[test]
 fn an_agent_who_calls_back_is_connected_to_the_customer() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    let mut caller = Party::new(AGENT, stage.server.sip);
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    let mut caller = Party::new(AGENT, setup.server.sip);
     assert_eq!(caller.call(VN), 200);
     caller.press(pin_of(&allocation));
-    let invite = stage.agent.invited();
+    let invite = setup.agent.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{CUSTOMER}@")),
         "{invite}"
@@ -258,14 +263,14 @@ fn an_agent_who_calls_back_is_connected_to_the_customer() {
 }
 
 #[test]
-fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "to": [] }));
-    let mut caller = Party::new(AGENT, stage.server.sip);
+fn an_agent_who_calls_back_reaches_no_party_if_the_allocation_names_no_customer() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "to": [] }));
+    let mut caller = Party::new(AGENT, setup.server.sip);
     assert_eq!(caller.call(VN), 200);
     caller.press(pin_of(&allocation));
-    caller.served("BYE");
-    let record = stage.completed();
+    caller.serve("BYE");
+    let record = setup.completed();
     assert_eq!(
         (&record["call_type"], &record["dial_call_status"]),
         (&json!("call-attempt"), &Value::Null)
@@ -273,40 +278,40 @@ fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
 }
 
 #[test]
-fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "from": [AGENT, SECOND_AGENT] }));
-    stage.server.set(&json!({ "ring_timeout": 5 }));
-    stage.call_with(pin_of(&allocation));
-    stage.agent.invited();
-    stage.agent.respond(180);
-    // Nobody answers: the ring time-out withdraws the call.
-    let invite = stage.agent.last.clone();
-    stage.agent.served("CANCEL");
-    stage.agent.last = invite;
-    stage.agent.respond(487);
-    stage.agent.served("ACK");
-    let second = stage.agent.invited();
+fn the_second_agent_is_called_if_the_first_does_not_answer() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "from": [AGENT, SECOND_AGENT] }));
+    setup.server.update_settings(&json!({ "ring_timeout": 5 }));
+    setup.call_with(pin_of(&allocation));
+    setup.agent.receive_invite();
+    setup.agent.respond(180);
+    // No party answers, so the ring timeout cancels the call.
+    let invite = setup.agent.last.clone();
+    setup.agent.serve("CANCEL");
+    setup.agent.last = invite;
+    setup.agent.respond(487);
+    setup.agent.serve("ACK");
+    let second = setup.agent.receive_invite();
     assert!(
         second.starts_with(&format!("INVITE sip:{SECOND_AGENT}@")),
         "{second}"
     );
-    stage.agent.respond(200);
-    stage.agent.served("ACK");
-    stage.hang_up();
-    assert_eq!(stage.completed()["to"], SECOND_AGENT);
+    setup.agent.respond(200);
+    setup.agent.serve("ACK");
+    setup.hang_up();
+    assert_eq!(setup.completed()["to"], SECOND_AGENT);
 }
 
 #[test]
-fn when_nobody_takes_the_call_the_customer_is_told_and_hung_up_on() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.call_with(pin_of(&allocation));
-    stage.agent.invited();
-    stage.agent.respond(486);
-    stage.agent.served("ACK");
-    stage.customer.served("BYE");
-    let record = stage.completed();
+fn the_customer_hears_a_prompt_and_is_hung_up_on_if_no_agent_answers() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.call_with(pin_of(&allocation));
+    setup.agent.receive_invite();
+    setup.agent.respond(486);
+    setup.agent.serve("ACK");
+    setup.customer.serve("BYE");
+    let record = setup.completed();
     assert_eq!(
         (&record["call_type"], &record["dial_call_status"]),
         (&json!("incomplete"), &json!("busy"))
@@ -316,19 +321,19 @@ fn when_nobody_takes_the_call_the_customer_is_told_and_hung_up_on() {
 
 #[test]
 fn a_customer_who_leaves_while_it_rings_stops_the_ringing() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.call_with(pin_of(&allocation));
-    stage.agent.invited();
-    stage.agent.respond(180);
-    stage.hook.event("call.ringing");
-    let invite = stage.agent.last.clone();
-    stage.customer.bye();
-    stage.agent.served("CANCEL");
-    stage.agent.last = invite;
-    stage.agent.respond(487);
-    stage.agent.served("ACK");
-    let record = stage.completed();
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.call_with(pin_of(&allocation));
+    setup.agent.receive_invite();
+    setup.agent.respond(180);
+    setup.inbox.wait_for_event("call.ringing");
+    let invite = setup.agent.last.clone();
+    setup.customer.bye();
+    setup.agent.serve("CANCEL");
+    setup.agent.last = invite;
+    setup.agent.respond(487);
+    setup.agent.serve("ACK");
+    let record = setup.completed();
     assert_eq!(
         (&record["call_type"], &record["dial_call_status"]),
         (&json!("client-hangup"), &json!("canceled"))
@@ -337,72 +342,72 @@ fn a_customer_who_leaves_while_it_rings_stops_the_ringing() {
 
 #[test]
 fn an_agent_who_answers_after_the_customer_left_is_hung_up_on() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.call_with(pin_of(&allocation));
-    stage.agent.invited();
-    stage.agent.respond(180);
-    stage.hook.event("call.ringing");
-    let invite = stage.agent.last.clone();
-    stage.customer.bye();
-    // The answer crosses the CANCEL.
-    stage.agent.last = invite;
-    stage.agent.respond(200);
-    stage.agent.served("BYE");
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.call_with(pin_of(&allocation));
+    setup.agent.receive_invite();
+    setup.agent.respond(180);
+    setup.inbox.wait_for_event("call.ringing");
+    let invite = setup.agent.last.clone();
+    setup.customer.bye();
+    // The 200 crosses the CANCEL.
+    setup.agent.last = invite;
+    setup.agent.respond(200);
+    setup.agent.serve("BYE");
 }
 
 #[test]
 fn an_agent_who_hangs_up_ends_the_call() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.connect(&allocation);
-    stage.agent.bye_as_callee();
-    stage.customer.served("BYE");
-    assert_eq!(stage.completed()["hangup_by"], "callee");
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    setup.agent.bye_as_callee();
+    setup.customer.serve("BYE");
+    assert_eq!(setup.completed()["hangup_by"], "callee");
 }
 
 #[test]
-fn a_press_that_is_sent_thrice_is_one_digit() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.press_repeating(pin_of(&allocation), 3);
-    stage.agent.invited();
-    stage.customer.bye();
+fn a_press_sent_three_times_is_one_digit() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.press_repeating(pin_of(&allocation), 3);
+    setup.agent.receive_invite();
+    setup.customer.bye();
 }
 
 #[test]
 fn a_star_starts_over_and_keys_come_by_info_too() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    assert_eq!(stage.customer.call(VN), 200);
-    stage
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    assert_eq!(setup.customer.call(VN), 200);
+    setup
         .customer
         .press_by_info(&format!("99*{}", pin_of(&allocation)));
-    stage.agent.invited();
-    stage.customer.bye();
+    setup.agent.receive_invite();
+    setup.customer.bye();
 }
 
 #[test]
-fn a_hash_ends_a_block_early_and_that_is_a_wrong_try() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
-    stage.call_with(&format!("{}#", &pin_of(&allocation)[..3]));
-    stage.hook.event("allocation.locked");
-    stage.customer.served("BYE");
+fn a_hash_ends_a_pin_early_and_counts_as_a_wrong_attempt() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "max_pin_attempts": 1 }));
+    setup.call_with(&format!("{}#", &pin_of(&allocation)[..3]));
+    setup.inbox.wait_for_event("allocation.locked");
+    setup.customer.serve("BYE");
 }
 
 #[test]
-fn a_number_without_an_allocation_is_answered_and_one_that_is_unknown_is_not() {
-    let mut stage = Stage::set();
-    assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.served("BYE");
-    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+fn a_call_to_an_unallocated_number_is_answered_and_to_an_unknown_number_is_not() {
+    let mut setup = CallSetup::start();
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.serve("BYE");
+    let mut customer = Party::new(CUSTOMER, setup.server.sip);
     assert_eq!(customer.call("+914000000099"), 404);
 }
 
 #[test]
-fn a_stranger_gets_the_same_answer_for_every_number() {
+fn an_unlisted_source_gets_the_same_status_for_every_number() {
     let server = Server::with(
         "[[trunks]]\nname = \"elsewhere\"\npeer = \"sip:127.0.0.1:9\"\naccept_from = [\"192.0.2.0/24\"]\n",
     );
@@ -414,48 +419,48 @@ fn a_stranger_gets_the_same_answer_for_every_number() {
 
 #[test]
 fn a_customer_on_hold_does_not_hear_and_comes_back() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.connect(&allocation);
-    let sdp = stage.customer.description("sendonly");
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    let sdp = setup.customer.description("sendonly");
     assert_eq!(
-        stage
+        setup
             .customer
-            .within("INVITE", "Content-Type: application/sdp\r\n", &sdp),
+            .send_in_dialog("INVITE", "Content-Type: application/sdp\r\n", &sdp),
         200
     );
-    assert!(stage.customer.last.contains("a=recvonly"));
-    stage.customer.acknowledge();
-    let sdp = stage.customer.description("sendrecv");
+    assert!(setup.customer.last.contains("a=recvonly"));
+    setup.customer.acknowledge();
+    let sdp = setup.customer.description("sendrecv");
     assert_eq!(
-        stage
+        setup
             .customer
-            .within("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
+            .send_in_dialog("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
         200
     );
-    stage.both_talk();
-    stage.hang_up();
+    setup.both_talk();
+    setup.hang_up();
 }
 
 #[test]
-fn a_call_that_a_crash_cut_short_gets_its_record_and_terminal_event() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.connect(&allocation);
-    stage.server.kill();
-    stage.server.start_again();
-    let record = stage.completed();
+fn a_call_interrupted_by_a_crash_gets_its_record_and_terminal_event() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    setup.server.kill();
+    setup.server.start_again();
+    let record = setup.completed();
     assert_eq!(record["hangup_by"], "system");
     let id = allocation["greenpin_id"].as_str().unwrap();
-    let calls = stage.server.get(&format!("/greenpin/{id}/calls"));
+    let calls = setup.server.get(&format!("/greenpin/{id}/calls"));
     assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
 }
 
 #[test]
-fn garbage_on_the_sip_port_disturbs_no_call() {
-    let mut stage = Stage::set();
-    let allocation = stage.allocate(&json!({}));
-    stage.connect(&allocation);
+fn invalid_data_on_the_sip_port_affects_no_call() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let huge = format!(
         "INVITE sip:{VN}@x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nX: {}\r\n\r\n",
@@ -468,11 +473,11 @@ fn garbage_on_the_sip_port_disturbs_no_call() {
         b"INVITE sip:x SIP/2.0\r\n\r\n",
         huge.as_bytes(),
     ] {
-        socket.send_to(garbage, stage.server.sip).unwrap();
+        socket.send_to(garbage, setup.server.sip).unwrap();
     }
-    let mut stream = std::net::TcpStream::connect(stage.server.sip).unwrap();
+    let mut stream = std::net::TcpStream::connect(setup.server.sip).unwrap();
     std::io::Write::write_all(&mut stream, &vec![b'x'; 200_000]).unwrap_or_default();
-    stage.both_talk();
-    stage.hang_up();
-    assert_eq!(stage.completed()["call_type"], "completed");
+    setup.both_talk();
+    setup.hang_up();
+    assert_eq!(setup.completed()["call_type"], "completed");
 }

@@ -1,4 +1,4 @@
-//! rtpengine as a carrier's media gateway, steered by its control protocol: a phone in clear behind it, greenpin before it.
+//! rtpengine as the media gateway of a carrier, with a phone behind it and greenpin in front.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::ports::free_port;
-use crate::support::process::Peer;
-use crate::support::server::{PATIENCE, Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::process::ExternalProcess;
+use crate::support::server::{Server, TIMEOUT, trunk};
+use crate::support::webhook_inbox::WebhookInbox;
 
-/// What is said to rtpengine, as it is written in bencode.
-enum Word {
+/// Value of a command to rtpengine, in bencode.
+enum Bencode {
     Text(String),
     List(Vec<Self>),
     Dictionary(BTreeMap<&'static str, Self>),
 }
 
-impl Word {
+impl Bencode {
     fn write(&self) -> String {
         let text = |text: &str| format!("{}:{text}", text.len());
         match self {
@@ -34,21 +34,21 @@ impl Word {
     }
 }
 
-fn word(text: &str) -> Word {
-    Word::Text(text.to_owned())
+fn word(text: &str) -> Bencode {
+    Bencode::Text(text.to_owned())
 }
 
-/// rtpengine in user space, and the socket that steers it.
+/// rtpengine in user space, with its control socket.
 struct Gateway {
     socket: UdpSocket,
     asked: u32,
-    _peer: Peer,
+    _peer: ExternalProcess,
 }
 
 impl Gateway {
     fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // One port steers it, those after it carry audio.
+        // The first port is for control, the following ones for audio.
         let port = free_port();
         let listen = format!("--listen-ng=127.0.0.1:{port}");
         let ports = [
@@ -67,7 +67,7 @@ impl Gateway {
             &["--num-threads=1", &listen, &ports[0], &ports[1]],
         ]
         .concat();
-        let peer = Peer::run("rtpengine", folder, &arguments);
+        let peer = ExternalProcess::run("rtpengine", folder, &arguments);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .connect(SocketAddr::from(([127, 0, 0, 1], port)))
@@ -80,16 +80,16 @@ impl Gateway {
             asked: 0,
             _peer: peer,
         };
-        gateway.ask(BTreeMap::from([("command", word("ping"))]));
+        gateway.send_command(BTreeMap::from([("command", word("ping"))]));
         gateway
     }
 
-    /// Asks until it answers, each time with the same cookie: it does nothing twice.
-    fn ask(&mut self, words: BTreeMap<&'static str, Word>) -> String {
+    /// Repeats a command with the same cookie until there is a response. rtpengine executes a cookie once.
+    fn send_command(&mut self, words: BTreeMap<&'static str, Bencode>) -> String {
         self.asked += 1;
         let cookie = format!("question{} ", self.asked);
-        let question = cookie.clone() + &Word::Dictionary(words).write();
-        let deadline = Instant::now() + PATIENCE;
+        let question = cookie.clone() + &Bencode::Dictionary(words).write();
+        let deadline = Instant::now() + TIMEOUT;
         let mut buffer = [0; 4096];
         loop {
             assert!(Instant::now() < deadline, "rtpengine never answers");
@@ -104,8 +104,13 @@ impl Gateway {
         }
     }
 
-    /// Gives it a description of one side; gives the one that the other side is to see.
-    fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Word)>) -> String {
+    /// Sends the description of one side and returns the description for the other side.
+    fn exchange_sdp(
+        &mut self,
+        command: &str,
+        sdp: &str,
+        more: Vec<(&'static str, Bencode)>,
+    ) -> String {
         let mut words = BTreeMap::from([
             ("command", word(command)),
             ("call-id", word("a-call")),
@@ -113,7 +118,7 @@ impl Gateway {
             ("sdp", word(sdp)),
         ]);
         words.extend(more);
-        let answer = self.ask(words);
+        let answer = self.send_command(words);
         let (_, sdp) = answer
             .split_once("3:sdp")
             .unwrap_or_else(|| panic!("{answer}"));
@@ -122,44 +127,44 @@ impl Gateway {
     }
 }
 
-/// A call whose agent is behind the gateway; `codec` is what the gateway is to do with codecs. Gives what was offered to
-/// it, what was answered to greenpin, and what the record says of the agent's leg.
+/// Runs a call with the agent behind the gateway. `codec` is the gateway's codec option. Returns the offer to the
+/// gateway, its answer to greenpin, and the media report of the agent's leg.
 fn call_through_a_gateway(
     of_trunk: &str,
-    codec: Option<BTreeMap<&'static str, Word>>,
+    codec: Option<BTreeMap<&'static str, Bencode>>,
     talk: impl FnOnce(&mut Party, &mut Party),
 ) -> (String, String, Value) {
     let mut gateway = Gateway::open();
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let callers = "[[trunks]]\nname = \"callers\"\naccept_from = [\"127.0.0.1/32\"]\n";
     let server = Server::with(&(callers.to_owned() + &trunk("gateway", agent.address(), of_trunk)));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     let offer = invite.split_once("\r\n\r\n").unwrap().1.to_owned();
     let mut more = vec![
         ("transport-protocol", word("RTP/AVP")),
         ("ICE", word("remove")),
     ];
-    more.extend(codec.map(|codec| ("codec", Word::Dictionary(codec))));
-    let shown = gateway.pass("offer", &offer, more);
-    agent.sends_audio_as(&shown);
+    more.extend(codec.map(|codec| ("codec", Bencode::Dictionary(codec))));
+    let shown = gateway.exchange_sdp("offer", &offer, more);
+    agent.set_audio_destination(&shown);
     let description = agent.description("sendrecv");
-    let answer = gateway.pass("answer", &description, vec![("to-tag", word("agent"))]);
-    agent.answer_with(&answer);
-    agent.served("ACK");
-    hook.event("call.answered");
+    let answer = gateway.exchange_sdp("answer", &description, vec![("to-tag", word("agent"))]);
+    agent.respond_with_sdp(&answer);
+    agent.serve("ACK");
+    inbox.wait_for_event("call.answered");
     talk(&mut customer, &mut agent);
     customer.bye();
-    agent.served("BYE");
-    let completed = hook.event("call.completed");
+    agent.serve("BYE");
+    let completed = inbox.wait_for_event("call.completed");
     let sid = completed["data"]["call_sid"].as_str().unwrap();
     assert_eq!(header(&invite, "Content-Type"), "application/sdp");
     (
@@ -170,10 +175,10 @@ fn call_through_a_gateway(
 }
 
 #[test]
-fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with_its_phone() {
+fn audio_passes_both_ways_through_a_gateway_with_srtp_on_our_side_only() {
     let (offer, answer, media) =
         call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
-            both_hear_each_other(customer, 0x2a, agent, 0x9c);
+            exchange_audio(customer, 0x2a, agent, 0x9c);
         });
     assert!(
         offer.contains("RTP/SAVP") && answer.contains("RTP/SAVP"),
@@ -200,22 +205,22 @@ fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with
 }
 
 #[test]
-fn audio_goes_both_ways_through_a_gateway_that_makes_g722_of_what_its_phone_says() {
+fn audio_passes_both_ways_through_a_gateway_that_transcodes_to_g722() {
     let codec = BTreeMap::from([
-        ("transcode", Word::List(vec![word("PCMA")])),
-        ("mask", Word::List(vec![word("G722")])),
+        ("transcode", Bencode::List(vec![word("PCMA")])),
+        ("mask", Bencode::List(vec![word("G722")])),
     ]);
     let of_trunk = "srtp = \"required\"\ncodecs = [\"g722\"]";
     let (offer, _, media) = call_through_a_gateway(of_trunk, Some(codec), |customer, agent| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let (mut one, mut other) = (false, false);
         while !(one && other) {
             assert!(
                 Instant::now() < deadline,
                 "one of them hears nothing: {one} {other}"
             );
-            one |= customer.says_and_hears_something();
-            other |= agent.says_and_hears_something();
+            one |= customer.send_and_check_audio();
+            other |= agent.send_and_check_audio();
         }
     });
     assert!(

@@ -4,20 +4,20 @@ use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::server::Server;
-use crate::support::sipp::{Agent, masked_call};
-use crate::support::webhook_inbox::Hook;
+use crate::support::sipp::{SippAgent, masked_call};
+use crate::support::webhook_inbox::WebhookInbox;
 
-/// A call whose caller and called party use a transport each.
+/// Runs a call with one transport for the caller and one for the called party.
 fn call_over(transport: &str, called_transport: &'static str) {
-    let agent = Agent::somewhere(called_transport);
+    let agent = SippAgent::somewhere(called_transport);
     let server = Server::with(&agent.trunk("127.0.0.1/32"));
     server.add_number(VN, &[]);
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
     masked_call(&server, &allocation, transport, &agent);
-    let record = hook.event("call.completed");
+    let record = inbox.wait_for_event("call.completed");
     assert_eq!(record["data"]["call_type"], "completed", "{record}");
 }
 

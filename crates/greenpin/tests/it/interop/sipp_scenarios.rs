@@ -1,8 +1,8 @@
-//! Scenarios of our own for sipp, against the real server: each is a caller, and where it comes to that a called party,
-//! on a trunk and a number of its own. A scenario succeeds if sipp saw everything that its file asks for, and if the call
-//! record says what it should.
+//! sipp scenarios against a real server. Each has a caller, in most cases a called party, its own trunk and its
+//! own number. A scenario succeeds if sipp receives everything in its file and the call record has the expected
+//! values.
 //!
-//! The files are those of sipp with one addition: `{{name}}` stands for what is in `parts/name.xml`.
+//! The files are ordinary sipp files with one addition: `{{name}}` includes `parts/name.xml`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,21 +16,21 @@ use crate::support::call_setup::{AGENT, CUSTOMER};
 use crate::support::server::Server;
 use crate::support::sipp::{errors, expanded, scenarios, sipp};
 
-/// Scenarios at a time.
-const AT_ONCE: usize = 8;
+/// Maximum number of concurrent scenarios.
+const MAX_CONCURRENT: usize = 8;
 
-/// A scenario: the caller's file, the called party's, and the record's `call_type` and `dial_call_status`.
-struct Row {
+/// Scenario: the files of the caller and the called party, and the expected `call_type` and `dial_call_status`.
+struct Scenario {
     caller: &'static str,
     callee: Option<&'static str>,
     record: Option<(&'static str, Option<&'static str>)>,
-    /// What its trunk has beside the usual keys.
+    /// Additional keys of the trunk.
     trunk: &'static str,
 }
 
-/// A caller who is told something and never gets into a call.
-const fn refused(caller: &'static str) -> Row {
-    Row {
+/// Caller rejected without a call.
+const fn refused(caller: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: None,
         record: None,
@@ -38,9 +38,9 @@ const fn refused(caller: &'static str) -> Row {
     }
 }
 
-/// A caller who is answered and reaches nobody.
-const fn alone(caller: &'static str) -> Row {
-    Row {
+/// Caller answered but connected to no party.
+const fn alone(caller: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: None,
         record: Some(("call-attempt", None)),
@@ -48,9 +48,9 @@ const fn alone(caller: &'static str) -> Row {
     }
 }
 
-/// Two parties who talked.
-const fn talked(caller: &'static str, callee: &'static str) -> Row {
-    Row {
+/// Two connected parties.
+const fn talked(caller: &'static str, callee: &'static str) -> Scenario {
+    Scenario {
         caller,
         callee: Some(callee),
         record: Some(("completed", Some("completed"))),
@@ -58,17 +58,17 @@ const fn talked(caller: &'static str, callee: &'static str) -> Row {
     }
 }
 
-/// Two parties whose audio goes past us, or would.
-const fn direct(caller: &'static str, callee: &'static str) -> Row {
-    Row {
+/// Two parties with direct media, or with an attempt at it.
+const fn direct(caller: &'static str, callee: &'static str) -> Scenario {
+    Scenario {
         trunk: "media = \"direct\"\n",
         ..talked(caller, callee)
     }
 }
 
-/// A caller whose call nobody took.
-const fn untaken(callee: &'static str, status: &'static str) -> Row {
-    Row {
+/// Call without an answer of the called party.
+const fn untaken(callee: &'static str, status: &'static str) -> Scenario {
+    Scenario {
         caller: "pin",
         callee: Some(callee),
         record: Some(("incomplete", Some(status))),
@@ -76,8 +76,8 @@ const fn untaken(callee: &'static str, status: &'static str) -> Row {
     }
 }
 
-const ROWS: &[Row] = &[
-    // What the caller does.
+const SCENARIOS: &[Scenario] = &[
+    // Actions of the caller.
     talked("talk", "stays"),
     talked("info-relay", "answers"),
     talked("info-dtmf", "answers"),
@@ -134,7 +134,7 @@ const ROWS: &[Row] = &[
     refused("repeated-in-contact"),
     refused("repeated-in-route"),
     alone("repeated-in-target"),
-    // What the called party does.
+    // Actions of the called party.
     talked("pin", "answers"),
     untaken("busy", "busy"),
     untaken("busy-everywhere", "busy"),
@@ -166,15 +166,15 @@ const ROWS: &[Row] = &[
     talked("pin", "repeated-in-contact"),
 ];
 
-/// A row's place: two addresses of its own, so that all can use the port of SIP, and a number. Another run of the tests
-/// has other addresses.
+/// Addresses and number of a scenario. Each scenario has two addresses, so that all can use port 5060. Parallel
+/// test runs use different addresses.
 #[derive(Clone, Copy)]
-struct Place {
+struct ScenarioSlot {
     index: usize,
-    row: &'static Row,
+    row: &'static Scenario,
 }
 
-impl Place {
+impl ScenarioSlot {
     fn address(&self, host: u8) -> String {
         let subnet = std::process::id() % 200 + 20;
         format!("127.{subnet}.{}.{host}", self.index)
@@ -209,8 +209,8 @@ impl Place {
             .allocate(&json!({ "caller_id_number": self.number(), "from": AGENT, "to": CUSTOMER }))
     }
 
-    /// Plays the scenario; what went wrong, if anything.
-    fn play(&self, pin: &str, target: &str) -> Result<(), String> {
+    /// Runs the scenario and returns its failure, if any.
+    fn run(&self, pin: &str, target: &str) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let called = self.row.callee.map(|callee| {
             let file = expanded("callee", callee, folder.path());
@@ -295,15 +295,15 @@ impl Place {
 }
 
 #[test]
-fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
-    let places: Vec<Place> = ROWS
+fn every_sipp_scenario_succeeds() {
+    let places: Vec<ScenarioSlot> = SCENARIOS
         .iter()
         .enumerate()
-        .map(|(index, row)| Place { index, row })
+        .map(|(index, row)| ScenarioSlot { index, row })
         .collect();
-    let server = Server::with(&places.iter().map(Place::trunk).collect::<String>());
-    server.set(&json!({ "ring_timeout": 5 }));
-    let staged: Vec<(Place, Value)> = places
+    let server = Server::with(&places.iter().map(ScenarioSlot::trunk).collect::<String>());
+    server.update_settings(&json!({ "ring_timeout": 5 }));
+    let staged: Vec<(ScenarioSlot, Value)> = places
         .into_iter()
         .map(|place| (place, place.allocate(&server)))
         .collect();
@@ -315,13 +315,13 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
     let play_all = || {
         while let Some((place, allocation)) = { waiting.lock().unwrap().pop_front() } {
             let failure = place
-                .play(allocation["pin"].as_str().unwrap(), &target)
+                .run(allocation["pin"].as_str().unwrap(), &target)
                 .err();
             failures.lock().unwrap().extend(failure);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT {
             scope.spawn(play_all);
         }
     });
@@ -336,21 +336,24 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
         failures.is_empty(),
         "{} of {}:\n{}",
         failures.len(),
-        ROWS.len(),
+        SCENARIOS.len(),
         failures.join("\n")
     );
     assert!(!server.log().contains("fictional password"));
 }
 
 #[test]
-fn every_file_is_played_and_says_what_it_shows() {
+fn every_scenario_file_is_used_and_matches_its_row() {
     let mut text = String::new();
     for (side, played) in [
         (
             "caller",
-            ROWS.iter().map(|row| row.caller).collect::<Vec<_>>(),
+            SCENARIOS.iter().map(|row| row.caller).collect::<Vec<_>>(),
         ),
-        ("callee", ROWS.iter().filter_map(|row| row.callee).collect()),
+        (
+            "callee",
+            SCENARIOS.iter().filter_map(|row| row.callee).collect(),
+        ),
     ] {
         for entry in fs::read_dir(scenarios().join(side)).unwrap() {
             let path = entry.unwrap().path();

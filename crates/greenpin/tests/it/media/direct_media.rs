@@ -1,48 +1,49 @@
-//! Audio that goes past us: two carriers' gateways that are told of each other, and when they come back.
+//! Direct media between the gateways of two carriers, and its return to the server.
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::{Stage, pin_of};
+use crate::support::call_setup::{CallSetup, pin_of};
 use crate::support::loud_audio::{loud, wav};
 
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
-impl Stage {
-    /// Both are connected, and their audio still goes through us.
+impl CallSetup {
+    /// Connects both parties with audio through the server.
     fn relayed(allocation: &Value) -> Self {
         Self::relayed_with(allocation, &json!({}), "")
     }
 
-    /// The same with settings of the tenant, and more of the configuration.
+    /// Like `relayed`, with settings of the tenant and further configuration.
     fn relayed_with(allocation: &Value, settings: &Value, configuration: &str) -> Self {
-        let mut stage = Self::set_with("media = \"direct\"", configuration);
-        stage.server.set(settings);
-        let allocation = stage.allocate(allocation);
-        stage.call_with(pin_of(&allocation));
-        stage.agent_answers();
-        stage
+        let mut setup = Self::start_with("media = \"direct\"", configuration);
+        setup.server.update_settings(settings);
+        let allocation = setup.allocate(allocation);
+        setup.call_with(pin_of(&allocation));
+        setup.agent_answers();
+        setup
     }
 
-    /// The gateways talk to each other.
+    /// Connects both parties with direct media.
     fn direct() -> Self {
-        let mut stage = Self::relayed(&json!({}));
-        stage.part();
-        stage
+        let mut setup = Self::relayed(&json!({}));
+        setup.part();
+        setup
     }
 
     fn part(&mut self) {
-        self.customer.redirected();
-        self.agent.redirected();
+        self.customer.accept_reinvite();
+        self.agent.accept_reinvite();
         assert!(self.is_direct());
     }
 
     fn is_direct(&self) -> bool {
         let (customer, agent) = (self.customer.audio_address(), self.agent.audio_address());
-        self.customer.sends_to() == Some(agent) && self.agent.sends_to() == Some(customer)
+        self.customer.audio_destination() == Some(agent)
+            && self.agent.audio_destination() == Some(customer)
     }
 
-    /// The customer hangs up; gives which way the audio went, and what we had of the caller's.
-    fn ended(mut self) -> (String, u64) {
+    /// Hangs up the customer. Returns the media path, and the number of packets received from the caller.
+    fn hang_up_and_read_media(mut self) -> (String, u64) {
         self.hang_up();
         self.record()
     }
@@ -63,83 +64,83 @@ impl Stage {
 }
 
 #[test]
-fn the_two_gateways_talk_to_each_other_and_keys_go_the_same_way() {
-    let mut stage = Stage::direct();
-    stage.both_talk();
-    stage.customer.press("12");
-    assert_eq!(stage.agent.keys_heard(2, 97), "12");
-    assert!(stage.is_direct());
-    let (media, packets) = stage.ended();
-    // What came through us is the PIN.
+fn direct_media_carries_audio_and_keys_between_the_gateways() {
+    let mut setup = CallSetup::direct();
+    setup.both_talk();
+    setup.customer.press("12");
+    assert_eq!(setup.agent.receive_keys(2, 97), "12");
+    assert!(setup.is_direct());
+    let (media, packets) = setup.hang_up_and_read_media();
+    // Only the PIN passed through the server.
     assert_eq!((media.as_str(), packets), ("direct", 20));
 }
 
 #[test]
 fn the_called_party_hangs_up_on_a_direct_call() {
-    let mut stage = Stage::direct();
-    stage.agent.bye_as_callee();
-    stage.customer.served("BYE");
-    assert_eq!(stage.record().0, "direct");
+    let mut setup = CallSetup::direct();
+    setup.agent.bye_as_callee();
+    setup.customer.serve("BYE");
+    assert_eq!(setup.record().0, "direct");
 }
 
 #[test]
-fn who_is_put_on_hold_comes_back_to_us_and_both_part_again_afterwards() {
-    let mut stage = Stage::direct();
-    let hold = stage.customer.description("sendonly");
-    assert_eq!(stage.customer.within("UPDATE", SDP, &hold), 200);
-    assert!(stage.customer.last.contains("a=recvonly"));
-    stage.agent.redirected();
-    assert!(!stage.is_direct());
-    let resume = stage.customer.description("sendrecv");
-    assert_eq!(stage.customer.within("UPDATE", SDP, &resume), 200);
-    stage.part();
-    stage.both_talk();
-    assert_eq!(stage.ended().0, "direct");
+fn hold_returns_a_direct_call_to_relay_and_resume_makes_it_direct_again() {
+    let mut setup = CallSetup::direct();
+    let hold = setup.customer.description("sendonly");
+    assert_eq!(setup.customer.send_in_dialog("UPDATE", SDP, &hold), 200);
+    assert!(setup.customer.last.contains("a=recvonly"));
+    setup.agent.accept_reinvite();
+    assert!(!setup.is_direct());
+    let resume = setup.customer.description("sendrecv");
+    assert_eq!(setup.customer.send_in_dialog("UPDATE", SDP, &resume), 200);
+    setup.part();
+    setup.both_talk();
+    assert_eq!(setup.hang_up_and_read_media().0, "direct");
 }
 
 #[test]
-fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
-    let mut stage = Stage::relayed(&json!({}));
-    let relayed = stage.customer.sends_to();
-    stage.customer.reinvited();
-    stage.customer.refuse_with(488, "");
-    stage.customer.served("ACK");
-    stage.customer.goes_on_sending_to(relayed);
-    stage.both_talk();
-    assert_eq!(stage.ended().0, "relay");
+fn a_call_is_relayed_if_either_gateway_rejects_direct_media() {
+    let mut setup = CallSetup::relayed(&json!({}));
+    let relayed = setup.customer.audio_destination();
+    setup.customer.receive_reinvite();
+    setup.customer.refuse_with(488, "");
+    setup.customer.serve("ACK");
+    setup.customer.keep_audio_destination(relayed);
+    setup.both_talk();
+    assert_eq!(setup.hang_up_and_read_media().0, "relay");
 
-    let mut stage = Stage::relayed(&json!({}));
-    stage.customer.redirected();
-    let relayed = stage.agent.sends_to();
-    stage.agent.reinvited();
-    stage.agent.refuse_with(488, "");
-    stage.agent.served("ACK");
-    stage.agent.goes_on_sending_to(relayed);
-    stage.customer.redirected();
-    stage.both_talk();
-    assert_eq!(stage.ended().0, "relay");
+    let mut setup = CallSetup::relayed(&json!({}));
+    setup.customer.accept_reinvite();
+    let relayed = setup.agent.audio_destination();
+    setup.agent.receive_reinvite();
+    setup.agent.refuse_with(488, "");
+    setup.agent.serve("ACK");
+    setup.agent.keep_audio_destination(relayed);
+    setup.customer.accept_reinvite();
+    setup.both_talk();
+    assert_eq!(setup.hang_up_and_read_media().0, "relay");
 }
 
 #[test]
 fn a_recorded_call_is_never_direct() {
-    let mut stage = Stage::relayed(&json!({ "record": true }));
-    stage.both_talk();
-    assert!(!stage.is_direct());
-    assert_eq!(stage.ended().0, "relay");
+    let mut setup = CallSetup::relayed(&json!({ "record": true }));
+    setup.both_talk();
+    assert!(!setup.is_direct());
+    assert_eq!(setup.hang_up_and_read_media().0, "relay");
 }
 
 #[test]
-fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
-    let mut stage = Stage::relayed_with(&json!({}), &json!({ "max_call_duration": 10 }), "");
-    stage.part();
-    stage.both_talk();
-    stage.customer.served("BYE");
-    stage.agent.served("BYE");
-    assert_eq!(stage.record().0, "direct");
+fn the_maximum_duration_ends_a_direct_call_on_both_sides() {
+    let mut setup = CallSetup::relayed_with(&json!({}), &json!({ "max_call_duration": 10 }), "");
+    setup.part();
+    setup.both_talk();
+    setup.customer.serve("BYE");
+    setup.agent.serve("BYE");
+    assert_eq!(setup.record().0, "direct");
 }
 
 #[test]
-fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
+fn a_call_with_a_warning_tone_stays_relayed_and_hears_it() {
     let prompts = tempfile::tempdir().unwrap();
     std::fs::write(prompts.path().join("warning.wav"), wav(8000, 8000)).unwrap();
     let configuration = format!(
@@ -147,24 +148,24 @@ fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
         prompts.path().display().to_string()
     );
     let settings = json!({ "max_call_duration": 10, "warning_tone": 8 });
-    let mut stage = Stage::relayed_with(&json!({}), &settings, &configuration);
-    stage.both_talk();
-    assert!(!stage.is_direct());
-    stage.customer.hears(loud());
-    stage.agent.hears(loud());
-    stage.customer.served("BYE");
-    stage.agent.served("BYE");
-    assert_eq!(stage.record().0, "relay");
+    let mut setup = CallSetup::relayed_with(&json!({}), &settings, &configuration);
+    setup.both_talk();
+    assert!(!setup.is_direct());
+    setup.customer.wait_for_audio(loud());
+    setup.agent.wait_for_audio(loud());
+    setup.customer.serve("BYE");
+    setup.agent.serve("BYE");
+    assert_eq!(setup.record().0, "relay");
 }
 
 #[test]
-fn a_key_by_info_brings_both_back_and_is_passed_on_then() {
-    let mut stage = Stage::direct();
-    // No key of the PIN, which it could be taken for: that came a moment ago.
-    stage.customer.press_by_info("*");
-    stage.customer.redirected();
-    stage.agent.redirected();
-    assert_eq!(stage.agent.keys_heard(1, 97), "*");
-    stage.both_talk();
-    assert_eq!(stage.ended().0, "direct");
+fn a_key_by_info_returns_the_call_to_relay_and_is_forwarded() {
+    let mut setup = CallSetup::direct();
+    // This key is in no recent PIN, so it is not taken for a repeated press.
+    setup.customer.press_by_info("*");
+    setup.customer.accept_reinvite();
+    setup.agent.accept_reinvite();
+    assert_eq!(setup.agent.receive_keys(1, 97), "*");
+    setup.both_talk();
+    assert_eq!(setup.hang_up_and_read_media().0, "direct");
 }

@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::support::http_client::basic;
-use crate::support::operator_api::{OPERATOR, ask, bearer, operate, response, send, server};
+use crate::support::operator_api::{
+    OPERATOR, bearer, expect_response, operator_request, send, send_request, server,
+};
 use crate::support::server::{Server, TENANT};
 
-/// Every call of the operator API.
+/// Operations of the operator API.
 const CALLS: &[(&str, &str)] = &[
     ("GET", "/tenants"),
     ("POST", "/tenants"),
@@ -37,25 +39,25 @@ const CALLS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn without_the_operators_token_every_call_is_401_and_asks_for_it() {
+fn without_the_operator_token_every_request_is_401_with_a_challenge() {
     let server = server();
     for (method, path) in CALLS {
-        let answer = ask(&server, method, path, "", b"");
+        let response = send_request(&server, method, path, "", b"");
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (401, "operator_unauthorized"),
             "{method} {path}"
         );
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .unwrap()
                 .starts_with("Bearer"),
             "{method} {path}"
         );
-        assert!(answer.header("x-request-id").is_some());
+        assert!(response.header("x-request-id").is_some());
     }
-    let untouched = operate(&server, "GET", &format!("/tenants/{TENANT}")).body;
+    let untouched = operator_request(&server, "GET", &format!("/tenants/{TENANT}")).body;
     assert_eq!(
         untouched["response"]["status"], "active",
         "none of them did anything"
@@ -76,28 +78,28 @@ fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
         basic(crate::support::server::SID, crate::support::server::TOKEN),
     ];
     for headers in &wrong {
-        let answer = ask(&server, "GET", "/tenants", headers, b"");
+        let response = send_request(&server, "GET", "/tenants", headers, b"");
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (401, "operator_unauthorized"),
             "{headers}"
         );
     }
-    let flood = (0..100).map(|_| ask(&server, "GET", "/tenants", &wrong[1], b""));
+    let flood = (0..100).map(|_| send_request(&server, "GET", "/tenants", &wrong[1], b""));
     let limited = flood
         .into_iter()
-        .find(|answer| answer.status == 429)
+        .find(|response| response.status == 429)
         .unwrap();
     assert!(limited.code() == "rate_limited" && limited.header("retry-after").is_some());
     assert_eq!(
-        operate(&server, "GET", "/tenants").status,
+        operator_request(&server, "GET", "/tenants").status,
         200,
         "the right one is let in all the same"
     );
 }
 
 #[test]
-fn without_a_configured_token_every_call_is_403() {
+fn without_a_configured_token_every_request_is_403() {
     let server = Server::with("");
     for (method, path) in CALLS {
         for headers in [
@@ -105,9 +107,9 @@ fn without_a_configured_token_every_call_is_403() {
             "authorization: Bearer \r\n".to_owned(),
             String::new(),
         ] {
-            let answer = ask(&server, method, path, &headers, b"");
+            let response = send_request(&server, method, path, &headers, b"");
             assert_eq!(
-                (answer.status, answer.code()),
+                (response.status, response.code()),
                 (403, "operator_api_off"),
                 "{method} {path}"
             );
@@ -116,9 +118,9 @@ fn without_a_configured_token_every_call_is_403() {
 }
 
 #[test]
-fn what_is_not_there_is_404_and_a_wrong_method_405() {
+fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let server = server();
-    assert_eq!(operate(&server, "GET", "/nothing").status, 404);
+    assert_eq!(operator_request(&server, "GET", "/nothing").status, 404);
     for (method, path) in [
         ("DELETE", "/tenants"),
         ("PUT", "/tenants/acme"),
@@ -134,9 +136,9 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
         ("GET", "/drain"),
         ("POST", "/calls"),
     ] {
-        let answer = operate(&server, method, path);
+        let response = operator_request(&server, method, path);
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (405, "method_not_allowed"),
             "{method} {path}"
         );
@@ -144,7 +146,7 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
 }
 
 #[test]
-fn a_token_that_can_be_guessed_stops_the_start() {
+fn a_weak_operator_token_prevents_the_start() {
     let server = Server::with("");
     let mut short = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
     short.current_dir(server.database().parent().unwrap());
@@ -162,9 +164,9 @@ fn a_token_that_can_be_guessed_stops_the_start() {
 }
 
 #[test]
-fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
+fn every_action_is_in_the_audit_log_with_its_actor_and_without_secrets() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -173,8 +175,8 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
         ),
         201,
     );
-    let suspended = operate(&server, "POST", "/tenants/other/suspend");
-    let log = operate(&server, "GET", "/audit");
+    let suspended = operator_request(&server, "POST", "/tenants/other/suspend");
+    let log = operator_request(&server, "GET", "/audit");
     let lines = log.body["response"].as_array().unwrap();
     let acts: Vec<_> = lines
         .iter()
@@ -204,10 +206,15 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
             .to_string()
             .contains(made["token"].as_str().unwrap())
     );
-    let first = operate(&server, "GET", "/audit?limit=1");
+    check_audit_queries(&server, lines);
+}
+
+/// Checks pagination and rejected queries of the audit log.
+fn check_audit_queries(server: &Server, lines: &[Value]) {
+    let first = operator_request(server, "GET", "/audit?limit=1");
     let cursor = first.body["next_cursor"].as_str().unwrap();
     assert_eq!(cursor, lines[0]["audit_id"].as_str().unwrap());
-    let rest = operate(&server, "GET", &format!("/audit?after={cursor}"));
+    let rest = operator_request(server, "GET", &format!("/audit?after={cursor}"));
     assert_eq!(
         (
             rest.body["response"].as_array().unwrap().len(),
@@ -223,7 +230,7 @@ fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
         "limit=1&limit=2",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/audit?{wrong}")).status,
+            operator_request(server, "GET", &format!("/audit?{wrong}")).status,
             400,
             "{wrong}"
         );

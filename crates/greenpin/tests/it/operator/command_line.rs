@@ -1,4 +1,4 @@
-//! The command line: what it prints, and what it exits with.
+//! Output and exit codes of the command line.
 
 use std::process::Output;
 
@@ -20,7 +20,7 @@ fn json(output: &Output) -> Value {
     lines(output).into_iter().next().unwrap()
 }
 
-/// One JSON object a line.
+/// Parses output with one JSON object per line.
 fn lines(output: &Output) -> Vec<Value> {
     assert_eq!(code(output), 0, "{output:?}");
     let text = std::str::from_utf8(&output.stdout).unwrap();
@@ -50,7 +50,7 @@ fn commands_work_while_the_server_runs_and_while_it_does_not() {
 }
 
 #[test]
-fn a_tenants_token_is_printed_when_it_is_made_and_opens_the_api() {
+fn a_tenants_token_is_printed_at_creation_and_is_valid() {
     let server = Server::with("");
     let made = json(&server.command(&[
         "tenant",
@@ -81,7 +81,7 @@ fn a_tenants_token_is_printed_when_it_is_made_and_opens_the_api() {
 }
 
 #[test]
-fn what_cannot_be_done_exits_with_1_and_says_why() {
+fn a_failed_command_exits_with_1_and_prints_the_reason() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     for (arguments, why) in [
@@ -127,7 +127,7 @@ fn what_cannot_be_done_exits_with_1_and_says_why() {
 }
 
 #[test]
-fn misuse_exits_with_2_and_says_what_is_right() {
+fn misuse_exits_with_2_and_names_the_valid_values() {
     let server = Server::with("");
     for arguments in [
         &["tenant", "create"][..],
@@ -169,7 +169,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn a_second_server_on_the_same_port_says_which_one() {
+fn a_second_server_on_the_same_port_names_the_port() {
     let server = Server::with("");
     let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
     second
@@ -183,7 +183,7 @@ fn a_second_server_on_the_same_port_says_which_one() {
 }
 
 #[test]
-fn a_misspelt_key_stops_the_start_and_is_named_with_the_right_one() {
+fn a_misspelt_key_prevents_the_start_and_the_error_suggests_the_right_one() {
     let server = Server::with("");
     let mut misspelt = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
     misspelt

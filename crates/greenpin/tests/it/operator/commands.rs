@@ -1,4 +1,4 @@
-//! The command line does what the API does, also while the server does not run.
+//! Commands have the same effect as the API, with or without a running server.
 
 use std::path::Path;
 use std::process::Output;
@@ -6,10 +6,10 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::VN;
-use crate::support::operator_api::{operate, response, server, tenants_status};
+use crate::support::operator_api::{expect_response, operator_request, server, tenants_status};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 
-/// What a command that must succeed prints, a JSON object a line.
+/// Runs a command and parses its output, one JSON object per line.
 fn lines(server: &Server, arguments: &[&str]) -> Vec<Value> {
     let output = server.command(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -23,7 +23,7 @@ fn line(server: &Server, arguments: &[&str]) -> Value {
     lines(server, arguments).into_iter().next().unwrap()
 }
 
-fn refused(output: &Output, why: &str) {
+fn expect_failure(output: &Output, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(1) && error.contains(why),
@@ -52,7 +52,7 @@ fn a_tenant_is_suspended_resumed_shown_and_erased() {
         (&shown["numbers"], &shown["credentials"]),
         (&json!(1), &json!(1))
     );
-    refused(&server.command(&["tenant", "erase", TENANT]), "--yes");
+    expect_failure(&server.command(&["tenant", "erase", TENANT]), "--yes");
     assert_eq!(
         line(&server, &["tenant", "show", TENANT, "--json"])["status"],
         "active"
@@ -67,12 +67,12 @@ fn a_tenant_is_suspended_resumed_shown_and_erased() {
         "erased"
     );
     for act in ["show", "suspend", "resume"] {
-        refused(
+        expect_failure(
             &server.command(&["tenant", act, "nobody"]),
             "no such tenant",
         );
     }
-    refused(&server.command(&["tenant", "suspend", TENANT]), "erased");
+    expect_failure(&server.command(&["tenant", "suspend", TENANT]), "erased");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
     );
     let listed = lines(&server, &["tenant", "credential", "list", TENANT, "--json"]);
     assert_eq!(listed.len(), 3);
-    assert!(listed.iter().any(|one| one["label"] == "second shop") && listed[0]["live"] == false);
+    assert!(listed.iter().any(|item| item["label"] == "second shop") && listed[0]["live"] == false);
     server.start_again();
     let text = |made: &Value, name: &str| made[name].as_str().unwrap().to_owned();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401);
@@ -122,19 +122,24 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
             200
         );
     }
-    refused(
+    check_rejected_credential_commands(&server);
+}
+
+/// Checks commands that are rejected.
+fn check_rejected_credential_commands(server: &Server) {
+    expect_failure(
         &server.command(&["tenant", "credential", "revoke", TENANT, SID]),
         "before",
     );
-    refused(
+    expect_failure(
         &server.command(&["tenant", "credential", "revoke", TENANT, "AC9"]),
         "no such",
     );
-    refused(
+    expect_failure(
         &server.command(&["tenant", "credential", "list", "nobody"]),
         "no such",
     );
-    refused(
+    expect_failure(
         &server.command(&[
             "tenant",
             "credential",
@@ -157,46 +162,7 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
             .status
             .success()
     );
-    let changed = line(
-        &server,
-        &[
-            "number",
-            "mode",
-            VN,
-            "shared",
-            "--pin-length",
-            "6",
-            "--json",
-        ],
-    );
-    assert_eq!(
-        (
-            &changed["mode"],
-            &changed["pin_length"],
-            &changed["max_active"]
-        ),
-        (&json!("shared"), &json!(6), &json!(200))
-    );
-    assert_eq!(
-        line(&server, &["number", "quarantine", VN, "--json"])["quarantined"],
-        true
-    );
-    assert_eq!(
-        lines(&server, &["number", "list", "--quarantined", "--json"]).len(),
-        1
-    );
-    assert_eq!(
-        lines(
-            &server,
-            &["number", "list", "--mode", "exclusive", "--json"]
-        )
-        .len(),
-        0
-    );
-    assert_eq!(
-        line(&server, &["number", "release", VN, "--json"])["quarantined"],
-        false
-    );
+    change_and_quarantine(&server);
     let arguments = [
         "allocation",
         "create",
@@ -217,7 +183,7 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         &["move", VN, "--tenant", "other"],
         &["mode", VN, "exclusive"],
     ] {
-        refused(&server.command(&[&["number"], act].concat()), "1 active");
+        expect_failure(&server.command(&[&["number"], act].concat()), "1 active");
     }
     assert_eq!(
         line(
@@ -237,13 +203,58 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
         line(&server, &["number", "remove", VN, "--json"])["status"],
         "removed"
     );
-    refused(&server.command(&["number", "remove", VN]), "no pool");
-    let acts = operate(&server, "GET", "/audit?limit=200").body["response"].clone();
+    expect_failure(&server.command(&["number", "remove", VN]), "no pool");
+    check_audit_log(&server);
+}
+
+/// Changes the mode of a number, then quarantines and releases it.
+fn change_and_quarantine(server: &Server) {
+    let changed = line(
+        server,
+        &[
+            "number",
+            "mode",
+            VN,
+            "shared",
+            "--pin-length",
+            "6",
+            "--json",
+        ],
+    );
+    assert_eq!(
+        (
+            &changed["mode"],
+            &changed["pin_length"],
+            &changed["max_active"]
+        ),
+        (&json!("shared"), &json!(6), &json!(200))
+    );
+    assert_eq!(
+        line(server, &["number", "quarantine", VN, "--json"])["quarantined"],
+        true
+    );
+    assert_eq!(
+        lines(server, &["number", "list", "--quarantined", "--json"]).len(),
+        1
+    );
+    assert_eq!(
+        lines(server, &["number", "list", "--mode", "exclusive", "--json"]).len(),
+        0
+    );
+    assert_eq!(
+        line(server, &["number", "release", VN, "--json"])["quarantined"],
+        false
+    );
+}
+
+/// Checks the actions in the audit log.
+fn check_audit_log(server: &Server) {
+    let acts = operator_request(server, "GET", "/audit?limit=200").body["response"].clone();
     let acts: Vec<_> = acts
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["act"].as_str().unwrap().to_owned())
+        .map(|item| item["act"].as_str().unwrap().to_owned())
         .collect();
     let expected = [
         "tenant.create",
@@ -285,38 +296,7 @@ fn allocations_are_listed_and_shown() {
     );
     line(&server, &[&create[..], &["--json"]].concat());
     let id = first["greenpin_id"].as_str().unwrap();
-    assert_eq!(
-        lines(
-            &server,
-            &[
-                "allocation",
-                "list",
-                "--tenant",
-                TENANT,
-                "--status",
-                "active",
-                "--json"
-            ]
-        )
-        .len(),
-        2
-    );
-    assert_eq!(
-        lines(
-            &server,
-            &[
-                "allocation",
-                "list",
-                "--tenant",
-                TENANT,
-                "--limit",
-                "1",
-                "--json"
-            ]
-        )
-        .len(),
-        1
-    );
+    check_allocation_lists(&server);
     assert_eq!(
         line(
             &server,
@@ -332,25 +312,61 @@ fn allocations_are_listed_and_shown() {
     .unwrap();
     assert!(shown.contains(first["pin"].as_str().unwrap()));
     let other = "gp_00000000000000000000000000";
-    refused(
+    expect_failure(
         &server.command(&["allocation", "show", other, "--tenant", TENANT]),
         "no such allocation",
     );
-    refused(
+    expect_failure(
         &server.command(&["allocation", "delete", other, "--tenant", TENANT]),
         "no such allocation",
     );
-    refused(
+    expect_failure(
         &server.command(&["allocation", "list", "--tenant", "nobody"]),
         "no such tenant",
     );
     for (more, why) in [
         (["--duration", "299"], "300"),
         (["--to", "+919900000001"], "--to[0] is in from"),
-        (["--to", "+918800000001"], "--to[1] is in the list already"),
+        (["--to", "+918800000001"], "--to[1] is already in the list"),
     ] {
-        refused(&server.command(&[&create[..], &more].concat()), why);
+        expect_failure(&server.command(&[&create[..], &more].concat()), why);
     }
+}
+
+/// Checks the lists of allocations.
+fn check_allocation_lists(server: &Server) {
+    assert_eq!(
+        lines(
+            server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--status",
+                "active",
+                "--json"
+            ]
+        )
+        .len(),
+        2
+    );
+    assert_eq!(
+        lines(
+            server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--limit",
+                "1",
+                "--json"
+            ]
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]
@@ -367,7 +383,7 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
     )
     .unwrap();
     let output = import(&[]);
-    refused(&output, "1 of 2 lines");
+    expect_failure(&output, "1 of 2 lines");
     assert!(String::from_utf8_lossy(&output.stdout).contains("line 3: virtual_number"));
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 0);
     let report: Value = serde_json::from_slice(&import(&["--json"]).stdout).unwrap();
@@ -388,12 +404,12 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
         "{output:?}"
     );
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 2);
-    refused(&import(&[]), "2 of 2 lines");
-    refused(
+    expect_failure(&import(&[]), "2 of 2 lines");
+    expect_failure(
         &server.command(&["number", "import", "missing.csv", "--tenant", TENANT]),
         "missing.csv",
     );
-    refused(
+    expect_failure(
         &server.command(&["number", "import", path, "--tenant", "nobody"]),
         "no such tenant",
     );
@@ -403,14 +419,14 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
 fn trunks_are_listed_and_shells_are_helped() {
     let trunk = "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:5070\"\n";
     let server = Server::with_operator(crate::support::operator_api::OPERATOR, trunk);
-    // The server that runs is asked how they are; without it that is not known.
+    // A running server provides the state. Without a server the state is unknown.
     let served = server.http.to_string();
     let asked = server.command_with(
         &["trunk", "list", "--json"],
         &[("GREENPIN_HTTP__LISTEN", Path::new(&served))],
     );
     let asked: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
-    let shown = response(operate(&server, "GET", "/trunks"), 200)[0].clone();
+    let shown = expect_response(operator_request(&server, "GET", "/trunks"), 200)[0].clone();
     assert_eq!(
         (&asked["name"], &asked["peer"]),
         (&shown["name"], &shown["peer"])

@@ -1,33 +1,35 @@
-//! Credentials: several at a time, replaced without a pause, ended at once.
+//! Credentials: several at a time, rotation without an interruption, immediate revocation.
 
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::operator_api::{operate, response, send, server, tenants_status};
-use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+use crate::support::operator_api::{
+    expect_response, operator_request, send, server, tenants_status,
+};
+use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN};
 
 const PATH: &str = "/tenants/acme/credentials";
 
-fn listed(server: &Server, sid: &str) -> Value {
-    let all = response(operate(server, "GET", PATH), 200);
+fn find_credential(server: &Server, sid: &str) -> Value {
+    let all = expect_response(operator_request(server, "GET", PATH), 200);
     all.as_array()
         .unwrap()
         .iter()
-        .find(|one| one["account_sid"] == sid)
+        .find(|credential| credential["account_sid"] == sid)
         .unwrap()
         .clone()
 }
 
-fn texts(made: &Value) -> (String, String) {
+fn credential_pair(made: &Value) -> (String, String) {
     let text = |name: &str| made[name].as_str().unwrap().to_owned();
     (text("account_sid"), text("token"))
 }
 
 #[test]
-fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
+fn an_additional_credential_is_valid_until_it_is_revoked() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -36,20 +38,23 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
         ),
         201,
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
-    let shown = listed(&server, &sid);
+    let shown = find_credential(&server, &sid);
     assert!(
         shown["label"] == "of the second shop"
             && shown["live"] == true
             && shown["revoked_at"].is_null()
     );
     assert!(
-        !response(operate(&server, "GET", PATH), 200)
+        !expect_response(operator_request(&server, "GET", PATH), 200)
             .to_string()
             .contains(&token)
     );
-    response(operate(&server, "DELETE", &format!("{PATH}/{sid}")), 200);
+    expect_response(
+        operator_request(&server, "DELETE", &format!("{PATH}/{sid}")),
+        200,
+    );
     assert_eq!(
         tenants_status(&server, TENANT, &sid, &token).0,
         401,
@@ -61,17 +66,18 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
         "the other one goes on"
     );
     assert!(
-        listed(&server, &sid)["live"] == false && listed(&server, &sid)["revoked_at"].is_string()
+        find_credential(&server, &sid)["live"] == false
+            && find_credential(&server, &sid)["revoked_at"].is_string()
     );
-    let again = operate(&server, "DELETE", &format!("{PATH}/{sid}"));
+    let again = operator_request(&server, "DELETE", &format!("{PATH}/{sid}"));
     assert_eq!((again.status, again.code()), (409, "already_revoked"));
-    let (chosen, _) = texts(&response(
+    let (chosen, _) = credential_pair(&expect_response(
         send(&server, "POST", PATH, &json!({ "account_sid": "AC-x" })),
         201,
     ));
     assert_eq!(chosen, "AC-x");
     assert_eq!(
-        response(operate(&server, "POST", PATH), 201)["token"]
+        expect_response(operator_request(&server, "POST", PATH), 201)["token"]
             .as_str()
             .unwrap()
             .len(),
@@ -80,17 +86,17 @@ fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
 }
 
 #[test]
-fn a_rotation_leaves_no_moment_without_a_valid_credential() {
+fn a_rotation_leaves_no_time_without_a_valid_credential() {
     let server = server();
-    let made = response(
-        operate(&server, "POST", &format!("{PATH}/{SID}/rotate")),
+    let made = expect_response(
+        operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate")),
         201,
     );
     assert_eq!(
         (&made["replaces"], &made["replaced_until"]),
         (&json!(SID), &Value::Null)
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     assert_eq!(
         tenants_status(&server, TENANT, SID, TOKEN).0,
@@ -98,7 +104,7 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
         "the old one lives until it is revoked"
     );
     let overlap = json!({ "overlap": 3600, "label": "second" });
-    let made = response(
+    let made = expect_response(
         send(&server, "POST", &format!("{PATH}/{SID}/rotate"), &overlap),
         201,
     );
@@ -108,8 +114,11 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
         200,
         "the old one lives for the overlap"
     );
-    assert_eq!(listed(&server, SID)["revoked_at"], made["replaced_until"]);
-    let made = response(
+    assert_eq!(
+        find_credential(&server, SID)["revoked_at"],
+        made["replaced_until"]
+    );
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -123,111 +132,74 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
         401,
         "no overlap: the old one is dead at once"
     );
-    let (sid, token) = texts(&made);
+    let (sid, token) = credential_pair(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
-    let dead = operate(&server, "POST", &format!("{PATH}/{SID}/rotate"));
+    let dead = operator_request(&server, "POST", &format!("{PATH}/{SID}/rotate"));
     assert_eq!((dead.status, dead.code()), (409, "already_revoked"));
 }
 
 #[test]
-fn what_cannot_be_done_to_a_credential_is_refused() {
+fn invalid_changes_of_credentials_are_rejected() {
     let server = server();
-    for (method, path, body, status, code) in [
+    let rotate = format!("{PATH}/{SID}/rotate");
+    for (path, body, error) in [
+        (PATH, json!({ "account_sid": SID }), "409 account_sid_taken"),
+        (PATH, json!({ "account_sid": "a b" }), "400 invalid_request"),
         (
-            "POST",
-            PATH,
-            json!({ "account_sid": SID }),
-            409,
-            "account_sid_taken",
-        ),
-        (
-            "POST",
-            PATH,
-            json!({ "account_sid": "a b" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
             PATH,
             json!({ "label": "x".repeat(101) }),
-            400,
-            "invalid_request",
+            "400 invalid_request",
         ),
+        (PATH, json!({ "lable": "x" }), "400 invalid_request"),
+        ("/tenants/nobody/credentials", json!({}), "404 not_found"),
+        (&rotate, json!({ "overlap": -1 }), "422 rule_violated"),
+        (&rotate, json!({ "overlap": "x" }), "400 invalid_request"),
         (
-            "POST",
-            PATH,
-            json!({ "lable": "x" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
-            "/tenants/nobody/credentials",
-            json!({}),
-            404,
-            "not_found",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
-            json!({ "overlap": -1 }),
-            422,
-            "rule_violated",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
-            json!({ "overlap": "x" }),
-            400,
-            "invalid_request",
-        ),
-        (
-            "POST",
-            "/tenants/acme/credentials/AC0001/rotate",
+            &rotate,
             json!({ "account_sid": SID }),
-            409,
-            "account_sid_taken",
+            "409 account_sid_taken",
         ),
         (
-            "POST",
             "/tenants/acme/credentials/AC9/rotate",
             json!({}),
-            404,
-            "not_found",
+            "404 not_found",
         ),
         (
-            "POST",
             "/tenants/nobody/credentials/AC0001/rotate",
             json!({}),
-            404,
-            "not_found",
+            "404 not_found",
         ),
     ] {
-        let answer = send(&server, method, path, &body);
-        assert_eq!(
-            (answer.status, answer.code()),
-            (status, code),
-            "{method} {path} {body}"
-        );
+        let response = send(&server, "POST", path, &body);
+        let received = format!("{} {}", response.status, response.code());
+        assert_eq!(received, error, "{path} {body}");
     }
+    check_unknown_credentials(&server);
+}
+
+/// Checks unknown credentials and tenants, and a body without a content type.
+fn check_unknown_credentials(server: &Server) {
     for path in [
         "/tenants/acme/credentials/AC9",
         "/tenants/nobody/credentials/AC0001",
     ] {
-        assert_eq!(operate(&server, "DELETE", path).status, 404, "{path}");
+        assert_eq!(
+            operator_request(server, "DELETE", path).status,
+            404,
+            "{path}"
+        );
     }
     assert_eq!(
-        operate(&server, "GET", "/tenants/nobody/credentials").status,
+        operator_request(server, "GET", "/tenants/nobody/credentials").status,
         404
     );
     assert!(
-        listed(&server, SID)["revoked_at"].is_null(),
+        find_credential(server, SID)["revoked_at"].is_null(),
         "a rotation that failed revokes nothing"
     );
     assert_eq!(
-        crate::support::operator_api::ask(
-            &server,
+        crate::support::operator_api::send_request(
+            server,
             "POST",
             PATH,
             &crate::support::operator_api::bearer(),
@@ -239,13 +211,13 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
 }
 
 #[test]
-fn the_use_of_a_credential_is_noted_to_the_minute() {
+fn the_last_use_of_a_credential_is_recorded_to_the_minute() {
     let server = server();
-    assert!(listed(&server, SID)["last_used_at"].is_null());
+    assert!(find_credential(&server, SID)["last_used_at"].is_null());
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let used_at = loop {
-        if let Some(used_at) = listed(&server, SID)["last_used_at"].as_str() {
+        if let Some(used_at) = find_credential(&server, SID)["last_used_at"].as_str() {
             break used_at.to_owned();
         }
         assert!(Instant::now() < deadline, "the use was never noted");
@@ -255,11 +227,14 @@ fn the_use_of_a_credential_is_noted_to_the_minute() {
 }
 
 #[test]
-fn what_another_process_revokes_or_suspends_is_refused_within_moments() {
+fn credentials_revoked_and_tenants_suspended_by_another_process_are_rejected_within_a_second() {
     let server = server();
-    let (sid, token) = texts(&response(operate(&server, "POST", PATH), 201));
+    let (sid, token) = credential_pair(&expect_response(
+        operator_request(&server, "POST", PATH),
+        201,
+    ));
     let until = |sid: &str, token: &str, status: u16| {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while tenants_status(&server, TENANT, sid, token).0 != status {
             assert!(Instant::now() < deadline, "never {status}");
         }

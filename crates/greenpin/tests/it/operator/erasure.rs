@@ -1,20 +1,22 @@
-//! Erasing a tenant: nothing of it stays but its name and a receipt.
+//! Erasure of a tenant leaves only its name and a receipt.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, send, tenants_status};
+use crate::support::operator_api::{
+    OPERATOR, expect_response, operator_request, send, tenants_status,
+};
 use crate::support::party::Party;
-use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN, trunk};
+use crate::support::webhook_inbox::WebhookInbox;
 
 const SHARED: &str = "+914000000002";
 
-/// A server with a tenant that has talked, and two parties.
-fn stage() -> (Server, Party, Party) {
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+/// Starts a server with a tenant and a completed call between two parties.
+fn setup() -> (Server, Party, Party) {
+    let mut agent = Party::unconnected(AGENT);
     let trunk = trunk("carrier", agent.address(), "");
     let server = Server::with_operator(OPERATOR, &trunk);
     agent.set_server(server.sip);
@@ -34,14 +36,14 @@ fn allocate(server: &Server, number: &str) -> Value {
 fn connect(allocation: &Value, agent: &mut Party, customer: &mut Party) {
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
+    agent.serve("ACK");
 }
 
 fn database(server: &Server) -> Connection {
     let database = Connection::open(server.database()).unwrap();
-    database.busy_timeout(PATIENCE).unwrap();
+    database.busy_timeout(TIMEOUT).unwrap();
     database
 }
 
@@ -56,7 +58,7 @@ fn tables(database: &Connection) -> Vec<String> {
         .unwrap()
 }
 
-/// Every text of every row of a table.
+/// Returns every text in a table.
 fn texts(database: &Connection, table: &str) -> Vec<String> {
     let mut all = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
     let columns = all.column_count();
@@ -72,7 +74,7 @@ fn texts(database: &Connection, table: &str) -> Vec<String> {
     texts
 }
 
-/// Whether the files of the database hold one of these texts anywhere, in free pages and in the log, too.
+/// Returns `true` if the database files contain one of the texts, including free pages and the write-ahead log.
 fn found_on_disk(server: &Server, texts: &[&str]) -> bool {
     let files = std::fs::read_dir(server.database().parent().unwrap()).unwrap();
     let database = files.map(|file| file.unwrap().path()).filter(|path| {
@@ -97,15 +99,15 @@ fn recordings(server: &Server) -> usize {
 }
 
 #[test]
-fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
-    let (server, mut agent, mut customer) = stage();
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+fn no_personal_data_is_left_and_the_receipt_lists_the_erased_rows() {
+    let (server, mut agent, mut customer) = setup();
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let allocation = allocate(&server, VN);
     allocate(&server, SHARED);
     connect(&allocation, &mut agent, &mut customer);
     customer.bye();
-    hook.event("recording.ready");
+    inbox.wait_for_event("recording.ready");
     assert_eq!(recordings(&server), 1);
     let texts_of_tenant = texts(&database(&server), "tenants").into_iter();
     let key = texts_of_tenant
@@ -113,7 +115,7 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
         .max_by_key(String::len)
         .unwrap();
     assert!(found_on_disk(&server, &[&key]) && found_on_disk(&server, &["order of a person"]));
-    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    let receipt = expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert!(!found_on_disk(
         &server,
         &[&key, "order of a person", "whsec_"]
@@ -140,12 +142,17 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
     assert_eq!(
         tenants_status(&server, TENANT, SID, TOKEN).0,
         401,
-        "its credentials are dead"
+        "its credentials are invalid"
     );
     let mut next = Party::new(CUSTOMER, server.sip);
     assert_eq!(next.call(VN), 404, "its numbers are in no pool");
 
-    let database = database(&server);
+    check_nothing_left(&server);
+}
+
+/// Checks every text of the database for data of the tenant.
+fn check_nothing_left(server: &Server) {
+    let database = database(server);
     for table in tables(&database) {
         for text in texts(&database, &table) {
             for secret in [VN, SHARED, AGENT, CUSTOMER, "order of a person", "whsec_"] {
@@ -161,20 +168,20 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
         let texts = texts(&database, table);
         assert!(
             !texts.iter().any(|text| text == TENANT),
-            "{table} still knows the tenant"
+            "{table} still names the tenant"
         );
     }
 }
 
 #[test]
-fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
-    let (server, ..) = stage();
-    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+fn an_erased_tenant_stays_erased_and_returns_the_same_receipt() {
+    let (server, ..) = setup();
+    let receipt = expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     assert_eq!(
-        response(operate(&server, "DELETE", "/tenants/acme"), 200),
+        expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200),
         receipt
     );
-    let shown = response(operate(&server, "GET", "/tenants/acme"), 200);
+    let shown = expect_response(operator_request(&server, "GET", "/tenants/acme"), 200);
     assert_eq!(
         (&shown["status"], &shown["erasure"]),
         (&json!("erased"), &receipt)
@@ -184,9 +191,9 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
         ("POST", "/tenants/acme/resume", None),
         ("POST", "/tenants/acme/credentials", Some(json!({}))),
     ] {
-        let answer = send(&server, method, path, &body.unwrap_or(json!({})));
+        let response = send(&server, method, path, &body.unwrap_or(json!({})));
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (409, "tenant_erased"),
             "{path}"
         );
@@ -204,8 +211,11 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
         &json!({ "tenant_id": TENANT, "virtual_number": VN }),
     );
     assert_eq!(number.faults(), [("tenant_id", "no_such_tenant")]);
-    assert_eq!(operate(&server, "DELETE", "/tenants/nobody").status, 404);
-    let made = response(
+    assert_eq!(
+        operator_request(&server, "DELETE", "/tenants/nobody").status,
+        404
+    );
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -215,7 +225,7 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
         201,
     );
     assert_eq!(made["account_sid"], SID, "the account SID is free again");
-    response(
+    expect_response(
         send(
             &server,
             "POST",
@@ -227,11 +237,11 @@ fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
 }
 
 #[test]
-fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
-    let (server, mut agent, mut customer) = stage();
+fn a_tenant_with_a_call_is_not_erased_and_loses_nothing() {
+    let (server, mut agent, mut customer) = setup();
     let allocation = allocate(&server, VN);
     connect(&allocation, &mut agent, &mut customer);
-    let refused = operate(&server, "DELETE", "/tenants/acme");
+    let refused = operator_request(&server, "DELETE", "/tenants/acme");
     assert_eq!((refused.status, refused.code()), (409, "tenant_has_calls"));
     let output = server.command(&["tenant", "erase", TENANT, "--yes"]);
     assert_eq!(output.status.code(), Some(1));
@@ -240,9 +250,9 @@ fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
 }
 
 #[test]
-fn what_one_tenant_loses_another_keeps() {
-    let (server, ..) = stage();
-    let made = response(
+fn erasing_a_tenant_does_not_affect_another() {
+    let (server, ..) = setup();
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -252,7 +262,7 @@ fn what_one_tenant_loses_another_keeps() {
         201,
     );
     let number = json!({ "tenant_id": "other", "virtual_number": "+914000000003" });
-    response(send(&server, "POST", "/numbers", &number), 201);
+    expect_response(send(&server, "POST", "/numbers", &number), 201);
     let before: Vec<_> = {
         let database = database(&server);
         tables(&database)
@@ -265,7 +275,7 @@ fn what_one_tenant_loses_another_keeps() {
             })
             .collect()
     };
-    response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    expect_response(operator_request(&server, "DELETE", "/tenants/acme"), 200);
     let database = database(&server);
     let after: Vec<_> = tables(&database)
         .into_iter()

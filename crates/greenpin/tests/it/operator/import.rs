@@ -1,15 +1,17 @@
-//! Numbers from a CSV file: every line, or none.
+//! Import of numbers from a CSV file: all lines or none.
 
 use serde_json::{Value, json};
 
-use crate::support::http_client::Answer;
-use crate::support::operator_api::{ask, bearer, operate, response, server};
+use crate::support::http_client::HttpResponse;
+use crate::support::operator_api::{
+    bearer, expect_response, operator_request, send_request, server,
+};
 use crate::support::server::{Server, TENANT};
 
 const CSV: &str = "content-type: text/csv; charset=utf-8\r\n";
 
-fn import(server: &Server, query: &str, text: &str) -> Answer {
-    ask(
+fn import(server: &Server, query: &str, text: &str) -> HttpResponse {
+    send_request(
         server,
         "POST",
         &format!("/numbers/import?{query}"),
@@ -19,13 +21,13 @@ fn import(server: &Server, query: &str, text: &str) -> Answer {
 }
 
 fn count(server: &Server) -> usize {
-    response(operate(server, "GET", "/numbers?limit=200"), 200)
+    expect_response(operator_request(server, "GET", "/numbers?limit=200"), 200)
         .as_array()
         .unwrap()
         .len()
 }
 
-/// A file of so many fictional numbers.
+/// Returns a file with fictional numbers.
 fn file(numbers: usize) -> String {
     let lines = (1..=numbers).map(|index| format!("+91400{index:07},shared,6,100\n"));
     format!(
@@ -37,18 +39,21 @@ fn file(numbers: usize) -> String {
 #[test]
 fn every_number_of_a_file_is_added_with_its_use() {
     let server = server();
-    let report = response(import(&server, "tenant_id=acme", &file(150)), 201);
+    let report = expect_response(import(&server, "tenant_id=acme", &file(150)), 201);
     assert_eq!(
         report,
         json!({ "tenant_id": TENANT, "dry_run": false, "lines": 150, "added": 150, "refused": [] })
     );
     assert_eq!(count(&server), 150);
-    let one = response(operate(&server, "GET", "/numbers/+914000000150"), 200);
+    let line = expect_response(
+        operator_request(&server, "GET", "/numbers/+914000000150"),
+        200,
+    );
     assert_eq!(
-        (&one["mode"], &one["pin_length"], &one["max_active"]),
+        (&line["mode"], &line["pin_length"], &line["max_active"]),
         (&json!("shared"), &json!(6), &json!(100))
     );
-    let log = operate(&server, "GET", "/audit").body;
+    let log = operator_request(&server, "GET", "/audit").body;
     let last = log["response"].as_array().unwrap().last().unwrap();
     assert_eq!(
         (&last["act"], &last["object"]),
@@ -57,9 +62,9 @@ fn every_number_of_a_file_is_added_with_its_use() {
 }
 
 #[test]
-fn one_line_at_fault_and_nothing_is_imported() {
+fn one_invalid_line_prevents_the_whole_import() {
     let server = server();
-    response(
+    expect_response(
         import(&server, "tenant_id=acme", "virtual_number\n+914000000007\n"),
         201,
     );
@@ -70,7 +75,7 @@ fn one_line_at_fault_and_nothing_is_imported() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| json!([one["line"], one["field"], one["code"]]))
+        .map(|line| json!([line["line"], line["field"], line["code"]]))
         .collect();
     let expected = json!([
         [3, "virtual_number", "not_e164"],
@@ -88,9 +93,9 @@ fn one_line_at_fault_and_nothing_is_imported() {
 }
 
 #[test]
-fn a_dry_run_tells_the_same_and_adds_nothing() {
+fn a_dry_run_reports_the_same_and_adds_nothing() {
     let server = server();
-    let report = response(
+    let report = expect_response(
         import(&server, "tenant_id=acme&dry_run=true", &file(2)),
         200,
     );
@@ -98,7 +103,7 @@ fn a_dry_run_tells_the_same_and_adds_nothing() {
         (&report["lines"], &report["added"], &report["dry_run"]),
         (&json!(2), &json!(0), &json!(true))
     );
-    let report = response(
+    let report = expect_response(
         import(
             &server,
             "tenant_id=acme&dry_run=true",
@@ -114,7 +119,7 @@ fn a_dry_run_tells_the_same_and_adds_nothing() {
 }
 
 #[test]
-fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
+fn a_file_other_than_a_list_of_numbers_is_rejected_as_a_whole() {
     let server = server();
     for (query, text, status, code) in [
         (
@@ -156,45 +161,50 @@ fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
             "rule_violated",
         ),
     ] {
-        let answer = import(&server, query, text);
+        let response = import(&server, query, text);
         assert_eq!(
-            (answer.status, answer.code()),
+            (response.status, response.code()),
             (status, code),
             "{query} {text}"
         );
     }
+    check_rejected_files(&server);
+    assert_eq!(count(&server), 0);
+}
+
+/// Checks files of a wrong type or size.
+fn check_rejected_files(server: &Server) {
     let json = format!("{}content-type: application/json\r\n", bearer());
-    let answer = ask(
-        &server,
+    let response = send_request(
+        server,
         "POST",
         "/numbers/import?tenant_id=acme",
         &json,
         b"{}",
     );
     assert_eq!(
-        (answer.status, answer.code()),
+        (response.status, response.code()),
         (415, "unsupported_media_type")
     );
-    let large = import(&server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
+    let large = import(server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
     assert_eq!((large.status, large.code()), (413, "body_too_large"));
     let long = import(
-        &server,
+        server,
         "tenant_id=acme",
         &format!("virtual_number\n{}", "x\n".repeat(100_001)),
     );
     assert_eq!((long.status, long.code()), (413, "body_too_large"));
-    assert_eq!(count(&server), 0);
 }
 
 #[test]
-fn a_hundred_thousand_numbers_are_imported_at_once() {
+fn a_hundred_thousand_numbers_are_imported_in_one_file() {
     let server = server();
     assert_eq!(
-        response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],
+        expect_response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],
         100_000
     );
     assert_eq!(
-        response(operate(&server, "GET", "/tenants/acme"), 200)["numbers"],
+        expect_response(operator_request(&server, "GET", "/tenants/acme"), 200)["numbers"],
         100_000
     );
     let again = import(&server, "tenant_id=acme", &file(100_000));

@@ -1,4 +1,7 @@
-//! The operator API and the command line.
+//! Operator API and command line.
+//!
+//! - `access`, `tenants`, `credentials`, `numbers`, `import`, `erasure`, `node`: the operator API.
+//! - `commands`, `command_line`: the command line.
 
 mod access;
 mod command_line;

@@ -1,4 +1,4 @@
-//! This node: its trunks, its calls, and how it is drained.
+//! Trunks, calls and draining of a node.
 
 use std::time::Instant;
 
@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::http_client::{create, raw, request};
-use crate::support::operator_api::{OPERATOR, operate, response};
-use crate::support::party::{Party, both_hear_each_other};
-use crate::support::server::{PATIENCE, Server, TENANT, trunk};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request};
+use crate::support::party::{Party, exchange_audio};
+use crate::support::server::{Server, TENANT, TIMEOUT, trunk};
 
-struct Stage {
+struct NodeSetup {
     server: Server,
     agent: Party,
     customer: Party,
     pin: String,
 }
 
-impl Stage {
-    fn set() -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+impl NodeSetup {
+    fn start() -> Self {
+        let mut agent = Party::unconnected(AGENT);
         let trunk = trunk("carrier", agent.address(), "country = \"IN\"");
         let server = Server::with_operator(OPERATOR, &trunk);
         agent.set_server(server.sip);
@@ -38,21 +38,21 @@ impl Stage {
     fn connect(&mut self) {
         assert_eq!(self.customer.call(VN), 200);
         self.customer.press(&self.pin);
-        self.agent.invited();
+        self.agent.receive_invite();
         self.agent.respond(200);
-        self.agent.served("ACK");
+        self.agent.serve("ACK");
     }
 
     fn calls(&self) -> Vec<Value> {
-        response(operate(&self.server, "GET", "/calls"), 200)
+        expect_response(operator_request(&self.server, "GET", "/calls"), 200)
             .as_array()
             .unwrap()
             .clone()
     }
 
-    /// The only call, once it is in a state.
+    /// Waits until the only call is in a state, and returns it.
     fn call_that_is(&self, state: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let [call] = self.calls().as_slice()
                 && call["state"] == state
@@ -73,38 +73,42 @@ impl Stage {
 }
 
 #[test]
-fn a_drained_node_takes_nothing_new_and_keeps_its_calls_until_it_is_undrained() {
-    let mut stage = Stage::set();
-    stage.connect();
-    stage.call_that_is("bridged");
+fn a_drained_node_rejects_new_work_and_keeps_its_calls_until_it_is_undrained() {
+    let mut setup = NodeSetup::start();
+    setup.connect();
+    setup.call_that_is("bridged");
     assert_eq!(
-        response(operate(&stage.server, "POST", "/drain"), 200)["draining"],
+        expect_response(operator_request(&setup.server, "POST", "/drain"), 200)["draining"],
         true
     );
-    assert_eq!(stage.ready(), 503);
+    assert_eq!(setup.ready(), 503);
     let body = json!({ "caller_id_number": VN, "from": [AGENT] }).to_string();
-    let refused = create(stage.server.http, &body);
+    let refused = create(setup.server.http, &body);
     assert_eq!((refused.status, refused.code()), (503, "draining"));
-    assert_eq!(Party::new("+918800000002", stage.server.sip).call(VN), 503);
-    both_hear_each_other(&mut stage.customer, 0x2a, &mut stage.agent, 0x9c);
+    assert_eq!(Party::new("+918800000002", setup.server.sip).call(VN), 503);
+    exchange_audio(&mut setup.customer, 0x2a, &mut setup.agent, 0x9c);
     assert_eq!(
-        response(operate(&stage.server, "POST", "/undrain"), 200)["draining"],
+        expect_response(operator_request(&setup.server, "POST", "/undrain"), 200)["draining"],
         false
     );
     assert_eq!(
-        (stage.ready(), create(stage.server.http, &body).status),
+        (setup.ready(), create(setup.server.http, &body).status),
         (200, 409)
     );
-    assert_eq!(Party::new("+918800000002", stage.server.sip).call(VN), 200);
-    let acts = operate(&stage.server, "GET", "/audit").body.to_string();
+    assert_eq!(Party::new("+918800000002", setup.server.sip).call(VN), 200);
+    let acts = operator_request(&setup.server, "GET", "/audit")
+        .body
+        .to_string();
     assert!(acts.contains("node.drain") && acts.contains("node.undrain"));
 }
 
 #[test]
-fn the_node_tells_its_name_version_and_calls() {
-    let mut stage = Stage::set();
-    let node = |stage: &Stage| response(operate(&stage.server, "GET", "/nodes"), 200)[0].clone();
-    let idle = node(&stage);
+fn the_node_reports_its_name_version_and_calls() {
+    let mut setup = NodeSetup::start();
+    let node = |setup: &NodeSetup| {
+        expect_response(operator_request(&setup.server, "GET", "/nodes"), 200)[0].clone()
+    };
+    let idle = node(&setup);
     assert_eq!(
         (&idle["name"], &idle["calls"], &idle["draining"]),
         (&json!("local"), &json!(0), &json!(false))
@@ -117,16 +121,16 @@ fn the_node_tells_its_name_version_and_calls() {
             .parse::<jiff::Timestamp>()
             .is_ok()
     );
-    stage.connect();
-    assert_eq!(node(&stage)["calls"], 1);
+    setup.connect();
+    assert_eq!(node(&setup)["calls"], 1);
 }
 
 #[test]
-fn calls_are_shown_without_numbers_and_can_be_ended() {
-    let mut stage = Stage::set();
-    assert_eq!(stage.calls(), Vec::<Value>::new());
-    stage.connect();
-    let call = stage.call_that_is("bridged");
+fn active_calls_are_listed_without_numbers_and_can_be_ended() {
+    let mut setup = NodeSetup::start();
+    assert_eq!(setup.calls(), Vec::<Value>::new());
+    setup.connect();
+    let call = setup.call_that_is("bridged");
     let names: Vec<_> = call
         .as_object()
         .unwrap()
@@ -137,13 +141,13 @@ fn calls_are_shown_without_numbers_and_can_be_ended() {
     assert_eq!(call["tenant_id"], TENANT);
     let path = format!("/calls/{}", call["call_sid"].as_str().unwrap());
     assert_eq!(
-        response(operate(&stage.server, "DELETE", &path), 200)["state"],
+        expect_response(operator_request(&setup.server, "DELETE", &path), 200)["state"],
         "ending"
     );
-    stage.customer.served("BYE");
-    stage.agent.served("BYE");
-    let deadline = Instant::now() + PATIENCE;
-    while !stage.calls().is_empty() {
+    setup.customer.serve("BYE");
+    setup.agent.serve("BYE");
+    let deadline = Instant::now() + TIMEOUT;
+    while !setup.calls().is_empty() {
         assert!(Instant::now() < deadline, "the call never ended");
     }
     for gone in [
@@ -151,9 +155,13 @@ fn calls_are_shown_without_numbers_and_can_be_ended() {
         "/calls/call_00000000000000000000000000",
         "/calls/nonsense",
     ] {
-        assert_eq!(operate(&stage.server, "DELETE", gone).status, 404, "{gone}");
+        assert_eq!(
+            operator_request(&setup.server, "DELETE", gone).status,
+            404,
+            "{gone}"
+        );
     }
-    let record = stage.server.get(path.trim_start_matches("/admin"));
+    let record = setup.server.get(path.trim_start_matches("/admin"));
     assert_eq!(
         (&record["call_type"], &record["hangup_by"]),
         (&json!("completed"), &json!("system"))
@@ -162,10 +170,10 @@ fn calls_are_shown_without_numbers_and_can_be_ended() {
 
 #[test]
 fn trunks_are_shown_as_they_are_configured() {
-    let stage = Stage::set();
-    let trunks = response(operate(&stage.server, "GET", "/trunks"), 200);
+    let setup = NodeSetup::start();
+    let trunks = expect_response(operator_request(&setup.server, "GET", "/trunks"), 200);
     let expected = json!([{
-        "name": "carrier", "peer": format!("sip:{};transport=udp", stage.agent.address()),
+        "name": "carrier", "peer": format!("sip:{};transport=udp", setup.agent.address()),
         "outbound_proxy": null, "accept_from": ["127.0.0.1/32"], "accept_username": null, "keep_alive": 0, "register": false, "country": "IN", "symmetric_rtp": false, "media": "relay", "srtp": "off",
         "username": null, "priority": 10, "weight": 1,
         "number_format": "e164", "prefix": "", "codecs": [], "caller_from": "p-asserted-identity", "called_from": "request-uri",
@@ -176,21 +184,27 @@ fn trunks_are_shown_as_they_are_configured() {
 }
 
 #[test]
-fn calls_to_a_suspended_tenant_meet_a_number_that_is_not_in_use() {
-    let mut stage = Stage::set();
-    stage.connect();
-    response(operate(&stage.server, "POST", "/tenants/acme/suspend"), 200);
-    both_hear_each_other(&mut stage.customer, 0x2a, &mut stage.agent, 0x9c);
-    let mut second = Party::new("+918800000002", stage.server.sip);
+fn calls_to_a_suspended_tenant_hear_that_the_number_is_not_in_use() {
+    let mut setup = NodeSetup::start();
+    setup.connect();
+    expect_response(
+        operator_request(&setup.server, "POST", "/tenants/acme/suspend"),
+        200,
+    );
+    exchange_audio(&mut setup.customer, 0x2a, &mut setup.agent, 0x9c);
+    let mut second = Party::new("+918800000002", setup.server.sip);
     assert_eq!(
         second.call(VN),
         200,
         "answered, to hear that the number is not in use"
     );
-    second.press(&stage.pin);
-    second.served("BYE");
-    response(operate(&stage.server, "POST", "/tenants/acme/resume"), 200);
-    let calls = stage
+    second.press(&setup.pin);
+    second.serve("BYE");
+    expect_response(
+        operator_request(&setup.server, "POST", "/tenants/acme/resume"),
+        200,
+    );
+    let calls = setup
         .server
         .request("GET", "/events?limit=200", None)
         .1

@@ -1,20 +1,22 @@
-//! Numbers: added, listed, changed, moved, quarantined, removed.
+//! Numbers: add, list, change, move, quarantine, remove.
 
 use serde_json::{Value, json};
 
 use crate::support::http_client::create;
-use crate::support::operator_api::{ask, bearer, operate, response, send, server};
+use crate::support::operator_api::{
+    bearer, expect_response, operator_request, send, send_request, server,
+};
 use crate::support::server::{Server, TENANT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 const NOBODYS: &str = "+914000000009";
 
-fn pooled() -> Server {
+fn server_with_pool() -> Server {
     let server = server();
     let shared = json!({ "tenant_id": TENANT, "virtual_number": SHARED, "mode": "shared", "pin_length": 6, "max_active": 3 });
-    response(send(&server, "POST", "/numbers", &shared), 201);
-    response(
+    expect_response(send(&server, "POST", "/numbers", &shared), 201);
+    expect_response(
         send(
             &server,
             "POST",
@@ -23,7 +25,7 @@ fn pooled() -> Server {
         ),
         201,
     );
-    response(
+    expect_response(
         send(
             &server,
             "POST",
@@ -39,8 +41,8 @@ fn path(number: &str) -> String {
     format!("/numbers/{number}")
 }
 
-fn shown(server: &Server, number: &str) -> Value {
-    response(operate(server, "GET", &path(number)), 200)
+fn read_number(server: &Server, number: &str) -> Value {
+    expect_response(operator_request(server, "GET", &path(number)), 200)
 }
 
 fn allocate(server: &Server, number: &str) -> Value {
@@ -49,7 +51,7 @@ fn allocate(server: &Server, number: &str) -> Value {
     )
 }
 
-fn end(server: &Server, allocation: &Value) {
+fn delete_allocation(server: &Server, allocation: &Value) {
     let id = allocation["greenpin_id"].as_str().unwrap();
     assert_eq!(
         server.request("DELETE", &format!("/greenpin/{id}"), None).0,
@@ -58,15 +60,15 @@ fn end(server: &Server, allocation: &Value) {
 }
 
 #[test]
-fn a_number_that_was_added_takes_allocations() {
-    let server = pooled();
-    let number = shown(&server, SHARED);
+fn a_new_number_accepts_allocations() {
+    let server = server_with_pool();
+    let number = read_number(&server, SHARED);
     let expected = json!({
         "virtual_number": SHARED, "tenant_id": TENANT, "mode": "shared", "pin_length": 6, "max_active": 3, "active": 0,
         "quarantined": false, "quarantined_at": null, "created_at": number["created_at"],
     });
     assert_eq!(number, expected);
-    let number = shown(&server, EXCLUSIVE);
+    let number = read_number(&server, EXCLUSIVE);
     assert_eq!(
         (
             &number["mode"],
@@ -79,16 +81,16 @@ fn a_number_that_was_added_takes_allocations() {
     assert_eq!(allocate(&server, SHARED)["pin"].as_str().unwrap().len(), 6);
     assert_eq!(
         (
-            &shown(&server, EXCLUSIVE)["active"],
-            &shown(&server, SHARED)["active"]
+            &read_number(&server, EXCLUSIVE)["active"],
+            &read_number(&server, SHARED)["active"]
         ),
         (&json!(1), &json!(1))
     );
 }
 
 #[test]
-fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
-    let server = pooled();
+fn an_invalid_number_is_rejected_with_its_rule() {
+    let server = server_with_pool();
     let with = |more: Value| {
         let mut body = json!({ "tenant_id": TENANT, "virtual_number": NOBODYS });
         body.as_object_mut()
@@ -123,6 +125,33 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
         ),
         (json!({ "mode": "both" }), 400, "mode", "invalid_value"),
         (json!({ "moed": "shared" }), 400, "moed", "unknown_field"),
+    ]
+    .into_iter()
+    .chain(numbers_against_a_rule())
+    {
+        let response = with(more.clone());
+        assert_eq!(
+            (response.status, response.faults()),
+            (status, vec![(field, code)]),
+            "{more}"
+        );
+    }
+    let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
+    assert_eq!((taken.status, taken.code()), (409, "number_exists"));
+    assert_eq!(
+        send_request(&server, "POST", "/numbers", &bearer(), b"{}").status,
+        415
+    );
+    assert_eq!(operator_request(&server, "GET", &path(NOBODYS)).status, 404);
+    assert_eq!(
+        operator_request(&server, "GET", "/numbers/nonsense").status,
+        404
+    );
+}
+
+/// Returns changes of a valid number that violate a rule.
+fn numbers_against_a_rule() -> Vec<(Value, u16, &'static str, &'static str)> {
+    vec![
         (
             json!({ "tenant_id": "nobody" }),
             422,
@@ -153,28 +182,13 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
             "max_active",
             "out_of_range",
         ),
-    ] {
-        let answer = with(more.clone());
-        assert_eq!(
-            (answer.status, answer.faults()),
-            (status, vec![(field, code)]),
-            "{more}"
-        );
-    }
-    let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
-    assert_eq!((taken.status, taken.code()), (409, "number_exists"));
-    assert_eq!(
-        ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
-        415
-    );
-    assert_eq!(operate(&server, "GET", &path(NOBODYS)).status, 404);
-    assert_eq!(operate(&server, "GET", "/numbers/nonsense").status, 404);
+    ]
 }
 
 #[test]
 fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
-    let server = pooled();
-    response(
+    let server = server_with_pool();
+    expect_response(
         send(
             &server,
             "POST",
@@ -183,17 +197,17 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         ),
         201,
     );
-    response(
-        operate(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
+    expect_response(
+        operator_request(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
         200,
     );
     let listed = |query: &str| {
-        let answer = operate(&server, "GET", &format!("/numbers?{query}"));
-        let mut numbers: Vec<String> = response(answer, 200)
+        let response = operator_request(&server, "GET", &format!("/numbers?{query}"));
+        let mut numbers: Vec<String> = expect_response(response, 200)
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["virtual_number"].as_str().unwrap().to_owned())
+            .map(|number| number["virtual_number"].as_str().unwrap().to_owned())
             .collect();
         numbers.sort_unstable();
         numbers
@@ -206,24 +220,7 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         listed("quarantined=false&mode=exclusive&tenant_id=acme"),
         [EXCLUSIVE]
     );
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = operate(&server, "GET", &format!("/numbers?limit=1{cursor}")).body;
-        seen.extend(
-            page["response"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|one| one["virtual_number"].to_string()),
-        );
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
-            None => break,
-        }
-    }
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), 3);
+    assert_eq!(list_page_by_page(&server).len(), 3);
     for wrong in [
         "mode=both",
         "quarantined=yes",
@@ -232,27 +229,49 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
         "nonsense=1",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/numbers?{wrong}")).status,
+            operator_request(&server, "GET", &format!("/numbers?{wrong}")).status,
             400,
             "{wrong}"
         );
     }
 }
 
+/// Lists all numbers, one per page, without duplicates.
+fn list_page_by_page(server: &Server) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = operator_request(server, "GET", &format!("/numbers?limit=1{cursor}")).body;
+        seen.extend(
+            page["response"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|number| number["virtual_number"].to_string()),
+        );
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
+            None => break,
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    seen
+}
+
 #[test]
-fn how_a_number_is_used_changes_while_no_allocation_is_active() {
-    let server = pooled();
+fn the_mode_of_a_number_changes_only_without_active_allocations() {
+    let server = server_with_pool();
     let change = |number: &str, body: Value| send(&server, "PATCH", &path(number), &body);
     let first = allocate(&server, EXCLUSIVE);
     let busy = change(EXCLUSIVE, json!({ "mode": "shared" }));
     assert_eq!((busy.status, busy.code()), (409, "number_in_use"));
     assert_eq!(
-        response(change(EXCLUSIVE, json!({ "mode": "exclusive" })), 200)["mode"],
+        expect_response(change(EXCLUSIVE, json!({ "mode": "exclusive" })), 200)["mode"],
         "exclusive",
         "no change"
     );
-    end(&server, &first);
-    let changed = response(
+    delete_allocation(&server, &first);
+    let changed = expect_response(
         change(EXCLUSIVE, json!({ "mode": "shared", "max_active": 2 })),
         200,
     );
@@ -270,26 +289,14 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         "number_in_use"
     );
     assert_eq!(
-        response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"],
+        expect_response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"],
         3
     );
     allocate(&server, EXCLUSIVE);
-    for (body, status) in [
-        (json!({ "max_active": 5001 }), 422),
-        (json!({ "max_active": 0 }), 422),
-        (json!({ "pin_length": 3 }), 422),
-        (json!({ "mode": "both" }), 400),
-        (json!({ "virtual_number": NOBODYS }), 400),
-    ] {
-        assert_eq!(change(EXCLUSIVE, body.clone()).status, status, "{body}");
-    }
-    assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
-    assert_eq!(
-        ask(&server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
-        415
-    );
-    both.iter().for_each(|one| end(&server, one));
-    let changed = response(change(SHARED, json!({ "mode": "exclusive" })), 200);
+    check_rejected_changes(&server);
+    both.iter()
+        .for_each(|number| delete_allocation(&server, number));
+    let changed = expect_response(change(SHARED, json!({ "mode": "exclusive" })), 200);
     assert_eq!(
         (&changed["pin_length"], &changed["max_active"]),
         (&json!(4), &json!(1))
@@ -305,9 +312,28 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
     );
 }
 
+/// Checks changes that are rejected.
+fn check_rejected_changes(server: &Server) {
+    let change = |number: &str, body: Value| send(server, "PATCH", &path(number), &body);
+    for (body, status) in [
+        (json!({ "max_active": 5001 }), 422),
+        (json!({ "max_active": 0 }), 422),
+        (json!({ "pin_length": 3 }), 422),
+        (json!({ "mode": "both" }), 400),
+        (json!({ "virtual_number": NOBODYS }), 400),
+    ] {
+        assert_eq!(change(EXCLUSIVE, body.clone()).status, status, "{body}");
+    }
+    assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
+    assert_eq!(
+        send_request(server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
+        415
+    );
+}
+
 #[test]
-fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
-    let server = pooled();
+fn a_number_without_active_allocations_can_move_to_another_tenant() {
+    let server = server_with_pool();
     let to = |number: &str, tenant: &str| {
         send(
             &server,
@@ -318,8 +344,11 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
     };
     let allocation = allocate(&server, SHARED);
     assert_eq!(to(SHARED, "other").code(), "number_in_use");
-    end(&server, &allocation);
-    assert_eq!(response(to(SHARED, "other"), 200)["tenant_id"], "other");
+    delete_allocation(&server, &allocation);
+    assert_eq!(
+        expect_response(to(SHARED, "other"), 200)["tenant_id"],
+        "other"
+    );
     let body =
         json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
     let refused = create(server.http, &body.to_string());
@@ -333,18 +362,22 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
         [("tenant_id", "no_such_tenant")]
     );
     assert_eq!(to(EXCLUSIVE, "A B").status, 400);
-    assert_eq!(response(to(SHARED, TENANT), 200)["tenant_id"], TENANT);
+    assert_eq!(
+        expect_response(to(SHARED, TENANT), 200)["tenant_id"],
+        TENANT
+    );
     allocate(&server, SHARED);
 }
 
 #[test]
-fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
-    let server = pooled();
+fn a_quarantined_number_rejects_new_allocations_and_keeps_existing_ones() {
+    let server = server_with_pool();
     let kept = allocate(&server, SHARED);
-    let act =
-        |number: &str, act: &str| operate(&server, "POST", &format!("{}/{act}", path(number)));
+    let act = |number: &str, act: &str| {
+        operator_request(&server, "POST", &format!("{}/{act}", path(number)))
+    };
     for _ in 0..2 {
-        let quarantined = response(act(SHARED, "quarantine"), 200);
+        let quarantined = expect_response(act(SHARED, "quarantine"), 200);
         assert!(quarantined["quarantined"] == true && quarantined["quarantined_at"].is_string());
     }
     let body =
@@ -361,9 +394,12 @@ fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
         ))["status"],
         "active"
     );
-    assert_eq!(shown(&server, SHARED)["active"], 1);
+    assert_eq!(read_number(&server, SHARED)["active"], 1);
     for _ in 0..2 {
-        assert_eq!(response(act(SHARED, "release"), 200)["quarantined"], false);
+        assert_eq!(
+            expect_response(act(SHARED, "release"), 200)["quarantined"],
+            false
+        );
     }
     allocate(&server, SHARED);
     for name in ["quarantine", "release"] {
@@ -372,18 +408,18 @@ fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
 }
 
 #[test]
-fn a_number_is_removed_while_no_allocation_is_active() {
-    let server = pooled();
+fn a_number_without_active_allocations_can_be_removed() {
+    let server = server_with_pool();
     let allocation = allocate(&server, SHARED);
-    let refused = operate(&server, "DELETE", &path(SHARED));
+    let refused = operator_request(&server, "DELETE", &path(SHARED));
     assert_eq!((refused.status, refused.code()), (409, "number_in_use"));
-    end(&server, &allocation);
+    delete_allocation(&server, &allocation);
     assert_eq!(
-        response(operate(&server, "DELETE", &path(SHARED)), 200)["status"],
+        expect_response(operator_request(&server, "DELETE", &path(SHARED)), 200)["status"],
         "removed"
     );
     for method in ["DELETE", "GET"] {
-        assert_eq!(operate(&server, method, &path(SHARED)).status, 404);
+        assert_eq!(operator_request(&server, method, &path(SHARED)).status, 404);
     }
     assert_eq!(
         server.get(&format!(
@@ -394,7 +430,7 @@ fn a_number_is_removed_while_no_allocation_is_active() {
     );
     let again = json!({ "tenant_id": "other", "virtual_number": SHARED });
     assert_eq!(
-        response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"],
+        expect_response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"],
         "other"
     );
 }

@@ -1,16 +1,16 @@
-//! Tenants: made, listed, suspended, resumed.
+//! Tenants: create, list, suspend, resume.
 
 use serde_json::{Value, json};
 
 use crate::support::operator_api::{
-    OPERATOR, ask, bearer, operate, response, send, server, tenants_status,
+    OPERATOR, bearer, expect_response, operator_request, send, send_request, server, tenants_status,
 };
 use crate::support::server::{SID, TENANT, TOKEN};
 
 #[test]
-fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
+fn a_new_tenants_token_is_valid_and_returned_only_once() {
     let server = server();
-    let made = response(
+    let made = expect_response(
         send(
             &server,
             "POST",
@@ -32,9 +32,9 @@ fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
         tenants_status(&server, TENANT, sid, token),
         (403, "foreign_tenant".into())
     );
-    let shown = operate(&server, "GET", "/tenants/other");
+    let shown = operator_request(&server, "GET", "/tenants/other");
     assert!(!shown.body.to_string().contains(token));
-    let shown = response(shown, 200);
+    let shown = expect_response(shown, 200);
     for (name, value) in [
         ("tenant_id", json!("other")),
         ("status", json!("active")),
@@ -47,28 +47,28 @@ fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
         assert_eq!(shown[name], value, "{name}");
     }
     let chosen = json!({ "tenant_id": "third", "account_sid": "AC.third", "timezone": "UTC" });
-    let made = response(send(&server, "POST", "/tenants", &chosen), 201);
+    let made = expect_response(send(&server, "POST", "/tenants", &chosen), 201);
     assert_eq!(made["account_sid"], "AC.third");
     assert_eq!(
-        response(operate(&server, "GET", "/tenants/third"), 200)["timezone"],
+        expect_response(operator_request(&server, "GET", "/tenants/third"), 200)["timezone"],
         "UTC"
     );
 }
 
 #[test]
-fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
+fn an_invalid_tenant_is_rejected_with_every_fault() {
     let server = server();
     let body = json!({ "tenant_id": "Not A Name", "account_sid": "a b", "timezone": "Mars/Phobos", "tokn": 1 });
-    let answer = send(&server, "POST", "/tenants", &body);
-    assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
-    let fields: Vec<_> = answer
+    let response = send(&server, "POST", "/tenants", &body);
+    assert_eq!((response.status, response.code()), (400, "invalid_request"));
+    let fields: Vec<_> = response
         .faults()
         .into_iter()
         .map(|(field, _)| field.to_owned())
         .collect();
     assert_eq!(fields, ["tenant_id", "account_sid", "timezone", "tokn"]);
-    let answer = send(&server, "POST", "/tenants", &json!({}));
-    assert_eq!(answer.faults(), [("tenant_id", "missing_field")]);
+    let response = send(&server, "POST", "/tenants", &json!({}));
+    assert_eq!(response.faults(), [("tenant_id", "missing_field")]);
     for (body, code) in [
         (json!({ "tenant_id": TENANT }), "tenant_exists"),
         (
@@ -76,15 +76,15 @@ fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
             "account_sid_taken",
         ),
     ] {
-        let answer = send(&server, "POST", "/tenants", &body);
-        assert_eq!((answer.status, answer.code()), (409, code));
+        let response = send(&server, "POST", "/tenants", &body);
+        assert_eq!((response.status, response.code()), (409, code));
     }
     assert_eq!(
-        operate(&server, "GET", "/tenants/new").status,
+        operator_request(&server, "GET", "/tenants/new").status,
         404,
         "nothing is half made"
     );
-    let no_json = ask(&server, "POST", "/tenants", &bearer(), b"{}");
+    let no_json = send_request(&server, "POST", "/tenants", &bearer(), b"{}");
     assert_eq!(
         (no_json.status, no_json.code()),
         (415, "unsupported_media_type")
@@ -93,7 +93,7 @@ fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
     assert_eq!(send(&server, "POST", "/tenants", &long).status, 413);
     let json = format!("{}{}", bearer(), crate::support::operator_api::JSON);
     assert_eq!(
-        ask(&server, "POST", "/tenants", &json, b"{").code(),
+        send_request(&server, "POST", "/tenants", &json, b"{").code(),
         "invalid_json"
     );
 }
@@ -102,20 +102,20 @@ fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
 fn tenants_are_listed_by_name_a_page_at_a_time() {
     let server = server();
     for name in ["c", "b", "a"] {
-        response(
+        expect_response(
             send(&server, "POST", "/tenants", &json!({ "tenant_id": name })),
             201,
         );
     }
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = operate(&server, "GET", &format!("/tenants?limit=3{cursor}")).body;
+        let page = operator_request(&server, "GET", &format!("/tenants?limit=3{cursor}")).body;
         names.extend(
             page["response"]
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|one| one["tenant_id"].clone()),
+                .map(|tenant| tenant["tenant_id"].clone()),
         );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -131,24 +131,30 @@ fn tenants_are_listed_by_name_a_page_at_a_time() {
         "limit=1&limit=1",
     ] {
         assert_eq!(
-            operate(&server, "GET", &format!("/tenants?{wrong}")).status,
+            operator_request(&server, "GET", &format!("/tenants?{wrong}")).status,
             400,
             "{wrong}"
         );
     }
-    assert_eq!(operate(&server, "GET", "/tenants/nobody").status, 404);
     assert_eq!(
-        operate(&server, "GET", "/tenants/Not%20A%20Name").status,
+        operator_request(&server, "GET", "/tenants/nobody").status,
+        404
+    );
+    assert_eq!(
+        operator_request(&server, "GET", "/tenants/Not%20A%20Name").status,
         404
     );
 }
 
 #[test]
-fn a_suspended_tenant_is_refused_at_once_until_it_is_resumed() {
+fn a_suspended_tenant_is_rejected_at_once_until_it_is_resumed() {
     let server = server();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     for _ in 0..2 {
-        let suspended = response(operate(&server, "POST", "/tenants/acme/suspend"), 200);
+        let suspended = expect_response(
+            operator_request(&server, "POST", "/tenants/acme/suspend"),
+            200,
+        );
         assert!(suspended["status"] == "suspended" && suspended["suspended_at"].is_string());
         assert_eq!(
             tenants_status(&server, TENANT, SID, TOKEN),
@@ -162,14 +168,17 @@ fn a_suspended_tenant_is_refused_at_once_until_it_is_resumed() {
     );
     for _ in 0..2 {
         assert_eq!(
-            response(operate(&server, "POST", "/tenants/acme/resume"), 200)["status"],
+            expect_response(
+                operator_request(&server, "POST", "/tenants/acme/resume"),
+                200
+            )["status"],
             "active"
         );
         assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
     }
     for act in ["suspend", "resume"] {
         assert_eq!(
-            operate(&server, "POST", &format!("/tenants/nobody/{act}")).status,
+            operator_request(&server, "POST", &format!("/tenants/nobody/{act}")).status,
             404
         );
     }

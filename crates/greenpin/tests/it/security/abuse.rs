@@ -1,4 +1,4 @@
-//! Those who are no trunk of ours, and callers who guess: what they cost, what they learn, what they gain.
+//! Unlisted sources and callers with guessed PINs: their cost, and the information available to them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -7,28 +7,28 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::call_setup::{AGENT, CUSTOMER, Stage, VN};
+use crate::support::call_setup::{AGENT, CUSTOMER, CallSetup, VN};
 use crate::support::party::{Party, header};
-use crate::support::server::PATIENCE;
+use crate::support::server::TIMEOUT;
 
 const SHARED: &str = "+914000000002";
-/// Datagrams of a flood, from each of its two sources.
+/// Datagrams of the flood, from each of two sources.
 const FLOOD: usize = 20_000;
-/// MiB that the server may grow by under it.
+/// Maximum growth of the server's memory during the flood, in MiB.
 const GROWTH: u64 = 64;
 
-impl Stage {
-    /// A call on which both talk.
-    fn talking() -> Self {
-        let mut stage = Self::set();
-        let allocation = stage.allocate(&json!({}));
-        stage.connect(&allocation);
-        stage.both_talk();
-        stage
+impl CallSetup {
+    /// Connects a call with audio in both directions.
+    fn start_connected() -> Self {
+        let mut setup = Self::start();
+        let allocation = setup.allocate(&json!({}));
+        setup.connect(&allocation);
+        setup.both_talk();
+        setup
     }
 
-    /// The ordinary end of a call that nothing has harmed.
-    fn end(&mut self) {
+    /// Ends an undisturbed call and checks its record.
+    fn end_and_check(&mut self) {
         self.both_talk();
         self.hang_up();
         let record = self.completed();
@@ -39,13 +39,13 @@ impl Stage {
     }
 }
 
-fn stranger() -> UdpSocket {
+fn unlisted_socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket
 }
 
-/// A request of a stranger, the same for the same index but for the number.
+/// Returns a request of an unlisted source. For the same index, only the number differs.
 fn request(method: &str, number: &str, from: &str, index: usize, source: SocketAddr) -> String {
     format!(
         "{method} sip:{number}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bK{method}{index};rport\r\n\
@@ -55,8 +55,8 @@ fn request(method: &str, number: &str, from: &str, index: usize, source: SocketA
     )
 }
 
-/// One datagram of a flood: calls, registrations, rubbish, and requests that cannot be read.
-fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
+/// Returns a datagram of the flood: a call, a registration, random bytes, or a malformed request.
+fn flood_datagram(index: usize, source: SocketAddr) -> Vec<u8> {
     let number = format!("+91400000{:04}", index % 10_000);
     match index % 4 {
         0 => request("INVITE", &number, AGENT, index, source).into_bytes(),
@@ -70,8 +70,8 @@ fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// Connections that send rubbish, half of a message, or calls that are not theirs to make.
-fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
+/// Opens connections and sends random bytes, half of a message, or a call.
+fn open_flood_connections(server: SocketAddr) -> Vec<TcpStream> {
     let connect = |index: usize| {
         let mut stream = TcpStream::connect(server).unwrap();
         let half = format!("INVITE sip:x@y SIP/2.0\r\nX: {}", "x".repeat(4000));
@@ -80,7 +80,7 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
         } else {
             vec![0xff; 5000]
         };
-        // The server may have closed it by now.
+        // The server may already have closed the connection.
         let _ = stream.write_all(&said);
         stream
     };
@@ -88,27 +88,27 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
 }
 
 #[test]
-fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
-    let mut stage = Stage::talking();
-    let before = stage.server.memory();
-    let (target, over) = (stage.server.sip, AtomicBool::new(false));
+fn a_flood_from_unlisted_sources_is_rejected_in_bounded_memory_and_affects_no_call() {
+    let mut setup = CallSetup::start_connected();
+    let before = setup.server.resident_kib();
+    let (target, over) = (setup.server.sip, AtomicBool::new(false));
     let connections = std::thread::scope(|scope| {
         let flood = |half: usize| {
-            let socket = stranger();
+            let socket = unlisted_socket();
             let source = socket.local_addr().unwrap();
             for index in 0..FLOOD {
-                // A full buffer of the sender's is no flood to the server.
+                // A full send buffer would not reach the server, so retry.
                 while socket
-                    .send_to(&nuisance(half * FLOOD + index, source), target)
+                    .send_to(&flood_datagram(half * FLOOD + index, source), target)
                     .is_err()
                 {}
             }
         };
         let floods = [scope.spawn(move || flood(0)), scope.spawn(move || flood(1))];
-        let connections = scope.spawn(move || nuisance_over_tcp(target));
+        let connections = scope.spawn(move || open_flood_connections(target));
         let watch = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                stage.both_talk();
+                setup.both_talk();
             }
         });
         for flood in floods {
@@ -118,25 +118,25 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
         watch.join().unwrap();
         connections.join().unwrap()
     });
-    let after = stage.server.memory();
+    let after = setup.server.resident_kib();
     assert!(
         after < before + GROWTH * 1024,
         "{before} KiB before, {after} KiB after"
     );
     drop(connections);
-    until_drained(target);
-    stage.end();
+    wait_until_drained(target);
+    setup.end_and_check();
 }
 
-/// Waits until the server has read what a flood has left in its socket: what comes on top is lost there, and the parties
-/// of these tests say everything once.
-fn until_drained(server: SocketAddr) {
-    let socket = stranger();
+/// Waits until the server has read its socket buffer. The parties of these tests do not retransmit, so a full
+/// buffer would lose their messages.
+fn wait_until_drained(server: SocketAddr) {
+    let socket = unlisted_socket();
     socket
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
     let asked = request("OPTIONS", VN, AGENT, 1, socket.local_addr().unwrap());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         socket.send_to(asked.as_bytes(), server).unwrap();
         if socket.recv_from(&mut [0; 65_535]).is_ok() {
@@ -149,8 +149,8 @@ fn until_drained(server: SocketAddr) {
     }
 }
 
-/// What a stranger is told, with the number that was asked for taken out.
-fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
+/// Returns the response to an unlisted source, without the requested number.
+fn response_to(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
     let message = request(method, number, AGENT, 1, socket.local_addr().unwrap());
     socket.send_to(message.as_bytes(), server).unwrap();
     let mut buffer = [0; 65_535];
@@ -161,16 +161,16 @@ fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> S
 }
 
 #[test]
-fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
-    let stage = Stage::set();
-    stage.server.add_number(SHARED, &[]);
-    stage.allocate(&json!({}));
-    let socket = stranger();
+fn an_unlisted_source_gets_identical_responses_for_every_number() {
+    let setup = CallSetup::start();
+    setup.server.add_number(SHARED, &[]);
+    setup.allocate(&json!({}));
+    let socket = unlisted_socket();
     for method in [
         "INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE",
         "DANCE",
     ] {
-        let known = told(stage.server.sip, &socket, method, VN);
+        let known = response_to(setup.server.sip, &socket, method, VN);
         let status = match method {
             "REGISTER" | "MESSAGE" => 405,
             "DANCE" => 501,
@@ -179,22 +179,22 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
         assert!(known.starts_with(&format!("SIP/2.0 {status} ")), "{known}");
         for number in [SHARED, "+914000000099", "1000", "admin", "00914000000001"] {
             assert_eq!(
-                told(stage.server.sip, &socket, method, number),
+                response_to(setup.server.sip, &socket, method, number),
                 known,
                 "{method} {number}"
             );
         }
     }
-    assert_eq!(stage.server.get("/calls"), json!([]));
+    assert_eq!(setup.server.get("/calls"), json!([]));
 }
 
 #[test]
-fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
-    let mut stage = Stage::talking();
-    let socket = stranger();
-    assert!(told(stage.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
-    // It knows all that names the call, and still is not one of its parties.
-    let sdp = stage.customer.description("sendrecv");
+fn an_unlisted_source_with_an_agents_number_gains_nothing() {
+    let mut setup = CallSetup::start_connected();
+    let socket = unlisted_socket();
+    assert!(response_to(setup.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
+    // The source knows the identifiers of the call, but is not a party of it.
+    let sdp = setup.customer.description("sendrecv");
     let keys = (
         "INFO",
         "Content-Type: application/dtmf-relay\r\n",
@@ -206,28 +206,28 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
         ("UPDATE", "", ""),
         keys,
     ] {
-        let forged = stage.customer.forged(method, headers, body);
-        socket.send_to(forged.as_bytes(), stage.server.sip).unwrap();
+        let forged = setup.customer.build_in_dialog(method, headers, body);
+        socket.send_to(forged.as_bytes(), setup.server.sip).unwrap();
         let mut buffer = [0; 65_535];
         let (length, _) = socket.recv_from(&mut buffer).unwrap();
-        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
-        assert!(header(&answer, "CSeq").contains(method));
+        let response = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(response.starts_with("SIP/2.0 403 "), "{response}");
+        assert!(header(&response, "CSeq").contains(method));
     }
-    stage.end();
-    assert_eq!(stage.server.get("/calls").as_array().map(Vec::len), Some(1));
+    setup.end_and_check();
+    assert_eq!(setup.server.get("/calls").as_array().map(Vec::len), Some(1));
 }
 
 #[test]
-fn a_stranger_over_tcp_is_refused_as_well() {
-    let stage = Stage::set();
+fn an_unlisted_source_over_tcp_is_rejected() {
+    let setup = CallSetup::start();
     let source = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     source
         .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
         .unwrap();
-    source.connect(&stage.server.sip.into()).unwrap();
+    source.connect(&setup.server.sip.into()).unwrap();
     let mut stream = TcpStream::from(source);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let message = request("INVITE", VN, AGENT, 1, stream.local_addr().unwrap());
     stream.write_all(message.as_bytes()).unwrap();
     let mut start = [0; 12];
@@ -235,42 +235,45 @@ fn a_stranger_over_tcp_is_refused_as_well() {
     assert_eq!(&start, b"SIP/2.0 403 ");
 }
 
-/// One of an army: three wrong blocks in a call, each once the prompt is over.
-fn guess(server: SocketAddr, caller: usize, wrong: &str) {
+/// Makes one call with three wrong PINs, each after the prompt.
+fn guess_pins(server: SocketAddr, caller: usize, wrong: &str) {
     let mut guesser = Party::new(&format!("+9177000000{caller:02}"), server);
     assert_eq!(guesser.call(SHARED), 200);
     for _ in 0..3 {
         guesser.press(wrong);
-        guesser.until_quiet();
+        guesser.wait_until_quiet();
     }
-    guesser.served("BYE");
+    guesser.serve("BYE");
 }
 
 #[test]
-fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
-    let mut stage = Stage::set();
-    stage
+fn mass_guessing_closes_a_number_to_unlisted_callers_but_not_to_its_customers() {
+    let mut setup = CallSetup::start();
+    setup
         .server
         .add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
-    let allocation = stage.allocate(&json!({ "caller_id_number": SHARED }));
+    let allocation = setup.allocate(&json!({ "caller_id_number": SHARED }));
     let pin = allocation["pin"].as_str().unwrap();
     let wrong = if pin == "000000" { "111111" } else { "000000" };
-    let target = stage.server.sip;
+    let target = setup.server.sip;
     std::thread::scope(|scope| {
         for caller in 0..8 {
-            scope.spawn(move || guess(target, caller, wrong));
+            scope.spawn(move || guess_pins(target, caller, wrong));
         }
     });
-    stage.hook.event("number.pin_attack");
-    // A stranger is refused with the right PIN, too, and a customer is not.
+    setup.inbox.wait_for_event("number.pin_attack");
+    // An unlisted caller is rejected even with the correct PIN. A listed customer is not.
     let mut stranger = Party::new("+917700000099", target);
     assert_eq!(stranger.call(SHARED), 200);
     stranger.press(pin);
-    stranger.until_quiet();
-    assert_eq!(stage.customer.call(SHARED), 200);
-    stage.customer.press(pin);
-    stage.agent_answers();
-    assert_eq!(stage.hook.event("call.answered")["data"]["from"], CUSTOMER);
-    stage.both_talk();
+    stranger.wait_until_quiet();
+    assert_eq!(setup.customer.call(SHARED), 200);
+    setup.customer.press(pin);
+    setup.agent_answers();
+    assert_eq!(
+        setup.inbox.wait_for_event("call.answered")["data"]["from"],
+        CUSTOMER
+    );
+    setup.both_talk();
     stranger.bye();
 }

@@ -1,17 +1,17 @@
-//! No leak: neither party receives anything of the other's number, and no log line at any level has either.
+//! Neither party receives any part of the other's number, and no log line at any level contains either number.
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::{Stage, VN};
-use crate::support::party::{Party, both_hear_each_other};
+use crate::support::call_setup::{CallSetup, VN};
+use crate::support::party::{Party, exchange_audio};
 use crate::support::server::{Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const AGENT: &str = "+919912345678";
 const CUSTOMER: &str = "+918887654321";
 
-/// Whether a text or stream has a number in any usual form: with or without `+` and country, in any spacing, in
-/// packed decimals.
+/// Returns `true` if the data contains a number in any common form: with or without `+` and country code, with any
+/// spacing, or as packed decimals.
 fn leaks(received: &[u8], number: &str) -> bool {
     let national = &number[3..];
     let is_separator = |byte: &u8| b" -./()%20\"<>\r\n".contains(byte) && !byte.is_ascii_digit();
@@ -61,27 +61,27 @@ fn nothing_of_either_number_reaches_the_other_party_or_the_log() {
 }
 
 #[test]
-fn nothing_leaks_where_the_two_gateways_talk_to_each_other() {
+fn nothing_leaks_with_direct_media() {
     nothing_leaks(true);
 }
 
-/// A stage whose parties have numbers that are not found by chance, and an allocation for them.
-fn set(direct: bool) -> (Stage, Value) {
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+/// Starts a server with an allocation. The numbers of its parties do not occur by chance.
+fn start(direct: bool) -> (CallSetup, Value) {
+    let mut agent = Party::unconnected(AGENT);
     let media = if direct { "media = \"direct\"\n" } else { "" };
     let server = Server::with(&trunk("carrier", agent.address(), media));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let body =
         json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": !direct });
     let allocation = server.allocate(&body);
     let customer = Party::new(CUSTOMER, server.sip);
     (
-        Stage {
+        CallSetup {
             server,
-            hook,
+            inbox,
             agent,
             customer,
         },
@@ -91,50 +91,55 @@ fn set(direct: bool) -> (Stage, Value) {
 
 fn nothing_leaks(direct: bool) {
     let (
-        Stage {
+        CallSetup {
             server,
             mut agent,
             mut customer,
             ..
         },
         allocation,
-    ) = set(direct);
+    ) = start(direct);
     assert_eq!(customer.call(VN), 200);
     customer.press(if allocation["pin"] == "0000" {
         "1111"
     } else {
         "0000"
     });
-    customer.until_quiet();
+    customer.wait_until_quiet();
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     for status in [180, 183, 200] {
         agent.respond(status);
     }
-    agent.served("ACK");
+    agent.serve("ACK");
     if direct {
-        customer.redirected();
-        agent.redirected();
-        assert_eq!(customer.sends_to(), Some(agent.audio_address()));
-        assert_eq!(agent.sends_to(), Some(customer.audio_address()));
+        customer.accept_reinvite();
+        agent.accept_reinvite();
+        assert_eq!(customer.audio_destination(), Some(agent.audio_address()));
+        assert_eq!(agent.audio_destination(), Some(customer.audio_address()));
     }
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.send_rtcp();
     agent.send_rtcp();
     customer.press("12");
-    agent.keys_heard(2, 97);
-    assert_eq!(customer.within("OPTIONS", "", ""), 200);
+    agent.receive_keys(2, 97);
+    assert_eq!(customer.send_in_dialog("OPTIONS", "", ""), 200);
     let sdp = customer.description("sendrecv");
     assert_eq!(
-        customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
+        customer.send_in_dialog("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
         200
     );
-    // RTCP goes out every 5 s: wait for one on each side.
-    customer.hear_rtcp();
-    agent.hear_rtcp();
+    // RTCP is sent every 5 s, so wait for one packet on each side.
+    customer.wait_for_rtcp();
+    agent.wait_for_rtcp();
     agent.bye_as_callee();
-    customer.served("BYE");
+    customer.serve("BYE");
 
+    check_leaks(&server, &agent, &customer, &allocation);
+}
+
+/// Checks the received data and the log.
+fn check_leaks(server: &Server, agent: &Party, customer: &Party, allocation: &Value) {
     assert!(
         customer.received.len() > 1000 && agent.received.len() > 1000,
         "something was received"
@@ -147,7 +152,7 @@ fn nothing_leaks(direct: bool) {
         !leaks(&agent.received, CUSTOMER),
         "the agent received the customer's number"
     );
-    let log = server.log_with("call ended");
+    let log = server.wait_for_log("call ended");
     for number in [AGENT, CUSTOMER, VN] {
         assert!(!leaks(log.as_bytes(), number), "the log has a number");
     }
@@ -155,11 +160,11 @@ fn nothing_leaks(direct: bool) {
     assert!(!log.contains(&pin), "the log has the PIN");
 }
 
-/// Calls of the long run, and of each of its servers.
+/// Calls of the long run, and calls per server.
 const CALLS: usize = 10_000;
 const CALLS_A_SERVER: usize = CALLS / 4;
 
-/// Half of them with the two gateways talking to each other.
+/// Half of the calls use direct media.
 #[test]
 #[ignore = "a run of ten minutes: cargo test --release --test it -- --ignored ten_thousand"]
 fn nothing_leaks_in_ten_thousand_calls() {
@@ -171,30 +176,30 @@ fn nothing_leaks_in_ten_thousand_calls() {
 }
 
 fn many_calls(direct: bool) {
-    let (mut stage, allocation) = set(direct);
+    let (mut setup, allocation) = start(direct);
     for _ in 0..CALLS_A_SERVER {
-        stage.customer = Party::new(CUSTOMER, stage.server.sip);
-        stage.connect(&allocation);
+        setup.customer = Party::new(CUSTOMER, setup.server.sip);
+        setup.connect(&allocation);
         if direct {
-            stage.customer.redirected();
-            stage.agent.redirected();
+            setup.customer.accept_reinvite();
+            setup.agent.accept_reinvite();
         }
-        stage.both_talk();
-        stage.customer.send_rtcp();
-        stage.agent.send_rtcp();
-        stage.hang_up();
-        stage.completed();
+        setup.both_talk();
+        setup.customer.send_rtcp();
+        setup.agent.send_rtcp();
+        setup.hang_up();
+        setup.completed();
         assert!(
-            !leaks(&stage.customer.received, AGENT),
+            !leaks(&setup.customer.received, AGENT),
             "the customer received the agent's number"
         );
         assert!(
-            !leaks(&stage.agent.received, CUSTOMER),
+            !leaks(&setup.agent.received, CUSTOMER),
             "the agent received the customer's number"
         );
-        stage.agent.received.clear();
+        setup.agent.received.clear();
     }
-    let log = stage.server.log();
+    let log = setup.server.log();
     for number in [AGENT, CUSTOMER, VN] {
         assert!(!leaks(log.as_bytes(), number), "the log has a number");
     }

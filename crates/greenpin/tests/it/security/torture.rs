@@ -1,5 +1,5 @@
-//! Every message of RFC 4475 and RFC 5118 at the live port, over UDP and TCP: each gets the answer that its section asks
-//! for, and a masked call works after all of them.
+//! Messages of RFC 4475 and RFC 5118 against a running server over UDP and TCP. Each gets the response required by
+//! its section, and a masked call succeeds after all of them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -13,33 +13,33 @@ use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::server::Server;
 use crate::support::sipp;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message, and what comes back.
+/// Message with its expected responses.
 struct Case {
-    /// Its section of the RFC, and the name that the RFC gives it.
+    /// Section of the RFC, and its name of the message.
     section: &'static str,
     name: &'static str,
-    /// The final status over UDP; `None`: silence.
+    /// Final status over UDP. `None`: no response.
     udp: Option<u16>,
-    /// The final statuses over TCP, and what becomes of the connection.
-    tcp: (&'static [u16], Then),
+    /// Final statuses over TCP, and the state of the connection afterwards.
+    tcp: (&'static [u16], StreamState),
 }
 
-/// What becomes of the connection that brought a message.
+/// State of a connection after a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Then {
-    /// It serves the next request.
+enum StreamState {
+    /// The connection serves further requests.
     Stays,
-    /// The server closes it: nobody can tell where the next message would begin.
+    /// The server closes the connection, because the start of the next message is unknown.
     Closes,
-    /// The message goes on: the next request would be its body.
+    /// The server waits for the rest of the message.
     Waits,
 }
-use Then::{Closes, Stays, Waits};
+use StreamState::{Closes, Stays, Waits};
 
-/// A message that gets the same answer over both.
+/// Message with the same response over UDP and TCP.
 const fn both(section: &'static str, name: &'static str, status: &'static [u16]) -> Case {
     apart(section, name, status.first().copied(), status, Stays)
 }
@@ -48,7 +48,7 @@ const fn silence(section: &'static str, name: &'static str) -> Case {
     apart(section, name, None, &[], Stays)
 }
 
-/// A request that the parser cannot frame or whose start line it cannot read: over TCP the connection is lost with it.
+/// Request with invalid framing or an invalid start line. Over TCP it ends the connection.
 const fn broken(section: &'static str, name: &'static str) -> Case {
     apart(section, name, Some(400), &[400], Closes)
 }
@@ -58,7 +58,7 @@ const fn apart(
     name: &'static str,
     udp: Option<u16>,
     tcp: &'static [u16],
-    then: Then,
+    then: StreamState,
 ) -> Case {
     Case {
         section,
@@ -69,59 +69,59 @@ const fn apart(
 }
 
 const RFC4475: &[Case] = &[
-    // Well formed. Its `To` has a tag, and there is no such dialog (RFC 3261, section 12.2.2).
+    // Well formed. `To` has a tag, but the dialog does not exist (RFC 3261, section 12.2.2).
     both("3.1.1.1", "wsinv", &[481]),
-    // A method that nobody knows.
+    // Unknown method.
     both("3.1.1.2", "intmeth", &[501]),
-    // Well formed calls for numbers that are not there are 404.
+    // Well formed calls to unknown numbers get 404.
     both("3.1.1.3", "esc01", &[404]),
-    // We are no registrar: any REGISTER that can be read is 405.
+    // The server is no registrar: every parseable REGISTER gets 405.
     both("3.1.1.4", "escnull", &[405]),
-    // `RE%47IST%45R` is another method than REGISTER.
+    // `RE%47IST%45R` is a different method from REGISTER.
     both("3.1.1.5", "esc02", &[501]),
     both("3.1.1.6", "lwsdisp", &[200]),
     both("3.1.1.7", "longreq", &[404]),
-    // What follows in the datagram is ignored; in a stream it is the next request, whose description has a
-    // line that is none, and what follows that is rubbish.
+    // In a datagram, data after the message is ignored. In a stream it is the next request, with an invalid line
+    // in its description and invalid data after it.
     apart("3.1.1.8", "dblreq", Some(405), &[405, 400], Closes),
     both("3.1.1.9", "semiuri", &[200]),
     both("3.1.1.10", "transports", &[200]),
     both("3.1.1.11", "mpart01", &[405]),
-    // Responses to nothing that we sent.
+    // Responses without a request.
     silence("3.1.1.12", "unreason"),
-    // In a stream without `Content-Length`.
+    // `Content-Length` is missing, which a stream requires.
     apart("3.1.1.13", "noreason", None, &[], Closes),
-    // The separators make `Via` unreadable; the answer goes back where the request came from.
+    // Separators make `Via` unreadable. The response is sent to the source address.
     both("3.1.2.1", "badinv01", &[400]),
-    // In a stream the rest of the body may still come.
+    // In a stream, the rest of the body may still arrive.
     apart("3.1.2.2", "clerr", Some(400), &[], Waits),
     broken("3.1.2.3", "ncl"),
     both("3.1.2.4", "scalar02", &[400]),
     silence("3.1.2.5", "scalarlg"),
-    // Its body is longer than its `Content-Length`: in a stream the rest is rubbish.
+    // The body is longer than its `Content-Length`. In a stream the rest is invalid data.
     apart("3.1.2.6", "quotbal", Some(400), &[400], Closes),
     broken("3.1.2.7", "ltgtruri"),
     broken("3.1.2.8", "lwsruri"),
-    // May be read liberally; we do not.
+    // A lenient parser may accept it; this one does not.
     broken("3.1.2.9", "lwsstart"),
     broken("3.1.2.10", "trws"),
     both("3.1.2.11", "escruri", &[400]),
-    // A `Date` that is of no use to us is ignored.
+    // An invalid `Date` is ignored, because the server does not use it.
     both("3.1.2.12", "baddate", &[404]),
-    // A registrar would answer 400; we serve no REGISTER.
+    // A registrar would respond with 400. This server rejects REGISTER.
     both("3.1.2.13", "regbadct", &[405]),
-    // Blanks within `<>` may be ignored; we do not.
+    // Blanks within `<>` may be ignored; this parser rejects them.
     both("3.1.2.14", "badaspec", &[400]),
-    // Without its empty line the datagram is broken as well; in the stream we send that line after it.
+    // The datagram lacks its empty line. In the stream the test sends that line afterwards.
     both("3.1.2.15", "baddn", &[400]),
     both("3.1.2.16", "badvers", &[505]),
     both("3.1.2.17", "mismatch01", &[400]),
-    // 400 goes before 501.
+    // 400 takes precedence over 501.
     both("3.1.2.18", "mismatch02", &[400]),
     apart("3.1.2.19", "bigcode", None, &[], Closes),
-    // The branch is as good as none; RFC 2543 matches without one.
+    // The branch counts as missing. RFC 2543 matches without a branch.
     both("3.2.1", "badbranch", &[200]),
-    // Without `From`, `To` and `Call-ID` the 400 repeats what there is.
+    // `From`, `To` and `Call-ID` are missing, so the 400 contains only the existing headers.
     both("3.3.1", "insuf", &[400]),
     both("3.3.2", "unkscm", &[416]),
     both("3.3.3", "novelsc", &[416]),
@@ -132,13 +132,13 @@ const RFC4475: &[Case] = &[
     both("3.3.8", "multi01", &[400]),
     broken("3.3.9", "mcl01"),
     silence("3.3.10", "bcast"),
-    // An endpoint takes a request whose hops are used up.
+    // An endpoint accepts a request with `Max-Forwards: 0`.
     both("3.3.11", "zeromf", &[200]),
     both("3.3.12", "cparam01", &[405]),
     both("3.3.13", "cparam02", &[405]),
     both("3.3.14", "regescrt", &[405]),
     both("3.3.15", "sdp01", &[406]),
-    // RFC 2543 knew no `Contact`, without which there is no dialog, and a stream without `Content-Length`.
+    // RFC 2543 has no `Contact`, required for a dialog, and no `Content-Length`, required in a stream.
     apart("3.4.1", "inv2543", Some(400), &[400], Closes),
 ];
 
@@ -149,12 +149,12 @@ const RFC5118: &[Case] = &[
     both("4.4", "port-unambiguous", &[405]),
     both("4.5", "via-received-param-with-delim", &[481]),
     both("4.5", "via-received-param-no-delim", &[200]),
-    // Video and a codec that we do not speak: what is left of the offer is nothing.
+    // The offer has video and an unsupported codec, so nothing of it is acceptable.
     both("4.6", "ipv6-in-sdp", &[488]),
     both("4.7", "mult-ip-in-header", &[481]),
     both("4.8", "mult-ip-in-sdp", &[404]),
     both("4.9", "ipv4-mapped-ipv6", &[488]),
-    // The third colon is an accident of RFC 3261's grammar, and to be tolerated.
+    // The third colon is an error in the grammar of RFC 3261, and must be tolerated.
     both("4.10", "ipv6-bug-abnf-3-colons", &[200]),
     both("4.10", "ipv6-correct-abnf-2-colons", &[200]),
 ];
@@ -175,14 +175,14 @@ fn message(rfc: &str, case: &Case) -> Vec<u8> {
     if case.name != "ipv6-correct-abnf-2-colons" {
         return message;
     }
-    // The two messages of section 4.10 name the same transaction: the second would be a retransmission of the first.
+    // Both messages of section 4.10 name the same transaction, so the second would be a retransmission.
     String::from_utf8(message)
         .unwrap()
         .replace("z9hG4bKas3-111", "z9hG4bKas3-112")
         .into_bytes()
 }
 
-/// A request that is answered with 200 after everything that came before it.
+/// Returns a request for a 200 after all previous messages.
 fn probe(transport: &str) -> String {
     static PROBES: AtomicU32 = AtomicU32::new(0);
     let branch = PROBES.fetch_add(1, Ordering::Relaxed);
@@ -193,31 +193,31 @@ fn probe(transport: &str) -> String {
     )
 }
 
-fn is_probed(answer: &str) -> bool {
-    answer.contains("\r\nCall-ID: probe\r\n")
+fn is_probed(response: &str) -> bool {
+    response.contains("\r\nCall-ID: probe\r\n")
 }
 
-fn status(answer: &str) -> u16 {
-    answer[8..11].parse().unwrap()
+fn status(response: &str) -> u16 {
+    response[8..11].parse().unwrap()
 }
 
-/// What each refusal must tell (RFC 3261, section 21.4).
-fn check_form(case: &Case, answer: &str) {
-    let told = match status(answer) {
+/// Checks the required headers of a rejection (RFC 3261, section 21.4).
+fn check_form(case: &Case, response: &str) {
+    let told = match status(response) {
         405 => "\r\nAllow: INVITE, ",
         415 => "\r\nAccept: application/sdp\r\n",
         420 => "\r\nUnsupported: nothingSupportsThis, nothingSupportsThisEither\r\n",
         _ => "\r\nVia: ",
     };
     assert!(
-        answer.contains(told),
-        "{} {}:\n{answer}",
+        response.contains(told),
+        "{} {}:\n{response}",
         case.section,
         case.name
     );
 }
 
-/// Where a datagram comes from so that the answer comes back: an address of its own, and the port that its `Via` names.
+/// Returns a socket with its own address and the port in the message's `Via`, so that the response arrives there.
 fn socket(index: u8, message: &[u8]) -> UdpSocket {
     let [high, low] = u16::try_from(std::process::id() % 0xffff)
         .unwrap()
@@ -243,7 +243,7 @@ fn udp_answer(
     message: &[u8],
     expected: Option<u16>,
 ) -> Option<String> {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
     socket.send_to(message, server).unwrap();
     if expected.is_none() {
         socket.send_to(probe("UDP").as_bytes(), server).unwrap();
@@ -251,63 +251,65 @@ fn udp_answer(
     let mut buffer = [0; 65_535];
     loop {
         let (length, _) = socket.recv_from(&mut buffer).ok()?;
-        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        match status(&answer) {
-            _ if is_probed(&answer) => return None,
+        let response = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        match status(&response) {
+            _ if is_probed(&response) => return None,
             100..200 => {}
-            _ => return Some(answer),
+            _ => return Some(response),
         }
     }
 }
 
 #[test]
-fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
-    let stage = Stage::set();
+fn each_message_gets_its_response_over_udp_and_calls_still_work() {
+    let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (index, (rfc, case)) in cases().enumerate() {
         let message = message(rfc, case);
         let socket = socket(u8::try_from(index).unwrap() + 1, &message);
-        let answer = udp_answer(stage.server.sip, &socket, &message, case.udp);
-        let status = answer.as_deref().map(status);
+        let response = udp_answer(setup.server.sip, &socket, &message, case.udp);
+        let status = response.as_deref().map(status);
         if status != case.udp {
             wrong.push(format!(
                 "{rfc} {} {}: {status:?}, not {:?}",
                 case.section, case.name, case.udp
             ));
         }
-        answer.iter().for_each(|answer| check_form(case, answer));
+        response
+            .iter()
+            .for_each(|response| check_form(case, response));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    stage.call_over("u1");
+    setup.call_over("u1");
 }
 
-/// The next final response of a connection; `None`: it was closed, or says nothing more.
+/// Returns the next final response of a connection. `None` if the connection is closed or silent.
 fn final_answer(stream: &mut TcpStream) -> Option<String> {
     loop {
-        let mut answer = Vec::new();
-        // Octet by octet, so that nothing is taken of what comes after it.
-        while !answer.ends_with(b"\r\n\r\n") {
+        let mut response = Vec::new();
+        // Reading octet by octet leaves the following data in the socket.
+        while !response.ends_with(b"\r\n\r\n") {
             let mut octet = [0];
             stream.read_exact(&mut octet).ok()?;
-            answer.extend(octet);
+            response.extend(octet);
         }
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        if status(&answer) >= 200 {
-            return Some(answer);
+        let response = String::from_utf8_lossy(&response).into_owned();
+        if status(&response) >= 200 {
+            return Some(response);
         }
     }
 }
 
-/// The final answers to a message, and what became of the connection.
-fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>, Then) {
+/// Returns the final responses to a message, and the state of the connection afterwards.
+fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>, StreamState) {
     let mut stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
     stream.write_all(message).unwrap();
     if !message.windows(4).any(|window| window == b"\r\n\r\n") {
         stream.write_all(b"\r\n").unwrap();
     }
     let (statuses, then) = case.tcp;
-    let mut answers: Vec<String> = statuses
+    let mut responses: Vec<String> = statuses
         .iter()
         .map_while(|_| final_answer(&mut stream))
         .collect();
@@ -318,31 +320,33 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
     }
     loop {
         match final_answer(&mut stream) {
-            Some(answer) if is_probed(&answer) => return (answers, Stays),
-            Some(answer) => answers.push(answer),
-            None if then == Waits => return (answers, Waits),
-            None => return (answers, Closes),
+            Some(response) if is_probed(&response) => return (responses, Stays),
+            Some(response) => responses.push(response),
+            None if then == Waits => return (responses, Waits),
+            None => return (responses, Closes),
         }
     }
 }
 
 #[test]
-fn each_message_gets_its_answer_over_tcp_and_calls_go_on() {
-    let stage = Stage::set();
+fn each_message_gets_its_response_over_tcp_and_calls_still_work() {
+    let setup = TortureSetup::start();
     let mut wrong = Vec::new();
     for (rfc, case) in cases() {
-        let (answers, then) = tcp_answers(stage.server.sip, case, &message(rfc, case));
-        let statuses: Vec<u16> = answers.iter().map(|answer| status(answer)).collect();
+        let (responses, then) = tcp_answers(setup.server.sip, case, &message(rfc, case));
+        let statuses: Vec<u16> = responses.iter().map(|response| status(response)).collect();
         if (&statuses[..], then) != case.tcp {
             wrong.push(format!(
                 "{rfc} {} {}: {statuses:?} {then:?}, not {:?}",
                 case.section, case.name, case.tcp
             ));
         }
-        answers.iter().for_each(|answer| check_form(case, answer));
+        responses
+            .iter()
+            .for_each(|response| check_form(case, response));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    stage.call_over("t1");
+    setup.call_over("t1");
 }
 
 #[test]
@@ -354,15 +358,15 @@ fn every_message_of_both_documents_is_in_the_table() {
     }
 }
 
-/// A server whose trunk is all of this machine, and an agent that sipp plays.
-struct Stage {
+/// Server with the whole machine as its trunk, and an agent played by sipp.
+struct TortureSetup {
     server: Server,
-    agent: sipp::Agent,
+    agent: sipp::SippAgent,
 }
 
-impl Stage {
-    fn set() -> Self {
-        let agent = sipp::Agent::somewhere("udp");
+impl TortureSetup {
+    fn start() -> Self {
+        let agent = sipp::SippAgent::somewhere("udp");
         let server = Server::with(&agent.trunk("127.0.0.0/8"));
         server.add_number(VN, &[]);
         Self { server, agent }

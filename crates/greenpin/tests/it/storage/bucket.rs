@@ -1,4 +1,4 @@
-//! Recordings in a bucket, with a real call, and moto's S3 server that verifies every signature.
+//! Recordings in a bucket, with a real call and moto's S3 server, which verifies every signature.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::Stage;
+use crate::support::call_setup::CallSetup;
 use crate::support::http_client::raw;
 use crate::support::server::{Server, TENANT};
 
-/// An S3 server with one bucket, as `tests/s3/serve.py` says; it ends with the test.
+/// S3 server with one bucket (`tests/s3/serve.py`). It ends with the test.
 struct S3 {
     process: Child,
     commands: ChildStdin,
-    answers: Mutex<BufReader<ChildStdout>>,
+    responses: Mutex<BufReader<ChildStdout>>,
     place: Value,
 }
 
@@ -35,29 +35,29 @@ impl S3 {
             .spawn()
             .unwrap();
         let commands = process.stdin.take().unwrap();
-        let answers = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
+        let responses = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
         let mut server = Self {
             process,
             commands,
-            answers,
+            responses,
             place: Value::Null,
         };
-        server.place = server.answer();
+        server.place = server.response();
         server
     }
 
-    fn answer(&self) -> Value {
+    fn response(&self) -> Value {
         let mut line = String::new();
-        self.answers.lock().unwrap().read_line(&mut line).unwrap();
+        self.responses.lock().unwrap().read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 
     fn order(&mut self, command: &str) -> Value {
         writeln!(self.commands, "{command}").unwrap();
-        self.answer()
+        self.response()
     }
 
-    /// Every key with its length.
+    /// Returns all keys with their lengths.
     fn list(&mut self) -> Vec<(String, u64)> {
         serde_json::from_value(self.order("list")).unwrap()
     }
@@ -86,17 +86,17 @@ impl Drop for S3 {
     }
 }
 
-impl Stage {
+impl CallSetup {
     fn over(s3: &S3) -> Self {
         Self::recording(s3, "")
     }
 
-    /// The same with more keys of `[recordings]`.
+    /// Starts a server with further keys in `[recordings]`.
     fn recording(s3: &S3, more: &str) -> Self {
-        Self::set_with("", &(s3.configuration(s3.secret()) + more))
+        Self::start_with("", &(s3.configuration(s3.secret()) + more))
     }
 
-    /// A call that is recorded, from its begin to its end; its id.
+    /// Runs a recorded call and returns its id.
     fn recorded_call(&mut self) -> String {
         let allocation = self.allocate(&json!({ "record": true }));
         self.connect(&allocation);
@@ -123,42 +123,42 @@ impl Stage {
 #[test]
 fn a_recording_as_ogg_opus_is_uploaded_under_its_own_ending_and_read_from_there() {
     let mut s3 = S3::start();
-    let mut stage = Stage::recording(&s3, "format = \"opus\"\n");
-    let call_sid = stage.recorded_call();
-    stage.hook.event("recording.ready");
-    let opus = stage.server.recording(&call_sid);
+    let mut setup = CallSetup::recording(&s3, "format = \"opus\"\n");
+    let call_sid = setup.recorded_call();
+    setup.inbox.wait_for_event("recording.ready");
+    let opus = setup.server.recording(&call_sid);
     assert!(opus.starts_with(b"OggS"), "{:?}", opus.get(..8));
     let key = format!("calls/{TENANT}/{call_sid}.opus");
     assert_eq!(s3.list(), [(key, opus.len() as u64)]);
-    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
+    assert!(setup.on_disk().is_empty(), "{:?}", setup.on_disk());
 }
 
 #[test]
-fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
+fn a_recording_is_uploaded_announced_read_whole_and_by_range_and_erased() {
     let mut s3 = S3::start();
-    let mut stage = Stage::over(&s3);
-    let call_sid = stage.recorded_call();
-    let ready = stage.hook.event("recording.ready");
+    let mut setup = CallSetup::over(&s3);
+    let call_sid = setup.recorded_call();
+    let ready = setup.inbox.wait_for_event("recording.ready");
     assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
-    let wav = stage.server.recording(&call_sid);
+    let wav = setup.server.recording(&call_sid);
     assert!(wav.starts_with(b"RIFF") && wav.len() > 44, "{}", wav.len());
     let key = format!("calls/{TENANT}/{call_sid}.wav");
     assert_eq!(s3.list(), [(key, wav.len() as u64)]);
-    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
-    assert!(!stage.server.log().contains(s3.secret()));
+    assert!(setup.on_disk().is_empty(), "{:?}", setup.on_disk());
+    assert!(!setup.server.log().contains(s3.secret()));
 
     let path = format!("/calls/{call_sid}/recording/link");
-    let (status, link) = stage
+    let (status, link) = setup
         .server
         .request("POST", &path, Some(&json!({ "duration": 60 })));
     assert_eq!(status, 200, "{link}");
     let url = link["response"]["url"].as_str().unwrap();
     let path = url
-        .strip_prefix(&format!("http://{}", stage.server.http))
+        .strip_prefix(&format!("http://{}", setup.server.http))
         .unwrap();
     let ask = |path: &str, range: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{range}connection: close\r\n\r\n");
-        raw(stage.server.http, request.as_bytes())
+        raw(setup.server.http, request.as_bytes())
     };
     let part = ask(path, "range: bytes=4-7\r\n");
     let range = format!("bytes 4-7/{}", wav.len());
@@ -175,45 +175,45 @@ fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
     assert_eq!((forged.status, forged.code()), (403, "link_invalid"));
 
     assert!(
-        stage
+        setup
             .server
             .command(&["tenant", "suspend", TENANT])
             .status
             .success()
     );
     assert_eq!(ask(path, "").code(), "tenant_suspended");
-    let erased = stage.server.command(&["tenant", "erase", TENANT, "--yes"]);
+    let erased = setup.server.command(&["tenant", "erase", TENANT, "--yes"]);
     assert!(erased.status.success(), "{erased:?}");
     assert_eq!(s3.list(), []);
 }
 
 #[test]
-fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_crash() {
+fn recordings_wait_on_disk_while_the_bucket_is_unreachable_even_across_a_crash() {
     let mut s3 = S3::start();
-    let mut stage = Stage::over(&s3);
+    let mut setup = CallSetup::over(&s3);
     s3.order("down");
-    let call_sid = stage.recorded_call();
-    stage.server.log_with("uploading a recording failed");
-    assert_eq!(stage.on_disk().len(), 1);
-    let wav = stage.server.recording(&call_sid);
+    let call_sid = setup.recorded_call();
+    setup.server.wait_for_log("uploading a recording failed");
+    assert_eq!(setup.on_disk().len(), 1);
+    let wav = setup.server.recording(&call_sid);
     assert!(
         wav.starts_with(b"RIFF"),
         "until then it is read from the disk"
     );
-    stage.server.kill();
+    setup.server.kill();
     s3.order("up");
-    stage.server.start_again();
-    let ready = stage.hook.event("recording.ready");
+    setup.server.start_again();
+    let ready = setup.inbox.wait_for_event("recording.ready");
     assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
     assert_eq!(s3.list().len(), 1);
-    assert_eq!(stage.server.recording(&call_sid), wav);
+    assert_eq!(setup.server.recording(&call_sid), wav);
 }
 
 #[test]
-fn a_bucket_that_refuses_the_key_is_told_of_at_the_start_without_the_secret() {
+fn a_bucket_that_rejects_the_key_is_reported_at_start_without_the_secret() {
     let s3 = S3::start();
     let wrong = s3.secret().chars().rev().collect::<String>();
     let server = Server::with(&s3.configuration(&wrong));
-    let log = server.log_with("the bucket of recordings does not answer");
+    let log = server.wait_for_log("the bucket of recordings does not answer");
     assert!(!log.contains(&wrong));
 }

@@ -1,26 +1,24 @@
-//! Two servers on one PostgreSQL database keep every promise of the tenant's API.
+//! Two servers on one PostgreSQL database satisfy the tenant API's guarantees.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::support::http_client::{Answer, create};
+use crate::support::call_setup::allocation_body;
+use crate::support::http_client::{HttpResponse, create};
 use crate::support::party::Party;
 use crate::support::server::{Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
-fn wanted(number: &str) -> String {
-    let body =
-        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
-    body.to_string()
-}
-
-/// Creates at both servers at once, `each` at either.
-fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
-    let (body, addresses) = (wanted(number), servers.each_ref().map(|server| server.http));
+/// Sends `each` create requests to either server at the same time.
+fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse> {
+    let (body, addresses) = (
+        allocation_body(number),
+        servers.each_ref().map(|server| server.http),
+    );
     std::thread::scope(|scope| {
         let creates: Vec<_> = (0..each)
             .flat_map(|_| addresses)
@@ -29,32 +27,35 @@ fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
                 scope.spawn(move || create(http, body))
             })
             .collect();
-        creates.into_iter().map(|one| one.join().unwrap()).collect()
+        creates
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
 #[test]
-fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
+fn one_of_concurrent_creates_at_two_servers_gets_the_exclusive_number() {
     let servers = Server::two_nodes("");
     servers[0].add_number(EXCLUSIVE, &[]);
-    let answers = at_both(&servers, EXCLUSIVE, 50);
+    let responses = at_both(&servers, EXCLUSIVE, 50);
     let count = |status| {
-        answers
+        responses
             .iter()
-            .filter(|answer| answer.status == status)
+            .filter(|response| response.status == status)
             .count()
     };
     assert_eq!((count(201), count(409)), (1, 99));
 }
 
 #[test]
-fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more_than_its_limit() {
+fn concurrent_creates_at_two_servers_get_distinct_pins_up_to_the_limit() {
     let servers = Server::two_nodes("");
     servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
-    let answers = at_both(&servers, SHARED, 65);
-    let made: Vec<_> = answers
+    let responses = at_both(&servers, SHARED, 65);
+    let made: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status == 201)
+        .filter(|response| response.status == 201)
         .collect();
     let pins: HashSet<_> = made
         .iter()
@@ -64,10 +65,10 @@ fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more
 }
 
 #[test]
-fn what_one_server_writes_the_other_reads_and_changes() {
+fn data_written_by_one_server_is_readable_and_changeable_at_the_other() {
     let [first, second] = Server::two_nodes("");
     first.add_number(EXCLUSIVE, &[]);
-    let made = first.allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+    let made = first.allocate(&serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap());
     let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
     let read = second.get(&path);
     assert_eq!((&read["pin"], &read["from"]), (&made["pin"], &made["from"]));
@@ -76,12 +77,15 @@ fn what_one_server_writes_the_other_reads_and_changes() {
     assert_eq!(first.get(&path)["custom_field"], "second");
     let (status, _) = first.request("DELETE", &path, None);
     assert_eq!(status, 200);
-    let (status, answer) = second.request("DELETE", &path, None);
-    assert_eq!((status, &answer["code"]), (409, &json!("already_deleted")));
+    let (status, response) = second.request("DELETE", &path, None);
+    assert_eq!(
+        (status, &response["code"]),
+        (409, &json!("already_deleted"))
+    );
 }
 
 #[test]
-fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
+fn the_event_log_at_one_server_includes_the_events_of_the_other() {
     let servers = Server::two_nodes("");
     servers[0].add_number(SHARED, &["--mode", "shared", "--max-active", "200"]);
     let follow = || {
@@ -139,42 +143,43 @@ fn a_server_with_another_master_key_does_not_start_on_the_database() {
     assert!(said.contains("master key"), "{said}");
 }
 
-/// Two nodes, and two parties that talk through the first one.
-struct Talk {
+/// Two nodes, and two parties with a call through the first one.
+struct ClusterCall {
     servers: [Server; 2],
-    hook: Hook,
+    inbox: WebhookInbox,
     agent: Party,
     _customer: Party,
 }
 
-impl Talk {
+impl ClusterCall {
     fn begin() -> Self {
         let (agent, customer) = ("+919900000001", "+918800000001");
-        let mut agent = Party::new(agent, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(agent);
         let trunk = trunk("carrier", agent.address(), "");
         let servers = Server::two_nodes(&trunk);
         agent.set_server(servers[0].sip);
         let mut customer = Party::new(customer, servers[0].sip);
         servers[0].add_number(EXCLUSIVE, &[]);
-        let hook = Hook::open();
-        servers[1].send_events_to(&hook.url);
-        let allocation = servers[0].allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+        let inbox = WebhookInbox::open();
+        servers[1].send_events_to(&inbox.url);
+        let allocation =
+            servers[0].allocate(&serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap());
         assert_eq!(customer.call(EXCLUSIVE), 200);
         customer.press(allocation["pin"].as_str().unwrap());
-        agent.invited();
+        agent.receive_invite();
         agent.respond(200);
-        agent.served("ACK");
+        agent.serve("ACK");
         Self {
             servers,
-            hook,
+            inbox,
             agent,
             _customer: customer,
         }
     }
 
-    /// What the other node tells of the end of the call, and that it is told once.
+    /// Returns the completion event of the call from the other node, and checks for a single one.
     fn completed_once(&mut self) -> Value {
-        let record = self.hook.event("call.completed");
+        let record = self.inbox.wait_for_event("call.completed");
         assert_eq!(record["data"]["hangup_by"], "system");
         let calls = self.servers[1].get("/calls");
         assert_eq!(
@@ -197,8 +202,8 @@ impl Talk {
 }
 
 #[test]
-fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
-    let mut talk = Talk::begin();
+fn the_calls_of_a_killed_server_are_closed_by_the_other() {
+    let mut talk = ClusterCall::begin();
     talk.servers[0].kill();
     talk.completed_once();
     talk.servers[0].start_again();
@@ -210,12 +215,12 @@ fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
 }
 
 #[test]
-fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
-    let mut talk = Talk::begin();
-    talk.servers[0].hold_up();
+fn an_evicted_server_ends_its_calls_after_it_resumes() {
+    let mut talk = ClusterCall::begin();
+    talk.servers[0].pause();
     talk.completed_once();
-    talk.servers[0].go_on();
-    talk.agent.served("BYE");
-    talk.servers[0].log_with("other nodes have evicted this node");
+    talk.servers[0].resume();
+    talk.agent.serve("BYE");
+    talk.servers[0].wait_for_log("other nodes have evicted this node");
     assert_eq!(talk.completed_events(), 1);
 }

@@ -1,68 +1,66 @@
-//! What is promised stays true when many ask at once, and when the process is killed.
+//! Guarantees under concurrent requests and after a kill of the process.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::http_client::{Answer, create};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::call_setup::allocation_body;
+use crate::support::http_client::{HttpResponse, create};
+use crate::support::server::{Server, TIMEOUT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
-fn wanted(number: &str) -> String {
-    let body =
-        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
-    body.to_string()
-}
-
-fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<Answer> {
-    let body = wanted(number);
+fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<HttpResponse> {
+    let body = allocation_body(number);
     std::thread::scope(|scope| {
         let creates: Vec<_> = (0..count)
             .map(|_| scope.spawn(|| create(server.http, &body)))
             .collect();
-        creates.into_iter().map(|one| one.join().unwrap()).collect()
+        creates
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }
 
 #[test]
-fn of_two_hundred_creates_on_an_exclusive_number_one_wins() {
+fn one_of_two_hundred_creates_gets_the_exclusive_number() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
-    let answers = all_at_once(&server, EXCLUSIVE, 200);
+    let responses = all_at_once(&server, EXCLUSIVE, 200);
     let count = |status| {
-        answers
+        responses
             .iter()
-            .filter(|answer| answer.status == status)
+            .filter(|response| response.status == status)
             .count()
     };
     assert_eq!((count(201), count(409)), (1, 199));
-    let lost = answers.iter().filter(|answer| answer.status == 409);
-    lost.for_each(|answer| assert_eq!(answer.code(), "virtual_number_busy"));
+    let lost = responses.iter().filter(|response| response.status == 409);
+    lost.for_each(|response| assert_eq!(response.code(), "virtual_number_busy"));
 }
 
 #[test]
 fn two_hundred_creates_on_a_shared_number_get_two_hundred_pins() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
-    let answers = all_at_once(&server, SHARED, 210);
-    let made: Vec<_> = answers
+    let responses = all_at_once(&server, SHARED, 210);
+    let made: Vec<_> = responses
         .iter()
-        .filter(|answer| answer.status == 201)
+        .filter(|response| response.status == 201)
         .collect();
     let pins: HashSet<_> = made
         .iter()
-        .map(|answer| answer.body["response"]["pin"].as_str().unwrap())
+        .map(|response| response.body["response"]["pin"].as_str().unwrap())
         .collect();
     assert_eq!((made.len(), pins.len()), (200, 200));
 }
 
 #[test]
-fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck() {
+fn every_acknowledged_create_survives_a_kill_and_no_number_stays_reserved() {
     let mut server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
     server.add_number(
@@ -99,11 +97,11 @@ fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck()
         let path = format!("/greenpin/{}", holder["greenpin_id"].as_str().unwrap());
         assert_eq!(server.request("DELETE", &path, None).0, 200);
     }
-    assert_eq!(create(server.http, &wanted(EXCLUSIVE)).status, 201);
-    assert_eq!(create(server.http, &wanted(SHARED)).status, 201);
+    assert_eq!(create(server.http, &allocation_body(EXCLUSIVE)).status, 201);
+    assert_eq!(create(server.http, &allocation_body(SHARED)).status, 201);
 }
 
-/// Creates from many connections; kills the server in the middle of it. Returns what was answered with 201.
+/// Sends concurrent create requests and kills the server. Returns the responses with 201.
 fn burst_and_kill(server: &mut Server) -> Vec<Value> {
     const BEFORE_THE_KILL: usize = 300;
     let answered = Mutex::new(Vec::new());
@@ -113,23 +111,23 @@ fn burst_and_kill(server: &mut Server) -> Vec<Value> {
         for index in 0..16 {
             let (answered, count, over) = (&answered, &count, &over);
             scope.spawn(move || {
-                let body = wanted(if index == 0 { EXCLUSIVE } else { SHARED });
+                let body = allocation_body(if index == 0 { EXCLUSIVE } else { SHARED });
                 while !over.load(Ordering::Relaxed) {
-                    // A connection that is cut has no answer: nothing was promised.
-                    let Ok(answer) = std::panic::catch_unwind(|| create(http, &body)) else {
+                    // A broken connection has no response, so the server has guaranteed nothing.
+                    let Ok(response) = std::panic::catch_unwind(|| create(http, &body)) else {
                         return;
                     };
-                    if answer.status == 201 {
+                    if response.status == 201 {
                         answered
                             .lock()
                             .unwrap()
-                            .push(answer.body["response"].clone());
+                            .push(response.body["response"].clone());
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             });
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < BEFORE_THE_KILL {
             assert!(Instant::now() < deadline, "the burst did not come about");
             std::thread::yield_now();

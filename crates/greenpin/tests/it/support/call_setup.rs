@@ -1,56 +1,56 @@
-//! What most tests of calls begin with: a server with one number, an agent at the far end of its trunk, a customer.
+//! Common setup of call tests: a server with one number, an agent behind its trunk, and a customer.
 
 use serde_json::{Value, json};
 
-use super::party::{Party, both_hear_each_other};
+use super::party::{Party, exchange_audio};
 use super::server::{Server, trunk};
-use super::webhook_inbox::Hook;
+use super::webhook_inbox::WebhookInbox;
 
-/// The virtual number.
+/// Virtual number.
 pub const VN: &str = "+914000000001";
-/// Whom the customer reaches.
+/// Number of the called party.
 pub const AGENT: &str = "+919900000001";
-/// Whom the customer reaches next, where an allocation names two.
+/// Number of the second called party, for allocations with two.
 pub const SECOND_AGENT: &str = "+919900000002";
-/// Who calls.
+/// Number of the caller.
 pub const CUSTOMER: &str = "+918800000001";
-/// G.711 A-law octets that are easy to tell apart.
+/// Audio octet of the customer, in G.711 A-law.
 pub const CUSTOMER_SAYS: u8 = 0x2a;
-/// What the agent is heard by.
+/// Audio octet of the agent, in G.711 A-law.
 pub const AGENT_SAYS: u8 = 0x9c;
 
-/// A server whose number is exclusive, its events, and two parties.
-pub struct Stage {
+/// Server with an exclusive number, a receiver of its events, and two parties.
+pub struct CallSetup {
     pub server: Server,
-    pub hook: Hook,
+    pub inbox: WebhookInbox,
     pub agent: Party,
     pub customer: Party,
 }
 
-impl Stage {
-    /// With nothing beside the usual.
-    pub fn set() -> Self {
-        Self::set_with("", "")
+impl CallSetup {
+    /// Starts a server with the default configuration.
+    pub fn start() -> Self {
+        Self::start_with("", "")
     }
 
-    /// The same with more keys of the trunk, and more of the configuration.
-    pub fn set_with(of_trunk: &str, configuration: &str) -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    /// Starts a server with further keys of its trunk and further configuration.
+    pub fn start_with(of_trunk: &str, configuration: &str) -> Self {
+        let mut agent = Party::unconnected(AGENT);
         let server = Server::with(&(trunk("carrier", agent.address(), of_trunk) + configuration));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
         server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
+        let inbox = WebhookInbox::open();
+        server.send_events_to(&inbox.url);
         Self {
             server,
-            hook,
+            inbox,
             agent,
             customer,
         }
     }
 
-    /// An allocation from the agent to the customer, with more fields or others.
+    /// Allocates a PIN for the agent and the customer. `more` adds or replaces fields.
     pub fn allocate(&self, more: &Value) -> Value {
         let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
         body.as_object_mut()
@@ -59,31 +59,31 @@ impl Stage {
         self.server.allocate(&body)
     }
 
-    /// A customer who was answered and keyed in a PIN.
+    /// Calls the number as the customer and enters a PIN.
     pub fn call_with(&mut self, pin: &str) {
         assert_eq!(self.customer.call(VN), 200);
         self.customer.press(pin);
     }
 
-    /// The agent takes the call; gives its INVITE.
+    /// Accepts the call as the agent and returns its INVITE.
     pub fn agent_answers(&mut self) -> String {
-        let invite = self.agent.invited();
+        let invite = self.agent.receive_invite();
         self.agent.respond(180);
         self.agent.respond(200);
-        self.agent.served("ACK");
+        self.agent.serve("ACK");
         invite
     }
 
-    /// A call of an allocation on which both are connected.
+    /// Connects a call of an allocation.
     pub fn connect(&mut self, allocation: &Value) {
         self.call_with(pin_of(allocation));
         self.agent_answers();
-        self.hook.event("call.answered");
+        self.inbox.wait_for_event("call.answered");
     }
 
-    /// Both talk until they have heard each other.
+    /// Exchanges audio until both parties have received it.
     pub fn both_talk(&mut self) {
-        both_hear_each_other(
+        exchange_audio(
             &mut self.customer,
             CUSTOMER_SAYS,
             &mut self.agent,
@@ -91,19 +91,24 @@ impl Stage {
         );
     }
 
-    /// The customer hangs up on the agent.
+    /// Hangs up as the customer.
     pub fn hang_up(&mut self) {
         self.customer.bye();
-        self.agent.served("BYE");
+        self.agent.serve("BYE");
     }
 
-    /// What `call.completed` says.
+    /// Waits for `call.completed` and returns its data.
     pub fn completed(&mut self) -> Value {
-        self.hook.event("call.completed")["data"].take()
+        self.inbox.wait_for_event("call.completed")["data"].take()
     }
 }
 
-/// The PIN of an allocation.
+/// Returns the PIN of an allocation.
 pub fn pin_of(allocation: &Value) -> &str {
     allocation["pin"].as_str().unwrap()
+}
+
+/// Returns the body of a request for an allocation between the agent and the customer.
+pub fn allocation_body(number: &str) -> String {
+    json!({ "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER] }).to_string()
 }

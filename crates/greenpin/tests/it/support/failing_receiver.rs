@@ -1,55 +1,55 @@
-//! A webhook receiver that misbehaves as it is told.
+//! Webhook receiver with a configurable failure.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// What a receiver does with a request that it has read.
+/// Reaction of the receiver to each request.
 #[derive(Clone)]
-pub enum Behaviour {
-    /// Sends this and closes.
-    Answer(String),
-    /// Sends this, and keeps the connection open without ever saying more.
+pub enum FailureMode {
+    /// Sends the text and closes the connection.
+    Respond(String),
+    /// Sends the text and leaves the connection open.
     Hang(String),
-    /// Sends this a byte at a time, with this pause after each.
+    /// Sends the text byte by byte, with a pause after each byte.
     Drip(String, Duration),
 }
 
-/// A receiver, and the paths that were asked for.
-pub struct Misbehaving {
-    /// Where it is.
+/// Receiver with the paths of its requests.
+pub struct FailingReceiver {
+    /// URL of the receiver.
     pub url: String,
-    asked: Receiver<String>,
+    paths: Receiver<String>,
 }
 
-impl Misbehaving {
-    /// Opens a receiver.
-    pub fn open(behaviour: Behaviour) -> Self {
+impl FailingReceiver {
+    /// Starts a receiver.
+    pub fn open(mode: FailureMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let (sender, asked) = channel();
+        let (sender, paths) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (sender, behaviour) = (sender.clone(), behaviour.clone());
+                let (sender, mode) = (sender.clone(), mode.clone());
                 std::thread::spawn(move || {
                     let path = read(&stream).unwrap_or_default();
                     let _ = sender.send(path);
-                    behave(stream, behaviour);
+                    respond(stream, mode);
                 });
             }
         });
-        Self { url, asked }
+        Self { url, paths }
     }
 
-    /// Requests that have come and were not waited for.
-    pub fn left(&self) -> usize {
-        self.asked.try_iter().count()
+    /// Returns the number of requests since the last call.
+    pub fn unexpected_requests(&self) -> usize {
+        self.paths.try_iter().count()
     }
 }
 
-/// An answer with a body.
-pub fn answer(status: &str, body: &str) -> String {
+/// Returns a response with a body.
+pub fn http_response(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -76,23 +76,23 @@ fn read(stream: &TcpStream) -> Option<String> {
     Some(path)
 }
 
-fn behave(mut stream: TcpStream, behaviour: Behaviour) {
-    match behaviour {
-        Behaviour::Answer(text) => {
+fn respond(mut stream: TcpStream, mode: FailureMode) {
+    match mode {
+        FailureMode::Respond(text) => {
             let _ = stream.write_all(text.as_bytes());
         }
-        Behaviour::Hang(text) => {
+        FailureMode::Hang(text) => {
             let _ = stream.write_all(text.as_bytes());
-            // Until the other side has had enough.
+            // Wait until the client closes the connection.
             let _ = stream.read(&mut [0]);
         }
-        Behaviour::Drip(text, pause) => {
+        FailureMode::Drip(text, pause) => {
             for byte in text.bytes() {
-                let begun = Instant::now();
+                let started_at = Instant::now();
                 if stream.write_all(&[byte]).is_err() {
                     return;
                 }
-                std::thread::sleep(pause.saturating_sub(begun.elapsed()));
+                std::thread::sleep(pause.saturating_sub(started_at.elapsed()));
             }
         }
     }

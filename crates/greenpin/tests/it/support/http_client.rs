@@ -1,4 +1,4 @@
-//! HTTP to the byte: what no well-behaved client would send.
+//! HTTP client on plain sockets, for requests that no HTTP library would send.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,20 +7,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::server::{PATIENCE, SID, TENANT, TOKEN};
+use super::server::{SID, TENANT, TIMEOUT, TOKEN};
 
-/// An answer, read to the end of its connection.
+/// Response, read until the end of the connection.
 #[derive(Debug)]
-pub struct Answer {
-    /// The status code.
+pub struct HttpResponse {
+    /// Status code.
     pub status: u16,
     head: String,
-    /// The body; `null` if it is no JSON.
+    /// JSON body, or `null` for other bodies.
     pub body: Value,
 }
 
-impl Answer {
-    /// A header's value.
+impl HttpResponse {
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -29,12 +29,12 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// `code` of a problem.
+    /// Returns `code` of a problem.
     pub fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// `field` and `code` of each fault.
+    /// Returns `field` and `code` of each fault.
     pub fn faults(&self) -> Vec<(&str, &str)> {
         let errors = self.body["errors"]
             .as_array()
@@ -42,17 +42,17 @@ impl Answer {
             .unwrap_or_default();
         errors
             .iter()
-            .map(|one| {
+            .map(|error| {
                 (
-                    one["field"].as_str().unwrap(),
-                    one["code"].as_str().unwrap(),
+                    error["field"].as_str().unwrap(),
+                    error["code"].as_str().unwrap(),
                 )
             })
             .collect()
     }
 }
 
-/// The header that proves who one is.
+/// Returns the `Authorization` header of a tenant.
 pub fn basic(account_sid: &str, token: &str) -> String {
     format!(
         "authorization: Basic {}\r\n",
@@ -60,41 +60,41 @@ pub fn basic(account_sid: &str, token: &str) -> String {
     )
 }
 
-/// Sends bytes and reads the answer. The server may stop reading before all is sent.
-pub fn raw(server: SocketAddr, request: &[u8]) -> Answer {
+/// Sends a request and reads the response. The server may stop reading before the end of the request.
+pub fn raw(server: SocketAddr, request: &[u8]) -> HttpResponse {
     raw_text(server, request).0
 }
 
-/// The same, with the body as it is.
-pub fn raw_text(server: SocketAddr, request: &[u8]) -> (Answer, String) {
+/// Like [`raw`], and returns the body as text.
+pub fn raw_text(server: SocketAddr, request: &[u8]) -> (HttpResponse, String) {
     let mut stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer);
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let text = String::from_utf8_lossy(&response);
     let body = text
         .split_once("\r\n\r\n")
         .map(|(_, body)| body.to_owned())
         .unwrap_or_default();
     (
-        parse(&answer).unwrap_or_else(|| panic!("no answer: {text:?}")),
+        parse(&response).unwrap_or_else(|| panic!("no response: {text:?}")),
         body,
     )
 }
 
-fn parse(answer: &[u8]) -> Option<Answer> {
-    let text = String::from_utf8_lossy(answer);
+fn parse(response: &[u8]) -> Option<HttpResponse> {
+    let text = String::from_utf8_lossy(response);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer {
+    Some(HttpResponse {
         status,
         head: head.to_owned(),
         body: serde_json::from_str(body).unwrap_or(Value::Null),
     })
 }
 
-/// A request for a path, with further header lines and a body.
+/// Builds a request with further header lines and a body.
 pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
@@ -103,8 +103,8 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
     [head.as_bytes(), body].concat()
 }
 
-/// A create of the test tenant with its credentials.
-pub fn create(server: SocketAddr, body: &str) -> Answer {
+/// Sends a create request for the test tenant.
+pub fn create(server: SocketAddr, body: &str) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     raw(
         server,
@@ -117,8 +117,8 @@ pub fn create(server: SocketAddr, body: &str) -> Answer {
     )
 }
 
-/// Any other call of the test tenant.
-pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
+/// Sends a request without a body for the test tenant.
+pub fn call(server: SocketAddr, method: &str, path: &str) -> HttpResponse {
     raw(
         server,
         &request(
@@ -130,8 +130,8 @@ pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
     )
 }
 
-/// A call of the test tenant with a JSON body.
-pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Answer {
+/// Sends a request with a JSON body for the test tenant.
+pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> HttpResponse {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}{path}");
     raw(

@@ -1,11 +1,11 @@
-//! A loud sound that is easily told from prompts.
+//! Loud audio, easy to distinguish from prompts.
 
 use std::io::Cursor;
 
-/// A sound that no built-in prompt and no tone is made of.
+/// Sample value absent from built-in prompts and tones.
 pub const LOUD: i16 = 8000;
 
-/// A WAV file of nothing but the loud sound.
+/// Returns a WAV file with constant loud samples.
 pub fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
@@ -20,7 +20,7 @@ pub fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
     file.into_inner()
 }
 
-/// What the loud sound is on the wire.
+/// Returns the loud sample in G.711 A-law.
 pub fn loud() -> u8 {
     let mut octets = [0; 160];
     media::Codec::Pcma.encode(&[LOUD; 160], &mut octets);

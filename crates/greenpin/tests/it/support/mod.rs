@@ -1,4 +1,10 @@
-//! Parts that many tests share: the server, parties, receivers, programs.
+//! Shared parts of the tests.
+//!
+//! - `server`, `call_setup`, `operator_api`, `http_client`: the server and its APIs.
+//! - `party/`: a telephone written for the tests.
+//! - `webhook_inbox`, `failing_receiver`: webhook receivers.
+//! - `process`, `sipp`, `postgres`, `ports`: external programs.
+//! - `tls`, `loud_audio`, `time_limit`: certificates, audio, and a time limit for each test.
 
 pub mod call_setup;
 pub mod failing_receiver;

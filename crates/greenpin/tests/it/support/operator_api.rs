@@ -4,40 +4,46 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::http_client::{Answer, basic, raw, request};
-use super::server::{PATIENCE, Server};
+use super::http_client::{HttpResponse, basic, raw, request};
+use super::server::{Server, TIMEOUT};
 
-/// The operator's token.
+/// Operator token.
 pub const OPERATOR: &str = "fictional-operator-token";
-/// The first line of JSON that a request with a body has.
+/// Content type header of requests with a JSON body.
 pub const JSON: &str = "content-type: application/json\r\n";
 
-/// A server whose operator API is on.
+/// Starts a server with the operator API.
 pub fn server() -> Server {
     Server::with_operator(OPERATOR, "")
 }
 
-/// A request with any header lines.
-pub fn ask(server: &Server, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+/// Sends a request with the given header lines.
+pub fn send_request(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> HttpResponse {
     raw(
         server.http,
         &request(method, &format!("/v1/admin{path}"), headers, body),
     )
 }
 
-/// The operator's header.
+/// Returns the operator's `Authorization` header.
 pub fn bearer() -> String {
     format!("authorization: Bearer {OPERATOR}\r\n")
 }
 
-/// A request of the operator without a body.
-pub fn operate(server: &Server, method: &str, path: &str) -> Answer {
-    ask(server, method, path, &bearer(), b"")
+/// Sends a request of the operator without a body.
+pub fn operator_request(server: &Server, method: &str, path: &str) -> HttpResponse {
+    send_request(server, method, path, &bearer(), b"")
 }
 
-/// A request of the operator with JSON.
-pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answer {
-    ask(
+/// Sends a request of the operator with a JSON body.
+pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> HttpResponse {
+    send_request(
         server,
         method,
         path,
@@ -46,27 +52,27 @@ pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answer {
     )
 }
 
-/// The `response` of an answer with this status.
-pub fn response(answer: Answer, status: u16) -> Value {
-    assert_eq!(answer.status, status, "{}", answer.body);
-    answer.body["response"].clone()
+/// Checks the status and returns `response` of the body.
+pub fn expect_response(response: HttpResponse, status: u16) -> Value {
+    assert_eq!(response.status, status, "{}", response.body);
+    response.body["response"].clone()
 }
 
-/// The status of a tenant's own request.
+/// Returns the status and error code of a tenant's request.
 pub fn tenants_status(server: &Server, tenant: &str, sid: &str, token: &str) -> (u16, String) {
     let path = format!("/v1/tenants/{tenant}/settings");
-    let answer = raw(server.http, &request("GET", &path, &basic(sid, token), b""));
-    (answer.status, answer.code().to_owned())
+    let response = raw(server.http, &request("GET", &path, &basic(sid, token), b""));
+    (response.status, response.code().to_owned())
 }
 
-/// Returns a trunk as the operator API shows it.
+/// Returns a trunk from the operator API.
 pub fn trunk(server: &Server, index: usize) -> Value {
-    response(operate(server, "GET", "/trunks"), 200)[index].clone()
+    expect_response(operator_request(server, "GET", "/trunks"), 200)[index].clone()
 }
 
-/// Waits until a trunk has a value.
+/// Waits until a field of a trunk has a value.
 pub fn wait_for_trunk(server: &Server, index: usize, key: &str, value: &Value) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while trunk(server, index)[key] != *value {
         assert!(
             Instant::now() < deadline,

@@ -1,20 +1,20 @@
-//! Ports for programs that cannot say which one they took.
+//! Ports for programs without a way to report their own.
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the ports of the server's audio, and of all that is given to whoever asks for any port: nobody takes one of
-/// these between its choice and its use.
+/// First port. The range is below the server's audio ports and the system's ephemeral ports, so no other program
+/// takes a port between its choice and its use.
 const FIRST: u16 = 10_000;
-/// A program may take the ports after its own: for RTCP, for video, for what steers it.
+/// Distance between ports. A program may also use the following ports for RTCP, video or control.
 const STEP: u16 = 30;
 const STEPS: u16 = 333;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// An even port that is given once in a run, and that nobody has over UDP or TCP, nor those after it.
+/// Returns an even port, unique in this run and free over UDP and TCP, like the ports after it.
 pub fn free_port() -> u16 {
-    // Two runs at once begin at different places.
+    // Parallel runs start at different ports.
     let begin = u16::try_from(std::process::id() % u32::from(STEPS)).unwrap();
     loop {
         let step = (begin + NEXT.fetch_add(1, Ordering::Relaxed) % STEPS) % STEPS;

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the tests' own, which ends with the process that runs them.
+//! PostgreSQL server of the tests. It ends with the test process.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write as _};
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// Makes, starts, and when its input ends stops and removes a cluster. Texts are ordered as in English, as many a server
-/// does it, for what relies on the order of octets to be found.
+/// Creates and starts a cluster, then stops and removes it at the end of its input. The English collation, common
+/// in production, reveals code that relies on byte order.
 const SCRIPT: &str = r#"
 set -e
 bin=$1 folder=$2 port=$3
@@ -32,11 +32,11 @@ struct Cluster {
     bin: PathBuf,
     port: u16,
     folder: PathBuf,
-    // Its end closes the script's input.
+    // Dropping it closes the script's input.
     _script: Child,
 }
 
-/// The URL of a new, empty database.
+/// Creates an empty database and returns its URL.
 pub(crate) fn new_database() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let cluster = cluster();
@@ -49,7 +49,7 @@ pub(crate) fn new_database() -> String {
     format!("postgres://postgres@127.0.0.1:{port}/{name}")
 }
 
-/// All that a database holds, as text.
+/// Returns all data of a database as text.
 #[allow(
     dead_code,
     reason = "of the two programs of tests that share this file one needs it"
@@ -73,7 +73,7 @@ pub(crate) fn dump(database: &str) -> Vec<u8> {
         .stdout
 }
 
-/// The authority of the server's certificate.
+/// Path of the CA certificate of the server.
 #[allow(
     dead_code,
     reason = "of the two programs of tests that share this file one needs it"
@@ -103,7 +103,7 @@ impl Cluster {
             .arg(port.to_string());
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
         prove(&folder);
-        // The server refuses to run as root.
+        // PostgreSQL refuses to run as root.
         if let Some((user, group)) = unprivileged(&folder) {
             for path in [folder.clone(), folder.join("server.key")] {
                 chown(path, Some(user), Some(group)).unwrap();
@@ -126,7 +126,7 @@ impl Cluster {
     }
 }
 
-/// Makes an authority, and a certificate for loopback with its key, which nobody else may read.
+/// Creates a CA and a certificate for loopback. The key is readable only by its owner.
 fn prove(folder: &Path) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -148,7 +148,7 @@ fn prove(folder: &Path) {
     write("server.key", 0o600, key.serialize_pem());
 }
 
-/// The newest server of those installed.
+/// Returns the folder of the newest installed server.
 fn binaries() -> Option<PathBuf> {
     let installed = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let folders = installed.filter_map(|entry| Some(entry.ok()?.path().join("bin")));

@@ -1,4 +1,4 @@
-//! Programs of other projects that a test starts.
+//! External programs started by a test.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -9,20 +9,20 @@ use tempfile::TempDir;
 
 use super::time_limit;
 
-/// Sends a signal to a child process that was not waited for yet.
+/// Sends a signal to a child process before it is reaped.
 pub fn send_signal(process: &Child, signal: Signal) {
     let pid = Pid::from_child(process);
     kill_process(pid, signal).unwrap();
 }
 
-/// A process that ends with the test.
-pub struct Peer {
+/// Process that ends with the test.
+pub struct ExternalProcess {
     pub process: Child,
     pub folder: TempDir,
 }
 
-impl Peer {
-    /// Starts a program in a folder of its own.
+impl ExternalProcess {
+    /// Starts a program in its own folder.
     pub fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
         time_limit::watch();
         let log = fs::File::create(folder.path().join("out.log")).unwrap();
@@ -48,12 +48,12 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for ExternalProcess {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the peer's log:\n{}", self.log());
         }
-        // Asked to end, it ends what it has started, too.
+        // SIGTERM lets the program end its children.
         if matches!(self.process.try_wait(), Ok(None)) {
             send_signal(&self.process, Signal::TERM);
         }

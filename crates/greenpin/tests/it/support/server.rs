@@ -1,4 +1,4 @@
-//! The real program in a temporary folder, started with free ports and ended with the test.
+//! The server binary in a temporary folder, with free ports. It ends with the test.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,17 +16,17 @@ use tokio::runtime::Runtime;
 use super::process::send_signal;
 use super::time_limit;
 
-/// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
-/// The tenant that every test server has.
+/// Timeout of each wait in a test.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
+/// Tenant of every test server.
 pub const TENANT: &str = "acme";
-/// Its credentials.
+/// Account SID of the tenant.
 pub const SID: &str = "AC0001";
-/// Its token.
+/// Token of the tenant.
 pub const TOKEN: &str = "fictional-token-of-acme";
 
-/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own. It is
-/// not asked whether it is alive, unless these say so.
+/// Returns the configuration of a trunk: it accepts calls from this machine and sends calls to `peer`. OPTIONS are
+/// off, unless `more` enables them.
 pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
     let quiet = if more.contains("keep_alive") {
         ""
@@ -38,11 +38,11 @@ pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
     )
 }
 
-/// A running server.
+/// Running server.
 pub struct Server {
-    /// Where its API is.
+    /// Address of the HTTP API.
     pub http: SocketAddr,
-    /// Where its SIP is, over UDP and TCP.
+    /// Address of SIP over UDP and TCP.
     pub sip: SocketAddr,
     process: Child,
     folder: TempDir,
@@ -52,17 +52,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server whose trunk is this machine, and whose calls go out to `agent`.
+    /// Starts a server with one trunk to `agent`.
     pub fn start(agent: SocketAddr) -> Self {
         Self::with(&trunk("carrier", agent, ""))
     }
 
-    /// A server with a configuration of one's own, beside free ports. `{folder}` in it stands for the server's folder.
+    /// Starts a server with further configuration. `{folder}` stands for the server's folder.
     pub fn with(configuration: &str) -> Self {
         Self::configured("", configuration)
     }
 
-    /// The same, with an operator token.
+    /// Like [`Server::with`], with an operator token.
     pub fn with_operator(token: &str, configuration: &str) -> Self {
         Self::configured(&format!("operator_token = \"{token}\"\n"), configuration)
     }
@@ -76,7 +76,7 @@ impl Server {
         Self::on(folder, &head, configuration)
     }
 
-    /// Two servers on one PostgreSQL database.
+    /// Starts two servers on one PostgreSQL database.
     pub fn two_nodes(configuration: &str) -> [Self; 2] {
         let url = crate::support::postgres::new_database();
         let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -129,7 +129,7 @@ impl Server {
             .build()
             .unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        // Nobody watches a connection between two requests: one that the server may have closed is not used again.
+        // The server may close an idle connection, so connections are not reused.
         let client = reqwest::Client::builder()
             .pool_idle_timeout(Duration::from_secs(2))
             .build()
@@ -148,7 +148,7 @@ impl Server {
     }
 
     fn wait_until_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(ready) = self.log().lines().find_map(ready_line) {
                 self.http = ready["http"]
@@ -171,7 +171,7 @@ impl Server {
         }
     }
 
-    /// Where its SIP over TLS is.
+    /// Returns the address of SIP over TLS.
     pub fn sip_tls(&self) -> SocketAddr {
         let ready = self.log().lines().find_map(ready_line).unwrap();
         let words = ready["sip"].as_str().unwrap().to_owned();
@@ -183,15 +183,15 @@ impl Server {
             .unwrap()
     }
 
-    /// Everything that was logged since the last start.
+    /// Returns the log since the last start.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts)))
             .unwrap_or_default()
     }
 
-    /// Everything that was logged since the last start, once it holds a text.
-    pub fn log_with(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits until the log contains a text, and returns the log since the last start.
+    pub fn wait_for_log(&self, text: &str) -> String {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let log = self.log();
             if log.contains(text) {
@@ -205,20 +205,20 @@ impl Server {
         }
     }
 
-    /// Its database file.
+    /// Returns the path of the database file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("greenpin.db")
     }
 
-    /// Its store, opened beside it: what would take thousands of requests, or a trunk, is done there.
+    /// Opens the server's store directly, for data that would take thousands of requests or a trunk.
     pub fn store(&self) -> Store {
         let path = self.database();
         let key_file = path.with_file_name("master.key");
         Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap()
     }
 
-    /// KiB of memory that the process holds now.
-    pub fn memory(&self) -> u64 {
+    /// Returns the resident memory of the process, in KiB.
+    pub fn resident_kib(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let held = status
@@ -228,23 +228,23 @@ impl Server {
         held.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Asks the process to end in good order.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Asks the process to read again what may have changed.
+    /// Sends SIGHUP, which makes the server reload its files.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);
     }
 
-    /// Holds the process up, as a machine that hangs does.
-    pub fn hold_up(&self) {
+    /// Stops the process with SIGSTOP, like a machine that hangs.
+    pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets a process go on that was held up.
-    pub fn go_on(&self) {
+    /// Resumes a stopped process.
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -252,25 +252,25 @@ impl Server {
         send_signal(&self.process, signal);
     }
 
-    /// Ends the process as a power cut would.
+    /// Kills the process, like a power failure.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Starts again on the same folder. Ports are new.
+    /// Restarts the server in the same folder, with new ports.
     pub fn start_again(&mut self) {
         self.starts += 1;
         self.process = spawn(self.folder.path(), self.starts);
         self.wait_until_ready();
     }
 
-    /// Runs another command with the same configuration.
+    /// Runs a command with the same configuration.
     pub fn command(&self, arguments: &[&str]) -> Output {
         command(self.folder.path(), arguments)
     }
 
-    /// Runs another command, with some keys of the configuration given by environment.
+    /// Runs a command with configuration from the environment.
     pub fn command_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
         program(self.folder.path())
             .args(arguments)
@@ -279,8 +279,8 @@ impl Server {
             .unwrap()
     }
 
-    /// Begins another command with the same configuration; its output can be read while it runs.
-    pub fn running(&self, arguments: &[&str]) -> Child {
+    /// Starts a command, so that its output can be read while it runs.
+    pub fn spawn_command(&self, arguments: &[&str]) -> Child {
         program(self.folder.path())
             .args(arguments)
             .stdout(Stdio::piped())
@@ -295,7 +295,7 @@ impl Server {
         assert!(added.status.success(), "{added:?}");
     }
 
-    /// A request with the tenant's credentials: status and JSON.
+    /// Sends a request with the tenant's credentials and returns status and JSON.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
         let mut request = self
@@ -306,7 +306,7 @@ impl Server {
             request = request.json(body);
         }
         self.runtime.block_on(async {
-            let response = request.timeout(PATIENCE).send().await.unwrap();
+            let response = request.timeout(TIMEOUT).send().await.unwrap();
             (
                 response.status().as_u16(),
                 response.json().await.unwrap_or(Value::Null),
@@ -314,16 +314,16 @@ impl Server {
         })
     }
 
-    /// The `response` of a request that must succeed.
+    /// Returns `response` of a successful request.
     pub fn get(&self, path: &str) -> Value {
         let (status, mut body) = self.request("GET", path, None);
         assert_eq!(status, 200, "{body}");
         body["response"].take()
     }
 
-    /// Asks until the `response` is as wanted, at a pace that no rate limit minds.
+    /// Repeats a request until `response` matches, at a rate below the rate limit.
     pub fn get_until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let found = self.get(path);
             if wanted(&found) {
@@ -337,35 +337,35 @@ impl Server {
         }
     }
 
-    /// Makes an allocation.
+    /// Creates an allocation.
     pub fn allocate(&self, body: &Value) -> Value {
-        let (status, mut answer) = self.request("POST", "/greenpin", Some(body));
-        assert_eq!(status, 201, "{answer}");
-        answer["response"].take()
+        let (status, mut response) = self.request("POST", "/greenpin", Some(body));
+        assert_eq!(status, 201, "{response}");
+        response["response"].take()
     }
 
-    /// Sets some of the tenant's settings.
-    pub fn set(&self, settings: &Value) -> Value {
-        let (status, mut answer) = self.request("PUT", "/settings", Some(settings));
-        assert_eq!(status, 200, "{answer}");
-        answer["response"].take()
+    /// Changes settings of the tenant.
+    pub fn update_settings(&self, settings: &Value) -> Value {
+        let (status, mut response) = self.request("PUT", "/settings", Some(settings));
+        assert_eq!(status, 200, "{response}");
+        response["response"].take()
     }
 
-    /// Sends the tenant's events to a receiver; returns the secret.
+    /// Registers a webhook endpoint and returns its secret.
     pub fn send_events_to(&self, url: &str) -> String {
-        let settings = self.set(&json!({ "webhooks": [{ "url": url }] }));
+        let settings = self.update_settings(&json!({ "webhooks": [{ "url": url }] }));
         settings["webhooks"][0]["secret"]
             .as_str()
             .unwrap()
             .to_owned()
     }
 
-    /// The audio of a call.
+    /// Returns the recording of a call.
     pub fn recording(&self, call_sid: &str) -> Vec<u8> {
         self.audio(&format!("/calls/{call_sid}/recording"))
     }
 
-    /// The audio at a path.
+    /// Returns the audio at a path.
     pub fn audio(&self, path: &str) -> Vec<u8> {
         let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
         let request = self.client.get(url).basic_auth(SID, Some(TOKEN));
@@ -418,4 +418,10 @@ fn spawn(folder: &Path, start: u32) -> Child {
         .env("GREENPIN_LOG", "trace")
         .env("GREENPIN_LOG_FORMAT", "json");
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+/// Returns a time of a response in seconds since the Unix epoch.
+pub fn unix_seconds(time: &Value) -> i64 {
+    let text = time.as_str().unwrap();
+    text.parse::<jiff::Timestamp>().unwrap().as_second()
 }

@@ -1,4 +1,4 @@
-//! sipp plays carrier, caller and called party: SIP, RTP and RFC 4733 that nobody here wrote.
+//! sipp as carrier, caller and called party: an independent implementation of SIP, RTP and RFC 4733.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,14 +34,14 @@ pub fn sipp(folder: &Path, arguments: &[&str]) -> Child {
     command.spawn().expect("sipp is installed: ./test does it")
 }
 
-/// Where sipp takes the calls that go out, over `udp` or `tcp`.
-pub struct Agent {
+/// sipp as the called party, over `udp` or `tcp`.
+pub struct SippAgent {
     transport: &'static str,
     port: String,
 }
 
-impl Agent {
-    /// An agent on a free port.
+impl SippAgent {
+    /// Creates an agent on a free port.
     pub fn somewhere(transport: &'static str) -> Self {
         Self {
             transport,
@@ -49,7 +49,7 @@ impl Agent {
         }
     }
 
-    /// The trunk of a configuration that leads to it, and that brings calls from a network.
+    /// Returns the configuration of a trunk to the agent that accepts calls from a network.
     pub fn trunk(&self, network: &str) -> String {
         format!(
             "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:{};transport={}\"\naccept_from = [\"{network}\"]\nkeep_alive = 0\n",
@@ -77,8 +77,8 @@ impl Agent {
     }
 }
 
-/// One whole masked call of an allocation, whose caller uses a transport: `u1` or `t1` in the words of sipp.
-pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: &Agent) {
+/// Runs a masked call. The caller's transport is `u1` or `t1`, the names of sipp.
+pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: &SippAgent) {
     let folder = tempfile::tempdir().unwrap();
     let mut called = agent.answering(folder.path());
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/caller.xml");
@@ -101,7 +101,7 @@ pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: 
     );
 }
 
-/// What sipp says that it did not expect.
+/// Returns sipp's log of unexpected messages.
 pub fn errors(folder: &Path) -> String {
     let files = fs::read_dir(folder)
         .unwrap()
@@ -117,7 +117,7 @@ pub fn scenarios() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp"))
 }
 
-/// A scenario with its parts put in, as a file for sipp.
+/// Writes a scenario with its parts included, as a file for sipp.
 pub fn expanded(side: &str, name: &str, folder: &Path) -> String {
     let mut text = fs::read_to_string(scenarios().join(side).join(format!("{name}.xml"))).unwrap();
     while let Some((before, rest)) = text.split_once("{{") {

@@ -1,14 +1,14 @@
-//! A time limit for every test that starts a program or opens a socket.
+//! Time limit for every test with a program or a socket.
 //!
-//! The test runner has none: a test that waits for something that never comes would hold up the whole run. A thread
-//! watches each test, and ends the process with the name of one that takes too long.
+//! The test runner has no limit, so a test with an endless wait would block the run. A thread watches each test
+//! and ends the process with the name of a test that exceeds the limit.
 
 use std::cell::OnceCell;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// Longest time that a test may take. The slowest takes about a minute on two busy cores.
+/// Maximum duration of a test. The slowest takes about a minute on two busy cores.
 const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 thread_local! {
@@ -16,7 +16,7 @@ thread_local! {
     static WATCH: OnceCell<Sender<()>> = const { OnceCell::new() };
 }
 
-/// Starts the watch of the test that runs on this thread, unless it has begun.
+/// Starts the watch of the current test, unless it has started.
 pub fn watch() {
     WATCH.with(|watch| {
         watch.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! Certificates and encrypted streams of the tests.
+//! Certificates and TLS streams of the tests.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,13 +18,13 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::party::header;
 
-/// An authority, with a certificate for loopback and one for a name.
+/// CA with a certificate for loopback and a certificate for a name.
 pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    /// Makes them.
+    /// Creates a CA and its certificates.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -46,19 +46,19 @@ impl Certificates {
         Self { folder }
     }
 
-    /// The file of `ca.pem`, or of a certificate or its key.
+    /// Returns the path of `ca.pem`, or of a certificate or key.
     pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Puts those of another authority in the place of these.
+    /// Replaces these files with those of another CA.
     pub fn renew(&self, from: &Self) {
         for name in ["ca.pem", "loopback.pem", "loopback.key"] {
             std::fs::copy(from.path(name), self.path(name)).unwrap();
         }
     }
 
-    /// The keys of a section for a certificate.
+    /// Returns the configuration keys of a certificate.
     pub fn identity(&self, name: &str) -> String {
         let [certificate, key] = ["pem", "key"].map(|kind| self.path(&format!("{name}.{kind}")));
         format!("tls_certificate = {certificate:?}\ntls_key = {key:?}\n")
@@ -78,12 +78,12 @@ impl Certificates {
         roots
     }
 
-    /// Shows a certificate to those who come.
+    /// Creates an acceptor with a certificate.
     pub fn acceptor(&self, name: &str) -> TlsAcceptor {
         self.acceptor_asking(name, Arc::new(NoClientAuth))
     }
 
-    /// One that takes nobody without a certificate by the authority.
+    /// Creates an acceptor that requires a client certificate from this CA.
     pub fn demanding_acceptor(&self, name: &str) -> TlsAcceptor {
         let roots = Arc::new(self.roots());
         self.acceptor_asking(
@@ -102,7 +102,7 @@ impl Certificates {
         TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).unwrap()))
     }
 
-    /// Trusts the authority, and shows a certificate, its own or another's, if any.
+    /// Creates a connector that trusts this CA and presents a certificate, if given.
     pub fn connector(&self, shown: Option<(&Self, &str)>) -> TlsConnector {
         let builder = ClientConfig::builder_with_provider(provider());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -119,11 +119,11 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// What stands between a party, which speaks datagrams, and a stream.
+/// Bridge between a party with datagrams and a stream.
 pub struct Tunnel {
-    /// Where the party sends to.
+    /// Address for the party.
     pub near: SocketAddr,
-    /// Where the stream is accepted, if it is.
+    /// Address for incoming streams, if it accepts any.
     pub far: SocketAddr,
     _runtime: tokio::runtime::Runtime,
 }
@@ -137,7 +137,7 @@ impl Tunnel {
             .unwrap()
     }
 
-    /// Waits for streams that are encrypted, and shows a certificate to those who come; or for others.
+    /// Accepts streams, with TLS if there is an acceptor.
     pub fn accept(party: SocketAddr, acceptor: Option<TlsAcceptor>) -> Self {
         let runtime = Self::runtime();
         let (listener, udp) = runtime.block_on(async {
@@ -167,7 +167,7 @@ impl Tunnel {
         }
     }
 
-    /// Makes a stream to a server, which must show a certificate for loopback.
+    /// Connects to a server that must present a certificate for loopback.
     pub fn connect(server: SocketAddr, connector: &TlsConnector, party: SocketAddr) -> Self {
         Self::try_connect(server, connector, party).expect("the server shows its certificate")
     }
@@ -219,7 +219,7 @@ async fn carry(stream: impl AsyncRead + AsyncWrite + Send + 'static, udp: Arc<Ud
     }
 }
 
-/// How long the first message is, once it is whole.
+/// Returns the length of the first message, once it is complete.
 fn message_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
@@ -227,7 +227,7 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head + length).then_some(head + length)
 }
 
-/// Where a server serves SIP that has the certificate for loopback.
+/// Returns the configuration of SIP over TLS with the certificate for loopback.
 pub fn sip(certificates: &Certificates) -> String {
     let listen =
         "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n";

@@ -1,4 +1,4 @@
-//! A webhook receiver that keeps what it gets.
+//! Webhook receiver that stores all webhooks.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -11,34 +11,34 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::server::PATIENCE;
+use super::server::TIMEOUT;
 
-/// One webhook as it came.
-pub struct Webhook {
-    /// Header names in lower case.
+/// A received webhook.
+pub struct ReceivedWebhook {
+    /// Headers, with names in lower case.
     pub headers: HashMap<String, String>,
-    /// The body to the byte.
+    /// Unchanged body.
     pub body: String,
 }
 
-impl Webhook {
-    /// The event.
+impl ReceivedWebhook {
+    /// Parses the event.
     pub fn event(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
-/// A receiver that takes everything with 204.
-pub struct Hook {
-    /// Where it is.
+/// Receiver that responds to every request with 204.
+pub struct WebhookInbox {
+    /// URL of the receiver.
     pub url: String,
-    webhooks: Receiver<Webhook>,
-    /// What came and was passed over so far, in order.
-    pub seen: Vec<Webhook>,
+    webhooks: Receiver<ReceivedWebhook>,
+    /// Webhooks returned or skipped so far, in order.
+    pub received: Vec<ReceivedWebhook>,
 }
 
-impl Hook {
-    /// Opens a receiver.
+impl WebhookInbox {
+    /// Starts a receiver.
     pub fn open() -> Self {
         super::time_limit::watch();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -53,35 +53,36 @@ impl Hook {
         Self {
             url,
             webhooks,
-            seen: Vec::new(),
+            received: Vec::new(),
         }
     }
 
     /// Waits for the next webhook.
-    pub fn webhook(&mut self) -> &Webhook {
+    pub fn next_webhook(&mut self) -> &ReceivedWebhook {
         let webhook = self
             .webhooks
-            .recv_timeout(PATIENCE)
-            .expect("no webhook came");
-        self.seen.push(webhook);
-        self.seen.last().expect("it was kept just now")
+            .recv_timeout(TIMEOUT)
+            .expect("no webhook received");
+        self.received.push(webhook);
+        self.received.last().expect("just pushed")
     }
 
-    /// Waits for the next event of a type that was not taken before.
-    pub fn event(&mut self, wanted: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for the next event of a type. Skips other events.
+    pub fn wait_for_event(&mut self, wanted: &str) -> Value {
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let types = || {
-                self.seen
+                self.received
                     .iter()
-                    .map(|one| one.event()["type"].to_string())
+                    .map(|webhook| webhook.event()["type"].to_string())
                     .collect::<Vec<_>>()
             };
             let webhook = self.webhooks.recv_timeout(left);
-            let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; came: {:?}", types()));
+            let webhook =
+                webhook.unwrap_or_else(|_| panic!("no {wanted}; received: {:?}", types()));
             let event = webhook.event();
-            self.seen.push(webhook);
+            self.received.push(webhook);
             if event["type"] == wanted {
                 return event;
             }
@@ -89,7 +90,7 @@ impl Hook {
     }
 }
 
-fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
+fn serve(stream: TcpStream, webhooks: &Sender<ReceivedWebhook>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
@@ -110,9 +111,9 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
         let length = headers.get("content-length")?.parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        // Before the answer: what follows upon it comes after this one.
+        // Sent before the response, so that consequences of the response arrive later.
         webhooks
-            .send(Webhook {
+            .send(ReceivedWebhook {
                 headers,
                 body: String::from_utf8(body).ok()?,
             })
@@ -121,8 +122,8 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
     }
 }
 
-/// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
-pub fn is_signed(webhook: &Webhook, secret: &str) -> bool {
+/// Returns `true` if a webhook has a valid Standard Webhooks signature.
+pub fn is_signed(webhook: &ReceivedWebhook, secret: &str) -> bool {
     let key = STANDARD
         .decode(secret.strip_prefix("whsec_").unwrap())
         .unwrap();

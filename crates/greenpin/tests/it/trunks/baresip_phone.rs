@@ -1,4 +1,4 @@
-//! A telephone that nobody here wrote (baresip), known by a password, over each transport.
+//! baresip as a phone that authenticates with a password, over each transport.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,11 +10,11 @@ use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::ports::free_port;
 use crate::support::server::Server;
 use crate::support::tls::{Certificates, sip};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const PASSWORD: &str = "a-fictional-password";
 
-/// A running telephone; it is put down with the test.
+/// Running phone. It ends with the test.
 struct Phone(Child);
 
 impl Drop for Phone {
@@ -25,7 +25,7 @@ impl Drop for Phone {
 }
 
 impl Phone {
-    /// It calls the virtual number at once.
+    /// Calls the virtual number at once.
     fn call(
         folder: &Path,
         certificates: &Certificates,
@@ -65,7 +65,7 @@ impl Phone {
 }
 
 #[test]
-fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
+fn baresip_authenticates_by_password_over_udp_tcp_and_tls() {
     let certificates = Certificates::new();
     let trunk = format!(
         "[[trunks]]\nname = \"pbx\"\naccept_from = [\"192.0.2.1\"]\naccept_username = \"pbx\"\n\
@@ -74,8 +74,8 @@ fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
     let server = Server::with(&(sip(&certificates) + &trunk));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     for (transport, address) in [
         ("udp", server.sip),
         ("tcp", server.sip),
@@ -83,10 +83,10 @@ fn a_phone_of_others_is_let_in_by_its_password_over_udp_tcp_and_tls() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let _phone = Phone::call(folder.path(), &certificates, address, transport);
-        let begun = hook.event("call.initiated");
+        let begun = inbox.wait_for_event("call.initiated");
         assert_eq!(begun["data"]["from"], CUSTOMER, "{transport}");
         let sid = begun["data"]["call_sid"].as_str().unwrap().to_owned();
-        // It is answered, and hangs up by itself after a while.
+        // The call is answered, and the phone hangs up after a while.
         let ended = server.get_until(&format!("/calls/{sid}"), |call| {
             call["end_time"].is_string()
         });

@@ -1,20 +1,16 @@
-//! Who a trunk's callers are, what they are known by, and how many of them there may be.
+//! Identification of a trunk's callers, and limits on their calls.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::server::{Server, trunk};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const OTHER: &str = "+918800000002";
 const KEYS: &str = "keep_alive = 0\naccept_from = [\"192.0.2.1\"]\naccept_username = \"pbx\"\n\
                     accept_password = \"a-fictional-password\"\n";
-
-fn party(number: &str) -> Party {
-    Party::new(number, "127.0.0.1:9".parse().unwrap())
-}
 
 fn sha256(text: &str) -> String {
     digest(&SHA256, text.as_bytes())
@@ -24,7 +20,7 @@ fn sha256(text: &str) -> String {
         .collect()
 }
 
-/// The value of a parameter of a challenge.
+/// Returns a parameter of a challenge.
 fn parameter(challenge: &str, name: &str) -> String {
     challenge
         .split(&format!("{name}=\""))
@@ -36,8 +32,8 @@ fn parameter(challenge: &str, name: &str) -> String {
         .to_owned()
 }
 
-/// The answer to a challenge for SHA-256, as RFC 7616, section 3.4.1 computes it.
-fn proof(challenge: &str, password: &str, uri: &str) -> String {
+/// Computes the response to a SHA-256 challenge (RFC 7616, section 3.4.1).
+fn digest_response(challenge: &str, password: &str, uri: &str) -> String {
     assert!(
         challenge.contains("algorithm=SHA-256, qop=\"auth\""),
         "{challenge}"
@@ -53,8 +49,8 @@ fn proof(challenge: &str, password: &str, uri: &str) -> String {
 }
 
 #[test]
-fn a_caller_is_known_by_a_password_where_its_address_is_not() {
-    let mut agent = party(AGENT);
+fn a_caller_from_an_unknown_address_is_accepted_by_password() {
+    let mut agent = Party::unconnected(AGENT);
     let server = Server::with(&format!(
         "[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}",
         agent.address()
@@ -79,22 +75,22 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
         "no answer tells a number: {challenges:?}"
     );
     let challenge = header(&customer.last, "WWW-Authenticate");
-    customer.say_also(&proof(&challenge, "another password", &uri));
+    customer.add_headers(&digest_response(&challenge, "another password", &uri));
     assert_eq!(customer.call(VN), 401);
     assert!(!customer.last.contains("stale"), "{}", customer.last);
-    customer.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    customer.add_headers(&digest_response(&challenge, "a-fictional-password", &uri));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.bye();
-    agent.served("BYE");
+    agent.serve("BYE");
     assert!(!server.log().contains("fictional-password"));
-    // What was used up opens nothing any more.
+    // A used nonce is rejected.
     let mut again = Party::new(CUSTOMER, server.sip);
-    again.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    again.add_headers(&digest_response(&challenge, "a-fictional-password", &uri));
     assert_eq!(again.call(VN), 401);
     assert!(
         header(&again.last, "WWW-Authenticate").contains("stale=true"),
@@ -104,8 +100,8 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
 }
 
 #[test]
-fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
-    let agent = party(AGENT);
+fn no_caller_is_challenged_if_no_trunk_has_a_password() {
+    let agent = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"a\"\nkeep_alive = 0\naccept_from = [\"192.0.2.1\"]\npeer = \"sip:{}\"\n",
         agent.address()
@@ -114,34 +110,35 @@ fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
     assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 403);
 }
 
-/// A call that a trunk with further keys brings, told by headers of a test's own: the caller as the events have it.
-fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
-    let agent = party(AGENT);
+/// Sends a call from a trunk with further keys and headers. Returns the caller in its event.
+fn reported_caller(keys: &str, headers: &str) -> serde_json::Value {
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), keys));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let mut customer = Party::new("anonymous", server.sip);
-    customer.say_also(headers);
+    customer.add_headers(headers);
     assert_eq!(customer.call(VN), 200);
-    hook.event("call.initiated")["data"]["from"].clone()
+    inbox.wait_for_event("call.initiated")["data"]["from"].clone()
 }
 
 #[test]
-fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
-    // A party's own headers all say that it is anonymous, and so does the first of these that is there.
+fn the_caller_is_read_from_the_trunks_configured_header() {
+    // All of the party's own headers say `anonymous`, including the first P-Asserted-Identity.
+    // The added P-Asserted-Identity has the number.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
-    assert_eq!(caller_told("", &said), CUSTOMER);
+    assert_eq!(reported_caller("", &said), CUSTOMER);
     assert_eq!(
-        caller_told("caller_from = \"from\"", &said),
+        reported_caller("caller_from = \"from\"", &said),
         serde_json::Value::Null
     );
 }
 
 #[test]
-fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
-    let agent = party(AGENT);
+fn the_called_number_is_read_from_to_if_the_request_uri_names_a_user() {
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk("carrier", agent.address(), "called_from = \"to\""));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
@@ -155,16 +152,17 @@ fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
         )
     };
     for (to, status) in [("+914000000009", "404"), ("trunk-user", "404"), (VN, "200")] {
-        caller.say_sip(&message(&to.replace('+', "n"), to, caller.address()));
-        let answer =
-            caller.message(|text| text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100"));
-        assert_eq!(&answer[8..11], status, "{to}");
+        caller.send_sip(&message(&to.replace('+', "n"), to, caller.address()));
+        let response = caller.wait_for_message(|text| {
+            text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100")
+        });
+        assert_eq!(&response[8..11], status, "{to}");
     }
 }
 
 #[test]
-fn a_trunk_speaks_its_own_codecs_and_no_others() {
-    let mut agent = party(AGENT);
+fn a_trunk_uses_only_its_configured_codecs() {
+    let mut agent = Party::unconnected(AGENT);
     let trunks = trunk("carrier", agent.address(), "codecs = [\"pcmu\", \"pcma\"]");
     let server = Server::with(&trunks);
     agent.set_server(server.sip);
@@ -172,10 +170,10 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
-    customer.speak("9");
+    customer.set_codecs("9");
     assert_eq!(customer.call(VN), 488, "G.722 is not allowed");
     let mut customer = Party::new(CUSTOMER, server.sip);
-    customer.speak("9 8 0");
+    customer.set_codecs("9 8 0");
     assert_eq!(customer.call(VN), 200);
     let answered = customer
         .last
@@ -188,15 +186,15 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
         "the trunk's order, not the peer's: {answered}"
     );
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(invite.contains(" RTP/AVP 0 8 101\r\n"), "{invite}");
     agent.respond(486);
-    agent.served("ACK");
+    agent.serve("ACK");
 }
 
 #[test]
-fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
-    let mut proxy = party(AGENT);
+fn calls_are_sent_to_the_outbound_proxy_with_the_peer_in_the_request_uri() {
+    let mut proxy = Party::unconnected(AGENT);
     let trunk = format!(
         "[[trunks]]\nname = \"carrier\"\npeer = \"sip:192.0.2.7:5080\"\noutbound_proxy = \"sip:{}\"\n\
          keep_alive = 0\n",
@@ -207,11 +205,11 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
     server.add_number(VN, &[]);
     let allocation =
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    // It may bring calls, too: they come from where ours go to.
+    // The trunk may also send calls, because they come from the destination of ours.
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = proxy.invited();
+    let invite = proxy.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@192.0.2.7:5080 SIP/2.0\r\n")),
         "{invite}"
@@ -221,28 +219,28 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
         format!("<sip:{};lr>", proxy.address())
     );
     proxy.respond(200);
-    proxy.served("ACK");
+    proxy.serve("ACK");
     customer.bye();
-    proxy.served("BYE");
+    proxy.serve("BYE");
 }
 
 #[test]
-fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() {
-    let agent = party(AGENT);
+fn a_call_beyond_a_tenants_limit_is_rejected_and_reported() {
+    let agent = Party::unconnected(AGENT);
     let limits = "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\ntenant_max_calls = 2\n";
     let server = Server::with(&(limits.to_owned() + &trunk("carrier", agent.address(), "")));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let too_much = json!({ "call_limit": { "max_calls": 3, "calls_per_second": 1 } });
     assert_eq!(server.request("PUT", "/settings", Some(&too_much)).0, 422);
-    server.set(&json!({ "call_limit": { "max_calls": 1, "calls_per_second": 100 } }));
+    server.update_settings(&json!({ "call_limit": { "max_calls": 1, "calls_per_second": 100 } }));
     let [mut first, mut second] = [CUSTOMER, OTHER].map(|number| Party::new(number, server.sip));
     assert_eq!(first.call(VN), 200);
     assert_eq!(second.call(VN), 503);
     assert_eq!(header(&second.last, "Retry-After"), "5");
-    let completed = hook.event("call.completed");
+    let completed = inbox.wait_for_event("call.completed");
     assert_eq!(
         (&completed["data"]["from"], &completed["data"]["call_type"]),
         (&json!(OTHER), &json!("call-attempt"))
@@ -253,15 +251,15 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
     });
     let mut third = Party::new(OTHER, server.sip);
     assert_eq!(third.call(VN), 200, "room again");
-    // Without a limit of its own the operator's holds.
-    server.set(&json!({ "call_limit": null }));
+    // Without a limit of the tenant, the operator's limit applies.
+    server.update_settings(&json!({ "call_limit": null }));
     assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 200);
     assert_eq!(Party::new(OTHER, server.sip).call(VN), 503);
 }
 
 #[test]
-fn a_trunk_that_brings_more_calls_a_second_than_it_may_is_told_to_come_back() {
-    let agent = party(AGENT);
+fn a_trunk_above_its_call_rate_is_rejected_with_retry_after() {
+    let agent = Party::unconnected(AGENT);
     let server = Server::with(&trunk(
         "carrier",
         agent.address(),

@@ -1,4 +1,4 @@
-//! Trunks that have a name, and a DNS server of the test's own that says where they are.
+//! Trunks with domain names, and a DNS server of the test.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,14 @@ use hickory_resolver::proto::rr::{Name, RData, Record};
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, wait_for_trunk};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request, wait_for_trunk};
 use crate::support::party::{Party, header};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel};
 
 type Zone = Arc<Mutex<Vec<Record>>>;
 
-/// A DNS server on loopback that knows some records, each for a second.
+/// DNS server on loopback with records of 1 s.
 struct Dns {
     address: SocketAddr,
     zone: Zone,
@@ -32,8 +32,8 @@ impl Dns {
         Self { address, zone }
     }
 
-    /// From now on it knows these.
-    fn knows(&self, records: Vec<(&str, RData)>) {
+    /// Replaces the records.
+    fn set_records(&self, records: Vec<(&str, RData)>) {
         let records = records
             .into_iter()
             .map(|(name, data)| Record::from_rdata(Name::from_utf8(name).unwrap(), 1, data));
@@ -54,8 +54,8 @@ fn serve(socket: &UdpSocket, zone: &Zone) {
     while let Ok((length, client)) = socket.recv_from(&mut buffer) {
         let asked = Message::from_vec(&buffer[..length]).unwrap();
         let query = asked.queries[0].clone();
-        let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
-        answer.metadata.recursion_available = true;
+        let mut response = Message::response(asked.metadata.id, asked.metadata.op_code);
+        response.metadata.recursion_available = true;
         let zone = zone.lock().unwrap();
         let of_name = zone.iter().filter(|record| record.name == *query.name());
         let found: Vec<Record> = of_name
@@ -64,11 +64,11 @@ fn serve(socket: &UdpSocket, zone: &Zone) {
             .cloned()
             .collect();
         if of_name.count() == 0 {
-            answer.metadata.response_code = ResponseCode::NXDomain;
+            response.metadata.response_code = ResponseCode::NXDomain;
         }
-        answer.add_query(query);
-        answer.add_answers(found);
-        let _ = socket.send_to(&answer.to_vec().unwrap(), client);
+        response.add_query(query);
+        response.add_answers(found);
+        let _ = socket.send_to(&response.to_vec().unwrap(), client);
     }
 }
 
@@ -80,7 +80,7 @@ fn service(priority: u16, port: u16, host: &str) -> RData {
     RData::SRV(SRV::new(priority, 1, port, Name::from_utf8(host).unwrap()))
 }
 
-/// A way to a domain, by its order and the name of its services.
+/// Returns a NAPTR record with an order and a service.
 fn naptr(order: u16, service: &str, services: &str) -> RData {
     let text = |text: &str| text.as_bytes().into();
     RData::NAPTR(NAPTR::new(
@@ -93,7 +93,7 @@ fn naptr(order: u16, service: &str, services: &str) -> RData {
     ))
 }
 
-/// A customer who calls and keys in the PIN; the call comes from the address that the name stands for.
+/// Calls as a customer and enters the PIN. The call comes from the address of the name.
 fn customer(server: &Server, pin: &str) -> Party {
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
@@ -109,7 +109,7 @@ fn allocate(server: &Server) -> String {
 }
 
 #[test]
-fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_over() {
+fn a_name_resolves_to_its_services_in_order_and_to_new_ones_after_the_ttl() {
     let nowhere = "127.0.0.1:9".parse().unwrap();
     let mut parties = [(); 3].map(|()| Party::new(AGENT, nowhere));
     let [first, second, third] = [0, 1, 2].map(|index| parties[index].address().port());
@@ -125,7 +125,7 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
             service(10, first, "one.example."),
         ),
     ];
-    dns.knows(names.iter().chain(&services).cloned().collect());
+    dns.set_records(names.iter().chain(&services).cloned().collect());
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     parties
         .iter_mut()
@@ -134,51 +134,51 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
     let pin = allocate(&server);
     let mut caller = customer(&server, &pin);
     let [one, two, three] = &mut parties;
-    let invite = one.invited();
+    let invite = one.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@carrier.example SIP/2.0\r\n")),
         "{invite}"
     );
     one.respond(503);
-    one.served("ACK");
-    two.invited();
+    one.serve("ACK");
+    two.receive_invite();
     two.respond(486);
-    two.served("ACK");
-    caller.served("BYE");
-    dns.knows(vec![
+    two.serve("ACK");
+    caller.serve("BYE");
+    dns.set_records(vec![
         names[0].clone(),
         (
             "_sip._udp.carrier.example.",
             service(1, third, "one.example."),
         ),
     ]);
-    // When the records are asked for again is theirs to say: until then calls go where they went.
-    let deadline = Instant::now() + PATIENCE;
+    // The records expire according to their own TTL. Until then, calls use the old address.
+    let deadline = Instant::now() + TIMEOUT;
     while three.received.is_empty() {
         assert!(Instant::now() < deadline, "the new service is never called");
         let mut caller = customer(&server, &pin);
         let mut both = [&mut *two, &mut *three];
         let mut is_called = || {
             both.iter_mut()
-                .position(|party| party.invited_soon().is_some())
+                .position(|party| party.poll_invite().is_some())
         };
-        // A busy machine takes longer than the moment that each is given.
+        // A busy machine may need more time than the TTL allows, so retry.
         let index = (0..5)
             .find_map(|_| is_called())
             .expect("somebody is called");
         let called = &mut both[index];
         called.respond(486);
-        called.served("ACK");
-        caller.served("BYE");
+        called.serve("ACK");
+        caller.serve("BYE");
     }
 }
 
 #[test]
-fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere() {
+fn a_trunk_with_an_unresolvable_name_is_down_until_the_name_resolves() {
     let dns = Dns::open();
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
     assert_eq!(
-        response(operate(&server, "GET", "/trunks"), 200)[0]["state"],
+        expect_response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"],
         "away"
     );
     let mut caller = Party::new(CUSTOMER, server.sip);
@@ -187,7 +187,7 @@ fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere(
         403,
         "nobody knows yet that it is the trunk that calls"
     );
-    dns.knows(vec![("carrier.example.", address())]);
+    dns.set_records(vec![("carrier.example.", address())]);
     wait_for_trunk(&server, 0, "state", &json!("up"));
     assert_eq!(
         Party::new(CUSTOMER, server.sip).call(VN),
@@ -198,9 +198,9 @@ fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere(
 
 #[test]
 fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
-    let mut registrar = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut registrar = Party::unconnected(AGENT);
     let dns = Dns::open();
-    dns.knows(vec![("carrier.example.", address())]);
+    dns.set_records(vec![("carrier.example.", address())]);
     let keys =
         "keep_alive = 1\nregister = true\nusername = \"u\"\npassword = \"a fictional password\"";
     let port = registrar.address().port();
@@ -209,18 +209,18 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
         .replace("carrier.example", &format!("carrier.example:{port}"));
     let server = Server::with_operator(OPERATOR, &configuration);
     registrar.set_server(server.sip);
-    let told = registrar.served("REGISTER");
+    let told = registrar.serve("REGISTER");
     assert!(
         told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")),
         "{told}"
     );
-    registrar.served("OPTIONS");
+    registrar.serve("OPTIONS");
     wait_for_trunk(&server, 0, "state", &json!("up"));
 }
 
-/// What a party is asked over a transport, as its `Via` names it.
-fn asked_over(party: &mut Party, transport: &str) {
-    let asked = party.served("OPTIONS");
+/// Waits for an OPTIONS request over the transport in its `Via`.
+fn wait_for_options_over(party: &mut Party, transport: &str) {
+    let asked = party.serve("OPTIONS");
     assert!(
         asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"),
         "{asked}"
@@ -232,9 +232,8 @@ fn asked_over(party: &mut Party, transport: &str) {
 }
 
 #[test]
-fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
-    let [mut over_tcp, mut over_udp] =
-        [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+fn a_domain_is_reached_over_the_preferred_transport_of_its_current_records() {
+    let [mut over_tcp, mut over_udp] = [(); 2].map(|()| Party::unconnected(AGENT));
     let tcp = Tunnel::accept(over_tcp.address(), None);
     over_tcp.set_server(tcp.near);
     let dns = Dns::open();
@@ -263,25 +262,24 @@ fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_w
             naptr(1, "SIP+D2S", "_sip._sctp.other.example."),
         ),
     ];
-    dns.knows(services.iter().chain(&ways).cloned().collect());
+    dns.set_records(services.iter().chain(&ways).cloned().collect());
     let configuration = dns
         .configuration("keep_alive = 1")
         .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
     over_udp.set_server(server.sip);
-    asked_over(&mut over_tcp, "TCP");
+    wait_for_options_over(&mut over_tcp, "TCP");
     wait_for_trunk(&server, 0, "state", &json!("up"));
-    // Without NAPTR records it is what there are services for.
-    dns.knows(services.to_vec());
-    asked_over(&mut over_udp, "UDP");
+    // Without NAPTR records, the SRV records decide.
+    dns.set_records(services.to_vec());
+    wait_for_options_over(&mut over_udp, "UDP");
     wait_for_trunk(&server, 0, "state", &json!("up"));
 }
 
 #[test]
-fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() {
+fn a_domain_with_certificates_is_reached_only_over_tls() {
     let certificates = Certificates::new();
-    let [mut named, mut known, mut clear] =
-        [(); 3].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let [mut named, mut known, mut clear] = [(); 3].map(|()| Party::unconnected(AGENT));
     let [one, two] = [&mut named, &mut known].map(|party| {
         let tunnel = Tunnel::accept(party.address(), Some(certificates.acceptor("other")));
         party.set_server(tunnel.near);
@@ -306,7 +304,7 @@ fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() 
     let way = |name, services| ("other.example.", naptr(10, name, services));
     let in_clear = way("SIP+D2U", "_sip._udp.other.example.");
     let encrypted = way("SIPS+D2T", "_sips._tcp.elsewhere.example.");
-    dns.knows(
+    dns.set_records(
         services
             .iter()
             .chain([&in_clear, &encrypted])
@@ -318,14 +316,14 @@ fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() 
         .configuration(&keys)
         .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
-    asked_over(&mut named, "TLS");
-    dns.knows(services.to_vec());
-    asked_over(&mut known, "TLS");
+    wait_for_options_over(&mut named, "TLS");
+    dns.set_records(services.to_vec());
+    wait_for_options_over(&mut known, "TLS");
     wait_for_trunk(&server, 0, "state", &json!("up"));
-    dns.knows(services.iter().chain([&in_clear]).cloned().collect());
+    dns.set_records(services.iter().chain([&in_clear]).cloned().collect());
     wait_for_trunk(&server, 0, "state", &json!("away"));
     assert!(
-        clear.invited_soon().is_none() && clear.received.is_empty(),
+        clear.poll_invite().is_none() && clear.received.is_empty(),
         "it was reached in clear"
     );
 }

@@ -1,5 +1,5 @@
-//! A carrier that nobody here wrote (kamailio): it registers us by digest, brings calls to our contact, and asks for our
-//! password before it takes one.
+//! kamailio as a carrier: it accepts our registration by digest, sends calls to our contact, and challenges our
+//! calls.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
 use crate::support::operator_api::{OPERATOR, wait_for_trunk};
-use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::party::{Party, exchange_audio, header};
 use crate::support::ports::free_port;
 use crate::support::process::send_signal;
 use crate::support::server::Server;
 
-/// A running carrier; it ends with the test.
+/// Running carrier. It ends with the test.
 struct Carrier {
     process: Child,
     address: SocketAddr,
@@ -50,7 +50,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        // It has children, and ends them when it is asked to end.
+        // SIGTERM lets kamailio end its children.
         if matches!(self.process.try_wait(), Ok(None)) {
             send_signal(&self.process, Signal::TERM);
         }
@@ -59,9 +59,9 @@ impl Drop for Carrier {
 }
 
 #[test]
-fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it() {
+fn a_masked_call_is_received_from_and_placed_through_a_registered_carrier() {
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let carrier = Carrier::start(folder.path(), agent.address());
     let server = Server::with_operator(
         OPERATOR,
@@ -79,12 +79,12 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
         server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, carrier.address);
     customer.invite_with(VN, true);
-    // The carrier stays in the way of the INVITE alone: what follows goes to our contact.
+    // The carrier handles only the INVITE. Later requests go to our contact.
     customer.set_server(server.sip);
     assert_eq!(customer.final_response(), 200);
     customer.press(allocation["pin"].as_str().unwrap());
     agent.set_server(carrier.address);
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@{}", carrier.address)),
         "{invite}"
@@ -96,8 +96,8 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
     );
     agent.respond(200);
     agent.set_server(server.sip);
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.bye();
-    agent.served("BYE");
+    agent.serve("BYE");
 }

@@ -1,4 +1,4 @@
-//! SIP over TLS: parties behind a stream that the test encrypts, with certificates of the test's own.
+//! SIP over TLS, with parties behind a TLS stream and certificates of the test.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -10,9 +10,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
-use crate::support::operator_api::{OPERATOR, operate, response, wait_for_trunk};
-use crate::support::party::{Party, both_hear_each_other, header};
-use crate::support::server::{PATIENCE, Server};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request, wait_for_trunk};
+use crate::support::party::{Party, exchange_audio, header};
+use crate::support::server::{Server, TIMEOUT};
 use crate::support::tls::{Certificates, Tunnel, sip};
 
 fn trunk(peer: SocketAddr, keys: &str) -> String {
@@ -20,7 +20,7 @@ fn trunk(peer: SocketAddr, keys: &str) -> String {
 }
 
 #[test]
-fn a_call_comes_and_goes_over_tls() {
+fn calls_are_received_and_placed_over_tls() {
     let certificates = Certificates::new();
     let nowhere = "127.0.0.1:9".parse().unwrap();
     let mut agent = Party::new(AGENT, nowhere);
@@ -45,7 +45,7 @@ fn a_call_comes_and_goes_over_tls() {
         "{contact}"
     );
     customer.press(allocation["pin"].as_str().unwrap());
-    let invite = agent.invited();
+    let invite = agent.receive_invite();
     assert!(
         invite.starts_with(&format!("INVITE sip:{AGENT}@{};transport=tls ", tunnel.far)),
         "{invite}"
@@ -59,39 +59,41 @@ fn a_call_comes_and_goes_over_tls() {
         "{invite}"
     );
     agent.respond(200);
-    // Its contact names no transport: what began encrypted stays so.
-    agent.served("ACK");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    // The agent's contact names no transport, so the dialog stays on TLS.
+    agent.serve("ACK");
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
-    customer.served("BYE");
+    customer.serve("BYE");
 }
 
 #[test]
-fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
+fn a_peer_without_a_valid_certificate_gets_no_message() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     for (shown, trusted) in [("other", &certificates), ("loopback", &foreign)] {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(AGENT);
         let tunnel = Tunnel::accept(agent.address(), Some(certificates.acceptor(shown)));
         let keys = format!("keep_alive = 1\ntls_ca = {:?}", trusted.path("ca.pem"));
         let server =
             Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
-        let deadline = Instant::now() + PATIENCE;
-        while response(operate(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
+        let deadline = Instant::now() + TIMEOUT;
+        while expect_response(operator_request(&server, "GET", "/trunks"), 200)[0]["state"]
+            != "away"
+        {
             assert!(Instant::now() < deadline, "it is never away");
             std::thread::yield_now();
         }
-        server.log_with("TLS handshake with a trunk's peer failed");
+        server.wait_for_log("TLS handshake with a trunk's peer failed");
         agent.set_server(tunnel.near);
-        assert!(agent.invited_soon().is_none() && agent.received.is_empty());
+        assert!(agent.poll_invite().is_none() && agent.received.is_empty());
     }
 }
 
 #[test]
-fn a_stranger_over_tls_is_refused_as_anybody_else() {
+fn an_unlisted_source_over_tls_is_rejected() {
     let certificates = Certificates::new();
     let trunk = "[[trunks]]\nname = \"elsewhere\"\naccept_from = [\"192.0.2.1\"]\n";
     let server = Server::with(&(sip(&certificates) + trunk));
-    let mut stranger = Party::new(CUSTOMER, "127.0.0.1:9".parse().unwrap());
+    let mut stranger = Party::unconnected(CUSTOMER);
     let tunnel = Tunnel::connect(
         server.sip_tls(),
         &certificates.connector(None),
@@ -101,20 +103,20 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
     assert_eq!(stranger.call(VN), 403);
 }
 
-/// A party and the stream between it and a server.
+/// Creates a party with a stream to a server.
 fn party_over_tls(number: &str, server: &Server, connector: &TlsConnector) -> (Party, Tunnel) {
-    let mut party = Party::new(number, "127.0.0.1:9".parse().unwrap());
+    let mut party = Party::unconnected(number);
     let tunnel = Tunnel::connect(server.sip_tls(), connector, party.address());
     party.set_server(tunnel.near);
     (party, tunnel)
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
+fn a_renewed_certificate_is_used_for_new_connections_without_affecting_calls() {
     let [old, new, newest] = [(); 3].map(|()| Certificates::new());
     let shown = Certificates::new();
     shown.renew(&old);
-    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let mut agent = Party::unconnected(AGENT);
     let server = Server::with(
         &(sip(&shown) + &crate::support::server::trunk("carrier", agent.address(), "")),
     );
@@ -125,21 +127,21 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let (mut customer, _tunnel) = party_over_tls(CUSTOMER, &server, &old.connector(None));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
-    agent.invited();
+    agent.receive_invite();
     agent.respond(200);
-    agent.served("ACK");
+    agent.serve("ACK");
     shown.renew(&new);
     server.hang_up();
-    server.log_with("reloaded the certificates for SIP over TLS");
+    server.wait_for_log("reloaded the certificates for SIP over TLS");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
     std::fs::write(shown.path("loopback.pem"), "no certificate").unwrap();
     server.hang_up();
-    let log = server.log_with("cannot reload the certificates for SIP over TLS");
+    let log = server.wait_for_log("cannot reload the certificates for SIP over TLS");
     assert!(log.contains("no certificate in"), "{log}");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
-    // The files are looked at by themselves, too.
+    // The server also checks the files without a signal.
     shown.renew(&newest);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let party = Party::new(CUSTOMER, server.sip);
     while Tunnel::try_connect(server.sip_tls(), &newest.connector(None), party.address()).is_err() {
         assert!(
@@ -148,13 +150,13 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
             server.log()
         );
     }
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    exchange_audio(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
-    customer.served("BYE");
+    customer.serve("BYE");
 }
 
 #[test]
-fn a_trunk_shows_its_peer_who_it_is() {
+fn a_trunk_presents_its_certificate_to_its_peer() {
     let certificates = Certificates::new();
     let ca = format!(
         "keep_alive = 1\ntls_ca = {:?}\n",
@@ -164,7 +166,7 @@ fn a_trunk_shows_its_peer_who_it_is() {
         (certificates.identity("other"), "up"),
         (String::new(), "away"),
     ] {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let mut agent = Party::unconnected(AGENT);
         let tunnel = Tunnel::accept(
             agent.address(),
             Some(certificates.demanding_acceptor("loopback")),
@@ -173,14 +175,14 @@ fn a_trunk_shows_its_peer_who_it_is() {
         let configuration = sip(&certificates) + &trunk(tunnel.far, &(ca.clone() + &keys));
         let server = Server::with_operator(OPERATOR, &configuration);
         if state == "up" {
-            agent.served("OPTIONS");
+            agent.serve("OPTIONS");
         }
         wait_for_trunk(&server, 0, "state", &json!(state));
     }
 }
 
 #[test]
-fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
+fn clients_must_present_a_certificate_if_required() {
     let (certificates, foreign) = (Certificates::new(), Certificates::new());
     let ca = format!("tls_client_ca = {:?}\n", certificates.path("ca.pem"));
     let carrier = crate::support::server::trunk("carrier", "127.0.0.1:9".parse().unwrap(), "");
@@ -196,17 +198,17 @@ fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
         "it may call, and there is no such number"
     );
     let shown = Some((&certificates, "other"));
-    assert!(answer_to_a_question(&server, &certificates.connector(shown)).is_some());
+    assert!(options_response(&server, &certificates.connector(shown)).is_some());
     for shown in [None, Some((&foreign, "other"))] {
         assert_eq!(
-            answer_to_a_question(&server, &certificates.connector(shown)),
+            options_response(&server, &certificates.connector(shown)),
             None
         );
     }
 }
 
-/// What comes back over a stream of one's own; `None`: it is closed instead.
-fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usize> {
+/// Sends OPTIONS over a new stream and returns the length of the response. `None` if the server closes the stream.
+fn options_response(server: &Server, connector: &TlsConnector) -> Option<usize> {
     let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\
         Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: a\r\n\
         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
@@ -218,7 +220,7 @@ fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usi
         stream.flush().await.ok()?;
         let mut chunk = [0; 4096];
         let read = stream.read(&mut chunk);
-        let length = tokio::time::timeout(PATIENCE, read)
+        let length = tokio::time::timeout(TIMEOUT, read)
             .await
             .expect("it is answered or closed")
             .ok()?;

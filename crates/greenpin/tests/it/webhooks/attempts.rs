@@ -1,20 +1,20 @@
-//! Attempts to deliver webhooks, to receivers that fail in every way.
+//! Webhook deliveries to failing receivers.
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::failing_receiver::{Behaviour, Misbehaving, answer};
+use crate::support::failing_receiver::{FailingReceiver, FailureMode, http_response};
 use crate::support::http_client::call;
 use crate::support::server::Server;
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 
 const NUMBER: &str = "+914000000001";
 
-/// Makes an event that goes to a URL; returns its id.
+/// Creates an event for a URL and returns its id.
 fn event_to(server: &Server, url: &str) -> String {
-    server.set(&json!({ "webhooks": [{ "url": url }] }));
+    server.update_settings(&json!({ "webhooks": [{ "url": url }] }));
     server.add_number(NUMBER, &[]);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
     server.get("/events")[0]["event_id"]
@@ -23,7 +23,7 @@ fn event_to(server: &Server, url: &str) -> String {
         .to_owned()
 }
 
-/// Waits until an event's only delivery is as wanted.
+/// Waits until the only delivery of an event matches.
 fn delivery(server: &Server, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let path = format!("/events/{event}/deliveries");
     let shown = server.get_until(&path, |shown| wanted(&shown[0]));
@@ -33,16 +33,18 @@ fn delivery(server: &Server, event: &str, wanted: impl Fn(&Value) -> bool) -> Va
     only.clone()
 }
 
-/// The first attempt at a receiver.
-fn first_attempt(behaviour: Behaviour) -> Value {
-    let receiver = Misbehaving::open(behaviour);
+/// Returns the first attempt at a receiver.
+fn first_attempt(mode: FailureMode) -> Value {
+    let receiver = FailingReceiver::open(mode);
     first_attempt_at(&receiver.url)
 }
 
 fn first_attempt_at(url: &str) -> Value {
     let server = Server::with("");
     let event = event_to(&server, url);
-    let tried = delivery(&server, &event, |one| one["attempts"][0].is_object());
+    let tried = delivery(&server, &event, |delivery| {
+        delivery["attempts"][0].is_object()
+    });
     tried["attempts"]
         .as_array()
         .unwrap()
@@ -60,13 +62,13 @@ fn came_to(attempt: &Value) -> (&Value, &Value, &str) {
 }
 
 #[test]
-fn a_refusal_is_kept_with_its_status_latency_and_the_first_512_bytes_and_is_tried_again() {
+fn a_failed_delivery_stores_status_latency_and_512_bytes_and_is_retried() {
     let body = format!("{}{}", "é".repeat(200), "x".repeat(2000));
-    let receiver = Misbehaving::open(Behaviour::Answer(answer("503 Busy", &body)));
+    let receiver = FailingReceiver::open(FailureMode::Respond(http_response("503 Busy", &body)));
     let server = Server::with("");
     let event = event_to(&server, &receiver.url);
-    let twice = delivery(&server, &event, |one| {
-        one["attempts"].as_array().unwrap().len() == 2
+    let twice = delivery(&server, &event, |delivery| {
+        delivery["attempts"].as_array().unwrap().len() == 2
     });
     assert_eq!(
         (&twice["state"], &twice["attempt_count"]),
@@ -89,11 +91,11 @@ fn a_refusal_is_kept_with_its_status_latency_and_the_first_512_bytes_and_is_trie
 }
 
 #[test]
-fn what_was_taken_is_delivered_and_its_attempt_is_kept() {
-    let receiver = Misbehaving::open(Behaviour::Answer(answer("200 OK", "thanks")));
+fn an_accepted_event_is_delivered_and_its_attempt_is_stored() {
+    let receiver = FailingReceiver::open(FailureMode::Respond(http_response("200 OK", "thanks")));
     let server = Server::with("");
     let event = event_to(&server, &receiver.url);
-    let taken = delivery(&server, &event, |one| one["state"] == "delivered");
+    let taken = delivery(&server, &event, |delivery| delivery["state"] == "delivered");
     assert_eq!(
         came_to(&taken["attempts"][0]),
         (&json!(200), &Value::Null, "thanks")
@@ -108,8 +110,8 @@ fn what_was_taken_is_delivered_and_its_attempt_is_kept() {
 }
 
 #[test]
-fn a_receiver_that_closes_early_has_given_no_answer() {
-    let attempt = first_attempt(Behaviour::Answer("HTTP/1.1 20".into()));
+fn a_receiver_that_closes_early_counts_as_no_response() {
+    let attempt = first_attempt(FailureMode::Respond("HTTP/1.1 20".into()));
     assert_eq!(
         came_to(&attempt),
         (&Value::Null, &json!("broken_answer"), "")
@@ -117,7 +119,7 @@ fn a_receiver_that_closes_early_has_given_no_answer() {
 }
 
 #[test]
-fn a_receiver_that_nobody_listens_at_is_no_connection() {
+fn a_closed_port_is_reported_as_no_connection() {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -130,8 +132,8 @@ fn a_receiver_that_nobody_listens_at_is_no_connection() {
 }
 
 #[test]
-fn a_receiver_that_does_not_speak_http_has_given_no_answer() {
-    let attempt = first_attempt(Behaviour::Answer("220 mail.example ESMTP\r\n".into()));
+fn a_receiver_without_http_counts_as_no_response() {
+    let attempt = first_attempt(FailureMode::Respond("220 mail.example ESMTP\r\n".into()));
     assert_eq!(
         came_to(&attempt),
         (&Value::Null, &json!("broken_answer"), "")
@@ -139,11 +141,14 @@ fn a_receiver_that_does_not_speak_http_has_given_no_answer() {
 }
 
 #[test]
-fn a_receiver_that_lies_about_the_length_of_its_answer_has_answered() {
+fn a_response_with_a_wrong_content_length_counts_as_a_response() {
     let lie = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nshort";
-    for behaviour in [Behaviour::Answer(lie.into()), Behaviour::Hang(lie.into())] {
+    for mode in [
+        FailureMode::Respond(lie.into()),
+        FailureMode::Hang(lie.into()),
+    ] {
         assert_eq!(
-            came_to(&first_attempt(behaviour)),
+            came_to(&first_attempt(mode)),
             (&json!(200), &Value::Null, "short")
         );
     }
@@ -151,20 +156,20 @@ fn a_receiver_that_lies_about_the_length_of_its_answer_has_answered() {
 
 #[test]
 fn a_redirect_is_not_followed() {
-    let target = Misbehaving::open(Behaviour::Answer(answer("200 OK", "")));
+    let target = FailingReceiver::open(FailureMode::Respond(http_response("200 OK", "")));
     let head = format!(
         "HTTP/1.1 307 Over There\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
         target.url
     );
-    let attempt = first_attempt(Behaviour::Answer(head));
+    let attempt = first_attempt(FailureMode::Respond(head));
     assert_eq!(came_to(&attempt), (&json!(307), &Value::Null, ""));
-    assert_eq!(target.left(), 0);
+    assert_eq!(target.unexpected_requests(), 0);
 }
 
 #[test]
-fn a_receiver_that_never_ends_its_answer_holds_up_nothing() {
+fn an_endless_response_blocks_no_other_delivery() {
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(1 << 22));
-    let attempt = first_attempt(Behaviour::Drip(endless, Duration::from_millis(1)));
+    let attempt = first_attempt(FailureMode::Drip(endless, Duration::from_millis(1)));
     assert_eq!(came_to(&attempt).0, &json!(200));
     let kept = came_to(&attempt).2;
     assert!(
@@ -174,19 +179,19 @@ fn a_receiver_that_never_ends_its_answer_holds_up_nothing() {
 }
 
 #[test]
-fn a_receiver_that_hangs_delays_no_other_and_is_given_up_on_after_fifteen_seconds() {
-    let hanging = Misbehaving::open(Behaviour::Hang(String::new()));
-    let mut hook = Hook::open();
+fn a_hanging_receiver_delays_no_other_and_times_out_after_fifteen_seconds() {
+    let hanging = FailingReceiver::open(FailureMode::Hang(String::new()));
+    let mut inbox = WebhookInbox::open();
     let server = Server::with("");
-    server.set(&json!({ "webhooks": [{ "url": hanging.url }, { "url": hook.url }] }));
+    server.update_settings(&json!({ "webhooks": [{ "url": hanging.url }, { "url": inbox.url }] }));
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     for _ in 0..100 {
         server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
     }
     (0..100).for_each(|_| {
-        hook.event("allocation.created");
+        inbox.wait_for_event("allocation.created");
     });
-    let under_way = hanging.left();
+    let under_way = hanging.unexpected_requests();
     assert!(
         (1..=4).contains(&under_way),
         "{under_way} at once to one that has never answered"
@@ -200,7 +205,7 @@ fn a_receiver_that_hangs_delays_no_other_and_is_given_up_on_after_fifteen_second
             .as_array()
             .unwrap()
             .iter()
-            .find(|one| one["url"] == hanging.url.as_str())
+            .find(|delivery| delivery["url"] == hanging.url.as_str())
             .unwrap();
         of["attempts"][0]["error"] == "timeout"
     });

@@ -1,10 +1,10 @@
-//! What a tenant's endpoint receives, contract section 3.2.
+//! Webhooks received by an endpoint, contract section 3.2.
 
 use serde_json::json;
 
 use crate::support::http_client::{call, send};
 use crate::support::server::Server;
-use crate::support::webhook_inbox::{Hook, is_signed};
+use crate::support::webhook_inbox::{WebhookInbox, is_signed};
 
 const NUMBER: &str = "+914000000001";
 
@@ -12,8 +12,8 @@ const NUMBER: &str = "+914000000001";
 fn an_allocations_events_arrive_signed_and_in_order() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
-    let mut hook = Hook::open();
-    let secret = server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    let secret = server.send_events_to(&inbox.url);
     let body = json!({ "caller_id_number": NUMBER, "from": ["+919900000001"], "custom_field": "order_id=1" });
     let made = server.allocate(&body);
     let id = made["greenpin_id"].as_str().unwrap();
@@ -21,9 +21,9 @@ fn an_allocations_events_arrive_signed_and_in_order() {
         server.request("DELETE", &format!("/greenpin/{id}"), None).0,
         200
     );
-    let deleted = hook.event("allocation.deleted");
+    let deleted = inbox.wait_for_event("allocation.deleted");
     assert_eq!(deleted["sequence"], 2);
-    let [created, deleted] = hook.seen.as_slice() else {
+    let [created, deleted] = inbox.received.as_slice() else {
         panic!("two events were to come")
     };
     for webhook in [created, deleted] {
@@ -61,25 +61,25 @@ fn an_allocations_events_arrive_signed_and_in_order() {
 }
 
 #[test]
-fn an_event_that_is_sent_again_comes_again_as_it_was() {
+fn a_redelivered_event_is_unchanged() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
-    let mut hook = Hook::open();
-    let secret = server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    let secret = server.send_events_to(&inbox.url);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
-    let id = hook.event("allocation.created")["event_id"]
+    let id = inbox.wait_for_event("allocation.created")["event_id"]
         .as_str()
         .unwrap()
         .to_owned();
     for _ in 0..2 {
-        let answer = call(server.http, "POST", &format!("/events/{id}/redeliver"));
+        let response = call(server.http, "POST", &format!("/events/{id}/redeliver"));
         assert_eq!(
-            (answer.status, &answer.body["response"]),
+            (response.status, &response.body["response"]),
             (200, &json!({ "event_id": id, "deliveries": 1 }))
         );
-        hook.event("allocation.created");
+        inbox.wait_for_event("allocation.created");
     }
-    let [first, again, third] = hook.seen.as_slice() else {
+    let [first, again, third] = inbox.received.as_slice() else {
         panic!("one event was to come three times")
     };
     for webhook in [again, third] {
@@ -92,7 +92,7 @@ fn an_event_that_is_sent_again_comes_again_as_it_was() {
 }
 
 #[test]
-fn an_event_goes_again_only_to_those_who_ask_for_its_type() {
+fn an_event_is_redelivered_only_to_subscribers_of_its_type() {
     let server = Server::with("");
     server.add_number(NUMBER, &[]);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
@@ -100,7 +100,7 @@ fn an_event_goes_again_only_to_those_who_ask_for_its_type() {
     let path = format!("/events/{}/redeliver", log[0]["event_id"].as_str().unwrap());
     let deliveries = || call(server.http, "POST", &path).body["response"]["deliveries"].clone();
     assert_eq!(deliveries(), 0);
-    server.set(&json!({ "webhooks": [
+    server.update_settings(&json!({ "webhooks": [
         { "url": "http://127.0.0.1:9/a", "types": ["call.completed"] }, { "url": "http://127.0.0.1:9/b" },
         { "url": "http://127.0.0.1:9/c", "types": ["allocation.created"], "paused": true },
     ] }));

@@ -1,11 +1,11 @@
-//! Endpoints: rotated secrets, the flat form, pauses, dead letters and replay.
+//! Endpoints: secret rotation, the flat format, pauses, dead deliveries and redelivery.
 
 use serde_json::{Value, json};
 
-use crate::support::failing_receiver::{Behaviour, Misbehaving, answer};
+use crate::support::failing_receiver::{FailingReceiver, FailureMode, http_response};
 use crate::support::http_client::{call, send};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
-use crate::support::webhook_inbox::Hook;
+use crate::support::webhook_inbox::WebhookInbox;
 use crate::support::webhook_inbox::is_signed;
 
 const NUMBER: &str = "+914000000001";
@@ -32,13 +32,13 @@ fn endpoint_id(server: &Server) -> String {
 #[test]
 fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
     let server = server();
-    let mut hook = Hook::open();
-    let old = server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    let old = server.send_events_to(&inbox.url);
     let path = format!("/webhooks/{}/rotate-secret", endpoint_id(&server));
     let rotate = |body: Value| {
-        let answer = send(server.http, "POST", &path, &body);
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        answer.body["response"]["secret"]
+        let response = send(server.http, "POST", &path, &body);
+        assert_eq!(response.status, 200, "{}", response.body);
+        response.body["response"]["secret"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -46,14 +46,14 @@ fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
     let new = rotate(json!({ "overlap": 3600 }));
     assert!(server.get("/settings")["webhooks"][0]["previous_secret_expires_at"].is_string());
     allocate(&server);
-    hook.event("allocation.created");
-    let both = hook.seen.last().unwrap();
+    inbox.wait_for_event("allocation.created");
+    let both = inbox.received.last().unwrap();
     assert!(is_signed(both, &old) && is_signed(both, &new));
     let last = rotate(json!({ "overlap": 0 }));
     allocate(&server);
-    hook.event("allocation.created");
-    let one = hook.seen.last().unwrap();
-    assert!(is_signed(one, &last) && !is_signed(one, &new) && !is_signed(one, &old));
+    inbox.wait_for_event("allocation.created");
+    let webhook = inbox.received.last().unwrap();
+    assert!(is_signed(webhook, &last) && !is_signed(webhook, &new) && !is_signed(webhook, &old));
     assert_eq!(
         server.get("/settings")["webhooks"][0]["previous_secret_expires_at"],
         Value::Null
@@ -78,7 +78,7 @@ fn during_a_rotation_both_secrets_verify_and_after_it_the_new_one_alone() {
 }
 
 #[test]
-fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
+fn a_rotation_requested_twice_with_one_key_happens_once() {
     let server = server();
     server.send_events_to("http://127.0.0.1:9/");
     let url = format!(
@@ -95,12 +95,12 @@ fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
             .post(&url)
             .basic_auth(SID, Some(TOKEN));
         runtime.block_on(async {
-            let answer = request
+            let response = request
                 .header("idempotency-key", "rotation-1")
                 .send()
                 .await
                 .unwrap();
-            answer.json::<Value>().await.unwrap()["response"]["secret"].clone()
+            response.json::<Value>().await.unwrap()["response"]["secret"].clone()
         })
     };
     let first = rotate();
@@ -109,15 +109,16 @@ fn a_rotation_that_is_asked_for_twice_with_one_key_happens_once() {
 }
 
 #[test]
-fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_same() {
+fn an_endpoint_with_the_flat_format_gets_signed_events_with_all_fields_on_one_level() {
     let server = server();
-    let mut hook = Hook::open();
-    let set = server.set(&json!({ "webhooks": [{ "url": hook.url, "format": "flat" }] }));
+    let mut inbox = WebhookInbox::open();
+    let set =
+        server.update_settings(&json!({ "webhooks": [{ "url": inbox.url, "format": "flat" }] }));
     assert_eq!(set["webhooks"][0]["format"], "flat");
     let secret = set["webhooks"][0]["secret"].as_str().unwrap();
     let made = allocate(&server);
-    let flat = hook.event("allocation.created");
-    assert!(is_signed(hook.seen.last().unwrap(), secret));
+    let flat = inbox.wait_for_event("allocation.created");
+    assert!(is_signed(inbox.received.last().unwrap(), secret));
     let logged = server.get("/events")[0].clone();
     let mut expected = logged.as_object().unwrap().clone();
     let data = expected.remove("data").unwrap();
@@ -128,14 +129,14 @@ fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_sam
         (&made["greenpin_id"], &json!("order"))
     );
     assert_eq!(
-        hook.seen.last().unwrap().headers["webhook-id"],
+        inbox.received.last().unwrap().headers["webhook-id"],
         logged["event_id"].as_str().unwrap()
     );
     let wrong = send(
         server.http,
         "PUT",
         "/settings",
-        &json!({ "webhooks": [{ "url": hook.url, "format": "xml" }] }),
+        &json!({ "webhooks": [{ "url": inbox.url, "format": "xml" }] }),
     );
     assert_eq!(
         (wrong.status, &wrong.body["errors"][0]["field"]),
@@ -144,10 +145,10 @@ fn an_endpoint_of_the_flat_form_gets_every_field_on_one_level_signed_all_the_sam
 }
 
 #[test]
-fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
+fn events_of_a_paused_endpoint_arrive_in_order_after_the_pause() {
     let server = server();
-    let mut hook = Hook::open();
-    server.set(&json!({ "webhooks": [{ "url": hook.url, "paused": true }] }));
+    let mut inbox = WebhookInbox::open();
+    server.update_settings(&json!({ "webhooks": [{ "url": inbox.url, "paused": true }] }));
     let id = allocate(&server)["greenpin_id"]
         .as_str()
         .unwrap()
@@ -163,30 +164,30 @@ fn what_waited_while_an_endpoint_was_paused_comes_in_order_when_it_goes_on() {
     let shown = server.get("/settings")["webhooks"].clone();
     let mut going_on = shown[0].clone();
     going_on["paused"] = false.into();
-    assert!(hook.seen.is_empty());
-    server.set(&json!({ "webhooks": [going_on] }));
-    hook.event("allocation.deleted");
-    let sequences: Vec<_> = hook
-        .seen
+    assert!(inbox.received.is_empty());
+    server.update_settings(&json!({ "webhooks": [going_on] }));
+    inbox.wait_for_event("allocation.deleted");
+    let sequences: Vec<_> = inbox
+        .received
         .iter()
-        .map(|one| one.event()["sequence"].clone())
+        .map(|webhook| webhook.event()["sequence"].clone())
         .collect();
     assert_eq!(sequences, [1, 2, 3]);
 }
 
 #[test]
-fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
+fn events_of_a_period_are_redelivered_and_invalid_requests_are_rejected() {
     let server = server();
     (0..3).for_each(|_| drop(allocate(&server)));
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let replay = |body: Value| send(server.http, "POST", "/events/redeliver", &body);
     let (after, before) = ("2020-01-01T00:00:00Z", "2100-01-01T00:00:00+05:30");
     let done = replay(json!({ "after": after, "before": before, "types": ["allocation.created"] }));
     let expected = json!({ "events": 3, "deliveries": 3, "next_cursor": null });
     assert_eq!((done.status, &done.body["response"]), (200, &expected));
     let mut came: Vec<_> = (0..3)
-        .map(|_| hook.event("allocation.created")["event_id"].to_string())
+        .map(|_| inbox.wait_for_event("allocation.created")["event_id"].to_string())
         .collect();
     came.sort();
     let log = server.get("/events");
@@ -194,9 +195,15 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|one| one["event_id"].to_string())
+        .map(|webhook| webhook["event_id"].to_string())
         .collect();
     assert_eq!(came, logged);
+    check_rejected_replays(&server, after, before);
+    check_event_filters(&server);
+}
+
+/// Checks requests that are rejected.
+fn check_rejected_replays(server: &Server, after: &str, before: &str) {
     for (body, status, field) in [
         (json!({ "before": before }), 400, "after"),
         (
@@ -230,12 +237,16 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
             "endpoint_id",
         ),
     ] {
-        let answer = replay(body);
+        let response = send(server.http, "POST", "/events/redeliver", &body);
         assert_eq!(
-            (answer.status, &answer.body["errors"][0]["field"]),
+            (response.status, &response.body["errors"][0]["field"]),
             (status, &json!(field))
         );
     }
+}
+
+/// Checks the filters of the event log.
+fn check_event_filters(server: &Server) {
     for query in [
         "state=alive",
         "endpoint_id=x",
@@ -258,7 +269,7 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
     };
     assert_eq!(
         (
-            of(&endpoint_id(&server)),
+            of(&endpoint_id(server)),
             of("ep_00000000000000000000000000")
         ),
         (3, 0)
@@ -266,9 +277,9 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
 }
 
 #[test]
-fn an_endpoint_can_be_enabled_also_when_it_is_not_disabled() {
+fn enabling_an_enabled_endpoint_succeeds() {
     let server = server();
-    let receiver = Misbehaving::open(Behaviour::Answer(answer("500 Oh", "")));
+    let receiver = FailingReceiver::open(FailureMode::Respond(http_response("500 Oh", "")));
     server.send_events_to(&receiver.url);
     allocate(&server);
     server.get_until("/settings", |settings| {

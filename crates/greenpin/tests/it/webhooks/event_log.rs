@@ -1,4 +1,4 @@
-//! Following the event log: `greenpin events tail`, and `GET /events?wait=`.
+//! Reading the event log: `greenpin events tail`, and `GET /events?wait=`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout};
@@ -10,14 +10,14 @@ use crate::support::server::Server;
 
 const NUMBER: &str = "+914000000001";
 
-struct Tail {
+struct TailProcess {
     process: Child,
     lines: BufReader<ChildStdout>,
 }
 
-impl Tail {
-    fn of(server: &Server, arguments: &[&str]) -> Self {
-        let mut process = server.running(&[&["events", "tail"], arguments].concat());
+impl TailProcess {
+    fn start(server: &Server, arguments: &[&str]) -> Self {
+        let mut process = server.spawn_command(&[&["events", "tail"], arguments].concat());
         let lines = BufReader::new(process.stdout.take().unwrap());
         Self { process, lines }
     }
@@ -28,12 +28,12 @@ impl Tail {
         line.trim_end().to_owned()
     }
 
-    fn event(&mut self) -> Value {
+    fn next_event(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 }
 
-impl Drop for Tail {
+impl Drop for TailProcess {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -49,21 +49,21 @@ fn allocate(server: &Server) -> String {
 }
 
 #[test]
-fn tail_prints_the_last_events_and_then_each_as_it_comes() {
+fn tail_prints_the_last_events_and_then_each_new_one() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     let (_, second) = (allocate(&server), allocate(&server));
-    let mut all = Tail::of(&server, &["--json", "--last", "1"]);
-    assert_eq!(all.event()["greenpin_id"], second.as_str());
+    let mut all = TailProcess::start(&server, &["--json", "--last", "1"]);
+    assert_eq!(all.next_event()["greenpin_id"], second.as_str());
     let third = allocate(&server);
-    let event = all.event();
+    let event = all.next_event();
     assert_eq!(
         (&event["greenpin_id"], &event["type"]),
         (&json!(third), &json!("allocation.created"))
     );
     let log = server.get("/events");
     let first_id = log[0]["event_id"].as_str().unwrap();
-    let mut after = Tail::of(&server, &["--tenant", "acme", "--after", first_id]);
+    let mut after = TailProcess::start(&server, &["--tenant", "acme", "--after", first_id]);
     for (index, id) in [(1, &second), (2, &third)] {
         let line = after.line();
         let words = [
@@ -93,7 +93,7 @@ fn tail_of_an_unknown_tenant_fails_and_of_a_wrong_id_is_misuse() {
 }
 
 #[test]
-fn a_request_that_waits_is_answered_as_soon_as_there_is_an_event() {
+fn a_waiting_request_is_answered_as_soon_as_an_event_exists() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     allocate(&server);
@@ -105,8 +105,8 @@ fn a_request_that_waits_is_answered_as_soon_as_there_is_an_event() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || call(http, "GET", &path));
         let made = allocate(&server);
-        let answer = waiting.join().unwrap();
-        assert_eq!(answer.body["response"][0]["greenpin_id"], made.as_str());
+        let response = waiting.join().unwrap();
+        assert_eq!(response.body["response"][0]["greenpin_id"], made.as_str());
     });
     let last = server.get("/events")[1]["event_id"]
         .as_str()

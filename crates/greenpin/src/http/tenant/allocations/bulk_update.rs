@@ -1,4 +1,4 @@
-//! `PUT /greenpin`: many changes in one request, each with an answer of its own.
+//! `PUT /greenpin`: changes many allocations in one request, with one result per item.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -26,11 +26,11 @@ problems! {
     BulkProblems: [InvalidRequest, TooManyItems, TooFew];
 }
 
-/// Returns the schema of the body, with its name.
+/// Returns the name and the schema of the body.
 pub(crate) fn schema() -> (&'static str, Value) {
     let schema = json!({
         "type": "array",
-        "description": "The changes, in their order; together at most 64 KiB.",
+        "description": "Changes, applied in order. The body has at most 64 KiB.",
         "minItems": 1,
         "maxItems": MAX_ITEMS,
         "items": { "$ref": "#/components/schemas/UpdateItem" },
@@ -38,16 +38,16 @@ pub(crate) fn schema() -> (&'static str, Value) {
     ("UpdateAllocations", schema)
 }
 
-/// What became of one change.
+/// Result of one item.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ChangedItem, description = "What became of one item.")]
-struct Changed {
-    /// The item's own `greenpin_id`; `null` if it held none.
+#[schema(description = "Result of one item.")]
+struct ChangedItem {
+    /// `greenpin_id` of the item, or `null` if it has none.
     #[schema(value_type = Option<String>, required)]
     greenpin_id: Value,
     #[schema(value_type = ItemStatus)]
     status: &'static str,
-    /// Why it was not changed: a problem without `request_id`. Left out if it was.
+    /// Reason for the failure: a problem without `request_id`. Omitted on success.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object, required = false)]
     error: Option<Value>,
@@ -55,8 +55,8 @@ struct Changed {
 
 /// Change many allocations
 ///
-/// Each item stands alone: one that is refused takes none of the others with it. The answers come in the order of the
-/// items. An id that is there twice is changed twice.
+/// Applies each item independently: a rejected item does not affect the others. Results are in the order of the
+/// items. An id that appears twice is changed twice.
 #[utoipa::path(
     put,
     path = "/greenpin",
@@ -64,7 +64,7 @@ struct Changed {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What became of each item.", body = Success<Vec<Changed>>),
+        (status = 200, description = "Results, one per item.", body = Success<Vec<ChangedItem>>),
         BulkProblems,
     )
 )]
@@ -75,20 +75,9 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let items = body::json_array(&headers, body).await?;
-    if items.is_empty() {
-        return Err(Problem::new(
-            Code::TooFew,
-            "The array must hold 1 to 100 items.",
-        ));
-    }
-    if items.len() > MAX_ITEMS {
-        return Err(Problem::new(
-            Code::TooManyItems,
-            "The array must hold 1 to 100 items.",
-        ));
-    }
+    check_count(&items)?;
     let settings = store.settings().await?;
-    let (mut ids, mut read) = (Vec::new(), Vec::new());
+    let (mut ids, mut parsed) = (Vec::new(), Vec::new());
     for item in items {
         ids.push(
             item.get("greenpin_id")
@@ -96,49 +85,63 @@ pub(crate) async fn update(
                 .cloned()
                 .unwrap_or_default(),
         );
-        read.push(self::item(item, &settings));
+        parsed.push(parse_item(item, &settings));
     }
-    let changes = read
+    let changes = parsed
         .iter()
         .filter_map(|item| item.as_ref().ok().cloned())
         .collect();
-    let mut done = store
+    let mut changed = store
         .change_allocations(changes, api.now())
         .await?
         .into_iter();
-    let results = read.into_iter().map(|item| {
+    let outcomes = parsed.into_iter().map(|item| {
         item?;
-        done.next()
+        changed
+            .next()
             .ok_or_else(|| Problem::plain(Code::Internal))?
             .map_err(Problem::from)
     });
-    let answers: Vec<Changed> = ids
+    let results: Vec<ChangedItem> = ids
         .into_iter()
-        .zip(results)
+        .zip(outcomes)
         .map(|(id, result)| match result {
-            Ok(_) => Changed {
+            Ok(_) => ChangedItem {
                 greenpin_id: id,
                 status: "updated",
                 error: None,
             },
-            Err(problem) => Changed {
+            Err(problem) => ChangedItem {
                 greenpin_id: id,
                 status: "error",
-                error: Some(problem.item()),
+                error: Some(problem.to_item_json()),
             },
         })
         .collect();
-    Ok(success(StatusCode::OK, answers))
+    Ok(success(StatusCode::OK, results))
 }
 
-fn item(item: Value, settings: &TenantSettings) -> Result<(GreenpinId, AllocationChange), Problem> {
+/// Rejects an empty array, and one with more than [`MAX_ITEMS`].
+fn check_count(items: &[Value]) -> Result<(), Problem> {
+    let code = match items.len() {
+        0 => Code::TooFew,
+        count if count > MAX_ITEMS => Code::TooManyItems,
+        _ => return Ok(()),
+    };
+    Err(Problem::new(code, "The array must have 1 to 100 items."))
+}
+
+fn parse_item(
+    item: Value,
+    settings: &TenantSettings,
+) -> Result<(GreenpinId, AllocationChange), Problem> {
     let Value::Object(object) = item else {
         let error = FieldError {
             field: String::new(),
             code: Code::WrongType,
             message: "must be an object".into(),
         };
-        return Err(Problem::of_fields(vec![error]));
+        return Err(Problem::from_fields(vec![error]));
     };
     let mut fields = Fields::new(object);
     narrow_duration(&mut fields, settings);

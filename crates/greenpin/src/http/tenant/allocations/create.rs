@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::fields::CreateAllocation;
-use super::resource::Created;
+use super::resource::CreatedAllocation;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::idempotency::CreatedEarlier;
@@ -27,8 +27,9 @@ problems! {
 
 /// Allocate a PIN
 ///
-/// Draws a PIN on a virtual number of the tenant's pool and ties both sides to it until the allocation expires or is
-/// deleted. An **exclusive** number takes one active allocation at a time, a **shared** one many, each with a PIN of its own.
+/// Draws a PIN on a virtual number of the tenant's pool and connects two sides with it until the allocation
+/// expires or is deleted. An **exclusive** number has one active allocation at a time. A **shared** number has
+/// many, each with its own PIN.
 #[utoipa::path(
     post,
     path = "/greenpin",
@@ -36,7 +37,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/CreateAllocation"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The allocation, with its PIN.", body = Success<Created>),
+        (status = 201, description = "The allocation, with its PIN.", body = Success<CreatedAllocation>),
         CreateProblems,
     )
 )]
@@ -50,23 +51,23 @@ pub(crate) async fn create(
     let settings = store.settings().await?;
     if let Some(Extension(CreatedEarlier(id))) = earlier {
         let created = store.allocation(&id).await?.ok_or_else(not_found)?;
-        let answer = Created::of(&created, &settings.zone(), api.now());
-        return Ok(success(StatusCode::CREATED, answer));
+        let allocation = CreatedAllocation::from_allocation(&created, &settings.zone(), api.now());
+        return Ok(success(StatusCode::CREATED, allocation));
     }
     let object = body::json_object(&headers, body).await?;
-    let wanted = CreateAllocation::parse(object, &settings)?;
+    let new_allocation = CreateAllocation::parse(object, &settings)?;
     if api.readiness.is_draining() {
         return Err(Problem::plain(Code::Draining));
     }
     let now = api.now();
-    let created = store.create_allocation(wanted, now).await?;
+    let created = store.create_allocation(new_allocation, now).await?;
     Ok(success(
         StatusCode::CREATED,
-        Created::of(&created, &settings.zone(), now),
+        CreatedAllocation::from_allocation(&created, &settings.zone(), now),
     ))
 }
 
-/// The callers of short shared PINs must be named.
+/// Returns the error for a missing `to` on a shared number with short PINs.
 pub(crate) fn to_required() -> Problem {
     let message =
         "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";
@@ -75,7 +76,7 @@ pub(crate) fn to_required() -> Problem {
         code: Code::ToRequired,
         message: message.into(),
     };
-    Problem::of_fields(vec![error])
+    Problem::from_fields(vec![error])
 }
 
 impl From<CreateError> for Problem {
@@ -85,11 +86,11 @@ impl From<CreateError> for Problem {
             CreateError::NumberQuarantined => Self::plain(Code::NumberQuarantined),
             CreateError::VirtualNumberBusy => Self::new(
                 Code::VirtualNumberBusy,
-                "An exclusive number takes one active allocation at a time.",
+                "An exclusive number can have only one active allocation at a time.",
             ),
             CreateError::PinSpaceExhausted => Self::new(
                 Code::PinSpaceExhausted,
-                "Every place or PIN of the number is in use or cooling off.",
+                "The number has reached max_active, or all of its PINs are in use or cooling off.",
             ),
             CreateError::ToRequired => to_required(),
             CreateError::Store(error) => error.into(),

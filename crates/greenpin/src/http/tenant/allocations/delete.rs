@@ -19,31 +19,31 @@ problems! {
     DeleteProblems: [NotFound, AlreadyDeleted];
 }
 
-/// What a delete answers.
+/// A deleted allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(as = DeletedAllocation, description = "An allocation that was deleted.")]
-struct Deleted<'a> {
+#[schema(description = "A deleted allocation.")]
+struct DeletedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
     /// Always `deleted`.
     #[schema(value_type = AllocationStatus)]
     status: &'static str,
-    /// When.
+    /// Time of the deletion.
     #[schema(value_type = Moment)]
     deleted_at: String,
 }
 
 /// Delete an allocation
 ///
-/// No new call is connected from now on; calls that are connected go on. An exclusive number is free at once, the PIN
-/// after its cool-off.
+/// New calls are no longer connected; calls in progress continue. An exclusive number becomes available at once,
+/// the PIN after `pin_cooloff`.
 #[utoipa::path(
     delete,
     path = "/greenpin/{greenpin_id}",
     operation_id = "delete_allocation",
     tag = "Allocations",
     responses(
-        (status = 200, description = "It is deleted.", body = Success<Deleted>),
+        (status = 200, description = "The allocation is deleted.", body = Success<DeletedAllocation>),
         DeleteProblems,
     )
 )]
@@ -55,7 +55,7 @@ pub(crate) async fn delete(
     let id = greenpin_id(&id)?;
     let deleted_at = store.delete_allocation(&id, api.now()).await?;
     let zone = store.settings().await?.zone();
-    let deleted = Deleted {
+    let deleted = DeletedAllocation {
         greenpin_id: id.as_str(),
         status: Status::Deleted.as_str(),
         deleted_at: deleted_at.rfc3339(&zone),

@@ -1,5 +1,5 @@
-//! Fields of requests about allocations. A new field is declared here, and becomes part of the readers, the OpenAPI
-//! document and the options of `greenpin allocation create`.
+//! Fields of requests about allocations. The body readers, the OpenAPI schemas and the options of `greenpin
+//! allocation create` follow from the declarations here.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::store::{AllocationChange, NewAllocation, TenantSettings};
 
 /// Maximum number of telephone numbers on each side of an allocation.
 const MAX_NUMBERS: usize = 10;
-/// Duration of an allocation, in seconds, if the request has none and the tenant's limits allow it: a day.
+/// Default duration of an allocation, in seconds: one day, clamped to the tenant's limits.
 const DEFAULT_DURATION: u32 = 86_400;
-/// Wrong PINs that lock an allocation if the request does not say.
+/// Default number of wrong PINs before an allocation is locked.
 const DEFAULT_PIN_ATTEMPTS: u8 = 3;
 
 const CALLER_ID_NUMBER: Field<Number> = Field::new(
     "caller_id_number",
     Number,
-    "The virtual number that parties call. It must be in the tenant's pool.",
+    "Virtual number for the parties to call. It must be in the tenant's pool.",
 )
 .required()
 .with_example(r#""+914000000001""#)
@@ -37,7 +37,7 @@ const FROM: Field<Numbers> = Field::new(
         min: 1,
         max: MAX_NUMBERS,
     },
-    "A-party: the numbers of the agent's or seller's side, called in this order. One text stands for a list of one.",
+    "A-party: the numbers of the agent or seller, called in this order. A string is accepted as a list of one.",
 )
 .required()
 .with_example(r#"["+919900000001"]"#);
@@ -48,7 +48,7 @@ const TO: Field<Numbers> = Field::new(
         min: 0,
         max: MAX_NUMBERS,
     },
-    "B-party: the numbers of the customer's side; none of them may be in `from`. When it is empty, anyone with the PIN is connected to `from`. On a shared number with PINs of fewer than six digits it must not be empty.",
+    "B-party: the numbers of the customer. None of them may be in `from`. If empty, anyone with the PIN is connected to `from`. It must not be empty on a shared number with PINs of fewer than six digits.",
 )
 .with_example(r#"["+918800000001"]"#);
 
@@ -58,7 +58,7 @@ const DURATION: Field<Integer> = Field::new(
         min: MIN_DURATION,
         max: MAX_DURATION,
     },
-    "Seconds from now until the allocation expires. The tenant's `min_duration` and `max_duration` may narrow the range.",
+    "Seconds until the allocation expires. The tenant's `min_duration` and `max_duration` can narrow the range.",
 )
 .with_default("86400")
 .with_example("3600");
@@ -66,7 +66,7 @@ const DURATION: Field<Integer> = Field::new(
 const MAX_PIN_ATTEMPTS: Field<SmallInteger> = Field::new(
     "max_pin_attempts",
     SmallInteger { min: 1, max: 10 },
-    "Wrong PINs after which the allocation is locked.",
+    "Number of wrong PINs that locks the allocation.",
 )
 .with_default("3");
 
@@ -76,7 +76,7 @@ const RECORD: Field<Boolean> =
 const CUSTOM_FIELD: Field<ShortText> = Field::new(
     "custom_field",
     ShortText { max: 256 },
-    "Any text of yours, such as an order's id. Every event of the allocation carries it.",
+    "Your own text, such as an order id. Every event of the allocation includes it.",
 )
 .with_default("null")
 .with_example(r#""order_id=12345""#);
@@ -85,7 +85,7 @@ const GREENPIN_ID: Field<Parsed<String>> = Field::new(
     "greenpin_id",
     Parsed {
         parse: |text| Some(text.to_owned()),
-        rule: "must be a text",
+        rule: "must be a string",
         schema: r##"{ "$ref": "#/components/schemas/AllocationId" }"##,
     },
     "The allocation to change.",
@@ -93,14 +93,11 @@ const GREENPIN_ID: Field<Parsed<String>> = Field::new(
 .required();
 
 const VIRTUAL_NUMBER: Field<Number> =
-    Field::new("virtual_number", Number, "The number that would be called.").required();
+    Field::new("virtual_number", Number, "Number to call.").required();
 
-const CALLER: Field<Number> = Field::new(
-    "caller",
-    Number,
-    "The number of the caller; `null`: withheld.",
-)
-.with_example(r#""+918800000001""#);
+const CALLER: Field<Number> =
+    Field::new("caller", Number, "Number of the caller; `null`: withheld.")
+        .with_example(r#""+918800000001""#);
 
 const DIGITS: Field<Parsed<Pin>> = Field::new(
     "digits",
@@ -109,12 +106,12 @@ const DIGITS: Field<Parsed<Pin>> = Field::new(
         rule: "must be 1 to 8 digits",
         schema: r#"{ "type": "string", "pattern": "^[0-9]{1,8}$" }"#,
     },
-    "The digits that the caller would press. Digits beyond a complete PIN are ignored, as in a call.",
+    "Digits pressed by the caller. Digits after a complete PIN are ignored, as in a call.",
 )
 .with_example(r#""4821""#);
 
 request_body! {
-    /// What to allocate. `null` for an optional field means "not given".
+    /// Allocation to create. `null` in an optional field counts as omitted.
     CreateAllocation {
         caller_id_number: Number = CALLER_ID_NUMBER,
         from: Numbers = FROM,
@@ -136,10 +133,11 @@ request_body! {
 }
 
 request_body! {
-    /// What to change. A field that is left out or `null` stays as it is, except `custom_field`, which `null` clears.
+    /// Changes to an allocation. Fields that are omitted or `null` stay unchanged, except `custom_field`: `null`
+    /// clears it.
     UpdateAllocation {
-        from: Numbers = FROM.for_change().with_doc("A-party: replaces the list."),
-        to: Numbers = TO.with_doc("B-party: replaces the list. No number may be on both sides afterwards."),
+        from: Numbers = FROM.for_change().with_doc("A-party: replaces the stored list."),
+        to: Numbers = TO.with_doc("B-party: replaces the stored list. No number may be on both sides after the change."),
         duration: Integer = DURATION.for_change(),
         max_pin_attempts: SmallInteger = MAX_PIN_ATTEMPTS.for_change(),
         record: Boolean = RECORD.for_change(),
@@ -149,7 +147,7 @@ request_body! {
 }
 
 request_body! {
-    /// One change among many.
+    /// One item of a bulk change.
     UpdateItem {
         greenpin_id: Parsed<String> = GREENPIN_ID,
         ..change: UpdateAllocation,
@@ -158,10 +156,10 @@ request_body! {
 }
 
 impl CreateAllocation {
-    /// Reads the body of a create. A tenant's own limits narrow the duration.
+    /// Reads the body of a create request. The tenant's limits narrow the duration.
     ///
     /// # Errors
-    /// Every fault of the body at once.
+    /// All faults of the body together.
     pub(crate) fn parse(
         object: Map<String, Value>,
         settings: &TenantSettings,
@@ -187,7 +185,7 @@ impl CreateAllocation {
 }
 
 impl UpdateAllocation {
-    /// Reads the fields of a change. Faults are noted in `fields`.
+    /// Reads the fields of a change. Records faults in `fields`.
     pub(crate) fn parse(fields: &mut Fields, settings: &TenantSettings) -> AllocationChange {
         narrow_duration(fields, settings);
         Self::read(fields).into_change(fields)
@@ -201,7 +199,7 @@ impl UpdateAllocation {
             self.to.as_deref().unwrap_or_default(),
         );
         for name in ["caller_id_number", "virtual_number", "pin"] {
-            fields.unchangeable(name);
+            fields.reject_unchangeable(name);
         }
         AllocationChange {
             from: self.from,
@@ -216,22 +214,22 @@ impl UpdateAllocation {
     }
 }
 
-/// Narrows the range of `duration` to the tenant's own limits.
+/// Narrows the range of `duration` to the tenant's limits.
 pub(crate) fn narrow_duration(fields: &mut Fields, settings: &TenantSettings) {
     fields.narrow(DURATION.name, settings.min_duration, settings.max_duration);
 }
 
-/// Notes a fault for each number of `to` that is in `from`, too.
+/// Records a fault for each number in both `from` and `to`.
 fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
-            fields.fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
+            fields.add_fault(format!("to[{index}]"), Code::OnBothSides, "is also in from");
         }
     }
 }
 
 request_body! {
-    /// A call that might come.
+    /// Hypothetical call.
     ResolveRequest {
         virtual_number: Number = VIRTUAL_NUMBER,
         caller: Number = CALLER,

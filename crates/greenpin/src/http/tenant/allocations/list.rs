@@ -6,49 +6,51 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::resource::Resource;
+use super::resource::AllocationDetails;
 use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
-use crate::http::middleware::paging::{Page, asked, cut, invalid, number, time};
+use crate::http::middleware::paging::{
+    Page, invalid_parameter, page_request, phone_number, split_page, timestamp,
+};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationStatus, E164};
 use crate::store::{AllocationFilter, GreenpinId, Status};
 
-/// What a list of allocations can be narrowed by.
+/// Filters of the list of allocations.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// Only those that stand there.
+    /// Return only allocations with this status.
     #[param(value_type = AllocationStatus, required = false)]
     status: Option<String>,
-    /// Only those on this virtual number.
+    /// Return only allocations on this virtual number.
     #[param(value_type = E164, required = false)]
     virtual_number: Option<String>,
-    /// Only those with this number in `from` or `to`.
+    /// Return only allocations with this number in `from` or `to`.
     #[param(value_type = E164, required = false)]
     party: Option<String>,
-    /// Only those with exactly this text.
+    /// Return only allocations with exactly this `custom_field`.
     #[param(value_type = String, required = false)]
     custom_field: Option<String>,
-    /// Only those made at this moment or later.
+    /// Return only allocations created at or after this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
     created_after: Option<String>,
-    /// Only those made before this moment.
+    /// Return only allocations created before this time.
     #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
     created_before: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     #[param(value_type = String, required = false, pattern = "^gp_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
 /// List allocations
 ///
-/// Newest first, a page at a time. A page stays right while allocations are made: what is new comes before it.
+/// Lists allocations, newest first. New allocations do not disturb the pagination.
 #[utoipa::path(
     get,
     path = "/greenpin",
@@ -56,7 +58,7 @@ pub(crate) struct ListQuery {
     tag = "Allocations",
     params(ListQuery),
     responses(
-        (status = 200, description = "A page of allocations.", body = Page<Resource>),
+        (status = 200, description = "A page of allocations.", body = Page<AllocationDetails>),
         QueryProblems,
     )
 )]
@@ -68,9 +70,9 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         let known =
             "status, virtual_number, party, custom_field, created_after, created_before, limit, cursor";
-        Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
+        Problem::new(Code::InvalidRequest, format!("The query accepts these parameters, each at most once: {known}."))
     })?;
-    let page = asked(
+    let page = page_request(
         query.limit.as_deref(),
         query.cursor.as_deref(),
         GreenpinId::parse,
@@ -81,15 +83,15 @@ pub(crate) async fn list(
         .allocations(filter, page.cursor, page.limit + 1, now)
         .await?;
     let zone = store.settings().await?.zone();
-    let (found, more) = cut(&found, page.limit);
+    let (found, more) = split_page(&found, page.limit);
     let next_cursor = found
         .last()
         .filter(|_| more)
         .map(|last| last.greenpin_id.to_string());
-    Ok(Page::answer(
+    Ok(Page::json_response(
         found
             .iter()
-            .map(|one| Resource::of(one, &zone, now))
+            .map(|allocation| AllocationDetails::from_allocation(allocation, &zone, now))
             .collect(),
         next_cursor,
     ))
@@ -102,15 +104,20 @@ impl ListQuery {
             Some("active") => Some(Status::Active),
             Some("expired") => Some(Status::Expired),
             Some("deleted") => Some(Status::Deleted),
-            Some(_) => return Err(invalid("status", "must be active, expired or deleted")),
+            Some(_) => {
+                return Err(invalid_parameter(
+                    "status",
+                    "must be active, expired or deleted",
+                ));
+            }
         };
         Ok(AllocationFilter {
             status,
-            virtual_number: number("virtual_number", self.virtual_number)?,
-            party: number("party", self.party)?,
+            virtual_number: phone_number("virtual_number", self.virtual_number)?,
+            party: phone_number("party", self.party)?,
             custom_field: self.custom_field,
-            created_after: time("created_after", self.created_after)?,
-            created_before: time("created_before", self.created_before)?,
+            created_after: timestamp("created_after", self.created_after)?,
+            created_before: timestamp("created_before", self.created_before)?,
         })
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::resource::{Resource, greenpin_id};
+use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::problem::Problem;
@@ -19,7 +19,7 @@ problems! {
 
 /// Unlock an allocation
 ///
-/// Sets the count of wrong PINs to 0.
+/// Resets `failed_pin_attempts` to 0.
 #[utoipa::path(
     post,
     path = "/greenpin/{greenpin_id}/unlock",
@@ -27,7 +27,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        (status = 200, description = "The changed allocation.", body = Success<AllocationDetails>),
         UnlockProblems,
     )
 )]
@@ -38,19 +38,20 @@ pub(crate) async fn unlock(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     let now = api.now();
     let allocation = store.unlock_allocation(&id, now).await?;
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        Resource::of(&allocation, &zone, now),
+        AllocationDetails::from_allocation(&allocation, &zone, now),
     ))
 }
 
-/// Draw another PIN
+/// Rotate a PIN
 ///
-/// The old one opens nothing any more. The count of wrong PINs stays: a locked allocation is still locked.
+/// Draws a new PIN and invalidates the old one. `failed_pin_attempts` does not change: a locked allocation stays
+/// locked.
 #[utoipa::path(
     post,
     path = "/greenpin/{greenpin_id}/rotate-pin",
@@ -58,7 +59,7 @@ pub(crate) async fn unlock(
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation with its new PIN.", body = Success<Resource>),
+        (status = 200, description = "The allocation with its new PIN.", body = Success<AllocationDetails>),
         RotateProblems,
     )
 )]
@@ -69,12 +70,12 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     let now = api.now();
     let allocation = store.rotate_pin(&id, now).await?;
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        Resource::of(&allocation, &zone, now),
+        AllocationDetails::from_allocation(&allocation, &zone, now),
     ))
 }

@@ -1,10 +1,10 @@
-//! `GET /greenpin/{greenpin_id}`: reads an allocation.
+//! `GET /greenpin/{greenpin_id}`: returns an allocation.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::resource::{Resource, greenpin_id};
+use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::Problem;
 use crate::http::middleware::problem::not_found;
@@ -17,14 +17,14 @@ problems! {
 
 /// Read an allocation
 ///
-/// The allocation with its counters, also when it has expired or was deleted.
+/// Returns the allocation with its counters, even after it has expired or been deleted.
 #[utoipa::path(
     get,
     path = "/greenpin/{greenpin_id}",
     operation_id = "read_allocation",
     tag = "Allocations",
     responses(
-        (status = 200, description = "The allocation.", body = Success<Resource>),
+        (status = 200, description = "The allocation.", body = Success<AllocationDetails>),
         ReadProblems,
     )
 )]
@@ -38,6 +38,6 @@ pub(crate) async fn read(
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        Resource::of(&allocation, &zone, api.now()),
+        AllocationDetails::from_allocation(&allocation, &zone, api.now()),
     ))
 }

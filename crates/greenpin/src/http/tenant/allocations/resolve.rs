@@ -1,4 +1,4 @@
-//! `POST /greenpin/resolve`: what a call would meet and why.
+//! `POST /greenpin/resolve`: the outcome of a hypothetical call.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -19,23 +19,23 @@ use crate::http::openapi::schemas::{AllocationId, E164, ResolvedOutcome, Resolve
 use crate::http::{Api, Success, success};
 use crate::store::{GreenpinId, Resolution};
 
-/// What a call would meet.
+/// Outcome of a hypothetical call.
 #[derive(Serialize, Default, ToSchema)]
 #[schema(as = Resolution)]
-struct Answer {
+struct ResolvedCall {
     #[schema(value_type = ResolvedOutcome)]
     outcome: &'static str,
     #[schema(value_type = ResolvedReason)]
     reason: &'static str,
-    /// The allocation that the call would belong to, where that is known.
+    /// Allocation of the call, if known.
     #[schema(value_type = Option<AllocationId>, required)]
     greenpin_id: Option<String>,
-    /// The numbers that would be called, in their order.
+    /// Numbers to dial, in order.
     #[schema(value_type = Vec<E164>, max_items = 10)]
     dial: Vec<String>,
-    /// Whether the call would be recorded.
+    /// `true` if the call would be recorded.
     record: bool,
-    /// With `collect_pin`: digits of the PIN that would be asked for.
+    /// With `collect_pin`: number of digits of the requested PIN.
     #[schema(required, minimum = 4, maximum = 8)]
     pin_length: Option<u8>,
 }
@@ -45,10 +45,10 @@ problems! {
         fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue];
 }
 
-/// Ask what a call would meet
+/// Resolve a call
 ///
-/// Tells what a call would meet now, and why. It counts nothing and calls nobody. A caller hears the same words whatever
-/// the reason; only you are told.
+/// Returns the outcome of a call if it came in now, and the reason. No attempt is counted and no number is
+/// dialled. Callers hear the same prompt for every reason; only this API distinguishes them.
 #[utoipa::path(
     post,
     path = "/greenpin/resolve",
@@ -56,7 +56,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),
     responses(
-        (status = 200, description = "What it would meet.", body = Success<Answer>),
+        (status = 200, description = "The outcome and its reason.", body = Success<ResolvedCall>),
         ResolveProblems,
     )
 )]
@@ -75,42 +75,42 @@ pub(crate) async fn resolve(
     let resolution = store
         .resolve(virtual_number, call.caller, call.digits, api.now())
         .await?;
-    Ok(success(StatusCode::OK, answer(resolution)))
+    Ok(success(StatusCode::OK, to_resolved_call(resolution)))
 }
 
-fn answer(resolution: Resolution) -> Answer {
+fn to_resolved_call(resolution: Resolution) -> ResolvedCall {
     let id = |id: GreenpinId| id.as_str().to_owned();
-    let told = |outcome, reason| Answer {
+    let resolved = |outcome, reason| ResolvedCall {
         outcome,
         reason,
-        ..Answer::default()
+        ..ResolvedCall::default()
     };
     match resolution {
-        Resolution::UnknownNumber => told("unknown_number", "number_not_in_pool"),
-        Resolution::NotInUse => told("not_in_use", "no_active_allocation"),
+        Resolution::UnknownNumber => resolved("unknown_number", "number_not_in_pool"),
+        Resolution::NotInUse => resolved("not_in_use", "no_active_allocation"),
         Resolution::CollectPin {
             pin_length,
             greenpin_id,
-        } => Answer {
+        } => ResolvedCall {
             greenpin_id: greenpin_id.map(id),
             pin_length: Some(pin_length),
-            ..told("collect_pin", "pin_required")
+            ..resolved("collect_pin", "pin_required")
         },
-        Resolution::Refused(refusal, greenpin_id) => Answer {
+        Resolution::Refused(refusal, greenpin_id) => ResolvedCall {
             greenpin_id: greenpin_id.map(id),
-            ..told("refuse", refusal.as_str())
+            ..resolved("refuse", refusal.as_str())
         },
         Resolution::Connected {
             greenpin_id,
             connection,
-        } if connection.dial.is_empty() => Answer {
+        } if connection.dial.is_empty() => ResolvedCall {
             greenpin_id: Some(id(greenpin_id)),
-            ..told("refuse", "no_one_to_connect")
+            ..resolved("refuse", "no_one_to_connect")
         },
         Resolution::Connected {
             greenpin_id,
             connection,
-        } => Answer {
+        } => ResolvedCall {
             greenpin_id: Some(id(greenpin_id)),
             dial: connection
                 .dial
@@ -118,7 +118,7 @@ fn answer(resolution: Resolution) -> Answer {
                 .map(PhoneNumber::expose)
                 .collect(),
             record: connection.record,
-            ..told("connect", "right_pin")
+            ..resolved("connect", "right_pin")
         },
     }
 }

@@ -1,4 +1,4 @@
-//! The representation of an allocation in answers.
+//! Allocations in responses.
 
 use call::PhoneNumber;
 use jiff::tz::TimeZone;
@@ -10,70 +10,70 @@ use crate::http::middleware::problem::{Problem, not_found};
 use crate::http::openapi::schemas::{AllocationId, AllocationStatus, E164, Moment, PinText};
 use crate::store::{Allocation, GreenpinId, Timestamp};
 
-/// Reads an id of a path. One that cannot be is one that is not there.
+/// Parses an id of a path. An invalid id is not found.
 pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
     GreenpinId::parse(text).ok_or_else(not_found)
 }
 
-/// What a create answers.
+/// A new allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CreatedAllocation, description = "An allocation as it was made.", examples(created_example))]
-pub(crate) struct Created<'a> {
+#[schema(description = "A new allocation.", examples(created_example))]
+pub(crate) struct CreatedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
-    /// The number that parties call.
+    /// Virtual number that the parties call.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// What parties enter after it. Tell it to nobody else.
+    /// PIN that the parties enter. Share it only with them.
     #[schema(value_type = PinText)]
     pin: &'a str,
-    /// A-party: the agent's or seller's side.
+    /// A-party: the numbers of the agent or seller.
     #[schema(value_type = Vec<E164>, min_items = 1, max_items = 10)]
     from: Vec<String>,
-    /// B-party: the customer's side. Empty: whoever has the PIN.
+    /// B-party: the numbers of the customer. If empty, anyone with the PIN is connected.
     #[schema(value_type = Vec<E164>, max_items = 10)]
     to: Vec<String>,
-    /// Where it stands.
+    /// Status of the allocation.
     #[schema(value_type = AllocationStatus)]
     status: &'static str,
-    /// Whether wrong PINs have used up `max_pin_attempts`: no PIN opens it.
+    /// `true` after `max_pin_attempts` wrong PINs. A locked allocation accepts no PIN.
     locked: bool,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// From when on no new call is connected.
+    /// Expiry. Calls after this time are not connected.
     #[schema(value_type = Moment)]
     expires_at: String,
-    /// Wrong PINs after which it is locked.
+    /// Number of wrong PINs that locks the allocation.
     #[schema(minimum = 1, maximum = 10)]
     max_pin_attempts: u8,
-    /// Whether its calls are recorded.
+    /// `true` if calls are recorded.
     record: bool,
     /// Your own text.
     #[schema(required, max_length = 256)]
     custom_field: Option<&'a str>,
-    /// A link with which a phone dials number and PIN in one tap.
+    /// Link for phones to dial the number and the PIN in one tap.
     #[schema(pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
     dial_uri: String,
 }
 
-/// What a read answers.
+/// An allocation.
 #[derive(Serialize, ToSchema)]
-#[schema(as = Allocation, description = "An allocation as it is.")]
-pub(crate) struct Resource<'a> {
+#[schema(as = Allocation, description = "An allocation with its counters.")]
+pub(crate) struct AllocationDetails<'a> {
     #[serde(flatten)]
-    created: Created<'a>,
-    /// Calls of it in which both sides talked.
+    created: CreatedAllocation<'a>,
+    /// Number of calls in which both sides were connected.
     call_count: u64,
-    /// All calls that met it.
+    /// Number of all calls to the allocation.
     attempt_count: u64,
-    /// Wrong PINs that count towards `max_pin_attempts`.
+    /// Number of wrong PINs counted towards `max_pin_attempts`.
     #[schema(maximum = 10)]
     failed_pin_attempts: u8,
-    /// When it was last changed.
+    /// Time of the last change.
     #[schema(value_type = Moment)]
     updated_at: String,
-    /// When it was deleted; left out if it was not.
+    /// Time of the deletion. Omitted if the allocation has not been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Moment, required = false)]
     deleted_at: Option<String>,
@@ -97,8 +97,12 @@ fn created_example() -> Value {
     })
 }
 
-impl<'a> Created<'a> {
-    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+impl<'a> CreatedAllocation<'a> {
+    pub(crate) fn from_allocation(
+        allocation: &'a Allocation,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Self {
         let exposed =
             |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         let virtual_number = allocation.virtual_number.expose();
@@ -120,10 +124,14 @@ impl<'a> Created<'a> {
     }
 }
 
-impl<'a> Resource<'a> {
-    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+impl<'a> AllocationDetails<'a> {
+    pub(crate) fn from_allocation(
+        allocation: &'a Allocation,
+        zone: &TimeZone,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            created: Created::of(allocation, zone, now),
+            created: CreatedAllocation::from_allocation(allocation, zone, now),
             call_count: allocation.call_count,
             attempt_count: allocation.attempt_count,
             failed_pin_attempts: allocation.failed_pin_attempts,

@@ -1,4 +1,4 @@
-//! `PUT /greenpin/{id}`: changing an allocation.
+//! `PUT /greenpin/{greenpin_id}`: changes an allocation.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::create::to_required;
 use super::fields::UpdateAllocation;
-use super::resource::{Resource, greenpin_id};
+use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::problem::not_found;
@@ -27,8 +27,9 @@ problems! {
 
 /// Change an allocation
 ///
-/// What is left out stays as it is; number and PIN cannot change. A limit over the count of wrong PINs unlocks, one at or
-/// under it locks. The event `allocation.updated` tells what changed.
+/// Omitted fields stay unchanged. The number and the PIN cannot change. A `max_pin_attempts` above
+/// `failed_pin_attempts` unlocks the allocation; any other value locks it. The event `allocation.updated` lists
+/// the changes.
 #[utoipa::path(
     put,
     path = "/greenpin/{greenpin_id}",
@@ -36,7 +37,7 @@ problems! {
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocation"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        (status = 200, description = "The changed allocation.", body = Success<AllocationDetails>),
         ChangeProblems,
     )
 )]
@@ -57,7 +58,7 @@ pub(crate) async fn update(
     let changed = store.change_allocation(&id, change, now).await?;
     Ok(success(
         StatusCode::OK,
-        Resource::of(&changed, &settings.zone(), now),
+        AllocationDetails::from_allocation(&changed, &settings.zone(), now),
     ))
 }
 
@@ -66,28 +67,28 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::NotFound => not_found(),
             ChangeError::NotActive => Self::plain(Code::AllocationNotActive),
-            ChangeError::OnBothSides(party, places) => {
-                Self::of_fields(on_both_sides(party, &places))
+            ChangeError::OnBothSides(party, positions) => {
+                Self::from_fields(on_both_sides(party, &positions))
             }
             ChangeError::ToRequired => to_required(),
             ChangeError::PinSpaceExhausted => Self::new(
                 Code::PinSpaceExhausted,
-                "Every PIN of the number is in use or cooling off.",
+                "All PINs of the number are in use or cooling off.",
             ),
             ChangeError::Store(error) => error.into(),
         }
     }
 }
 
-fn on_both_sides(party: PartyList, places: &[usize]) -> Vec<FieldError> {
+fn on_both_sides(party: PartyList, positions: &[usize]) -> Vec<FieldError> {
     let (list, other) = match party {
         PartyList::From => ("from", "to"),
         PartyList::To => ("to", "from"),
     };
-    let fault = |place: &usize| FieldError {
-        field: format!("{list}[{place}]"),
+    let fault = |index: &usize| FieldError {
+        field: format!("{list}[{index}]"),
         code: Code::OnBothSides,
-        message: format!("is in {other}, too"),
+        message: format!("is also in {other}"),
     };
-    places.iter().map(fault).collect()
+    positions.iter().map(fault).collect()
 }

@@ -1,4 +1,7 @@
-//! `/calls`: call records, recordings and links to them.
+//! `/calls`: call records, recordings and links to recordings.
+//!
+//! - `list`, `read`: call records.
+//! - `recording`, `recording_link`: the audio, and links to it.
 
 pub(crate) mod list;
 pub(crate) mod read;

@@ -1,4 +1,4 @@
-//! `/calls`: call records and recordings.
+//! `/calls/{call_sid}` and `/greenpin/{greenpin_id}/calls`: call records.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
@@ -13,7 +13,7 @@ use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::paging::{Page, PageQuery};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::http::openapi::problems::QueryOfOneProblems;
+use crate::http::openapi::problems::ResourceQueryProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{
     AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
@@ -28,7 +28,7 @@ problems! {
 
 /// List the calls of an allocation
 ///
-/// Newest first, a page at a time; a call that still lasts is in the list.
+/// Lists call records, newest first, including calls in progress.
 #[utoipa::path(
     get,
     path = "/greenpin/{greenpin_id}/calls",
@@ -36,11 +36,11 @@ problems! {
     tag = "Calls",
     params(PageQuery),
     responses(
-        (status = 200, description = "A page of call records.", body = Page<Record>),
-        QueryOfOneProblems,
+        (status = 200, description = "A page of call records.", body = Page<CallDetails>),
+        ResourceQueryProblems,
     )
 )]
-pub(crate) async fn of_allocation(
+pub(crate) async fn list_for_allocation(
     Tenant(store): Tenant,
     Path((_, id)): Path<(String, String)>,
     query: Result<Query<PageQuery>, QueryRejection>,
@@ -49,7 +49,7 @@ pub(crate) async fn of_allocation(
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            "The query can hold, once each: limit, cursor.",
+            "The query accepts these parameters, each at most once: limit, cursor.",
         )
     })?;
     let page = query.page(CallSid::parse)?;
@@ -58,15 +58,15 @@ pub(crate) async fn of_allocation(
     let records = store
         .calls_of_allocation(&id, page.cursor, page.limit + 1)
         .await?;
-    let (records, more) = crate::http::middleware::paging::cut(&records, page.limit);
+    let (records, more) = crate::http::middleware::paging::split_page(&records, page.limit);
     let next_cursor = records
         .last()
         .filter(|_| more)
         .map(|last| last.call_sid.to_string());
-    Ok(Page::answer(
+    Ok(Page::json_response(
         records
             .iter()
-            .map(|record| Record::of(record, &zone))
+            .map(|record| CallDetails::from_record(record, &zone))
             .collect(),
         next_cursor,
     ))
@@ -79,7 +79,7 @@ pub(crate) async fn of_allocation(
     operation_id = "read_call",
     tag = "Calls",
     responses(
-        (status = 200, description = "The call record.", body = Success<Record>),
+        (status = 200, description = "The call record.", body = Success<CallDetails>),
         ReadProblems,
     )
 )]
@@ -90,85 +90,88 @@ pub(crate) async fn read(
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
     let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    Ok(success(StatusCode::OK, Record::of(&record, &zone)))
+    Ok(success(
+        StatusCode::OK,
+        CallDetails::from_record(&record, &zone),
+    ))
 }
 
-/// A call record, in the names of events.
+/// A call record. Its field names are those of the call events.
 #[derive(Serialize, ToSchema)]
-#[schema(as = CallRecord, description = "One call, as far as it came.")]
-pub(crate) struct Record<'a> {
+#[schema(as = CallRecord, description = "A call record. Fields are filled in as the call progresses.")]
+pub(crate) struct CallDetails<'a> {
     #[schema(value_type = CallId)]
     call_sid: &'a str,
-    /// The allocation that it belongs to, once that is known.
+    /// Allocation of the call, once known.
     #[schema(value_type = Option<AllocationId>, required)]
     greenpin_id: Option<&'a str>,
-    /// The number that was called.
+    /// Called virtual number.
     #[schema(value_type = E164)]
     virtual_number: String,
-    /// Who called; `null`: withheld or unknown.
+    /// Number of the caller; `null`: withheld or unknown.
     #[schema(value_type = Option<E164>, required)]
     from: Option<String>,
-    /// The number that was connected, else the last that was dialled.
+    /// Connected number, or otherwise the last dialled number.
     #[schema(value_type = Option<E164>, required)]
     to: Option<String>,
     /// Always `incoming`.
     #[schema(value_type = CallerDirection)]
     direction: &'static str,
-    /// When it came in.
+    /// Time of the incoming call.
     #[schema(value_type = Moment)]
     start_time: String,
-    /// When the caller was answered.
+    /// Time at which greenpin answered the caller.
     #[schema(value_type = Option<Moment>, required)]
     answer_time: Option<String>,
-    /// When the number in `to` was dialled.
+    /// Time at which the number in `to` was dialled.
     #[schema(value_type = Option<Moment>, required)]
     dial_time: Option<String>,
-    /// When both sides began to hear each other.
+    /// Time at which both parties were connected.
     #[schema(value_type = Option<Moment>, required)]
     bridge_time: Option<String>,
-    /// When it ended; `null`: it has not.
+    /// End of the call; `null` while in progress.
     #[schema(value_type = Option<Moment>, required)]
     end_time: Option<String>,
-    /// How far it came; `null` while it lasts.
+    /// Type of the call; `null` while in progress.
     #[schema(value_type = Option<CallKind>, required)]
     call_type: Option<&'a str>,
-    /// How the dialled leg ended; `null`: nobody was dialled, or it has not.
+    /// Outcome of the dialled leg; `null`: no number was dialled, or the leg is in progress.
     #[schema(value_type = Option<DialOutcome>, required)]
     dial_call_status: Option<&'a str>,
-    /// Seconds of the second leg, from dialling to its end.
+    /// Seconds from dialling to the end of the dialled leg.
     #[schema(required)]
     dial_call_duration: Option<u64>,
-    /// Seconds that both talked.
+    /// Seconds during which both parties were connected.
     #[schema(required)]
     on_call_duration: Option<u64>,
-    /// The SIP status with which the last dialled number refused.
+    /// SIP status of the rejection by the last dialled number.
     #[schema(required, minimum = 300, maximum = 699)]
     sip_cause: Option<u16>,
-    /// Who ended it; `null` while it lasts.
+    /// Party that ended the call; `null` while in progress.
     #[schema(value_type = Option<HangupParty>, required)]
     hangup_by: Option<&'a str>,
-    /// Completed blocks of digits.
+    /// Number of PINs entered.
     pin_attempts: u32,
-    /// The path of its recording in this API; `null`: there is none.
+    /// Path of the recording in this API; `null`: no recording.
     #[schema(required)]
     recording_url: Option<String>,
-    /// Seconds of its recording.
+    /// Length of the recording, in seconds.
     #[schema(required)]
     recording_duration: Option<u64>,
-    /// The media of the caller's leg.
+    /// Media statistics of the caller's leg.
     #[schema(required)]
     caller_media: Option<&'a LegReport>,
-    /// The media of the callee's leg.
+    /// Media statistics of the callee's leg.
     #[schema(required)]
     callee_media: Option<&'a LegReport>,
-    /// The trunk that brought it.
+    /// Trunk of the incoming call.
     trunk: &'a str,
-    /// The node that took it.
+    /// Node of the call.
     node: &'a str,
 }
 
-impl<'a> Record<'a> {
-    pub(crate) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+impl<'a> CallDetails<'a> {
+    pub(crate) fn from_record(record: &'a CallRecord, zone: &TimeZone) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
         Self {
             call_sid: record.call_sid.as_str(),

@@ -1,4 +1,4 @@
-//! `/calls/{call_sid}/recording`: the audio of a call.
+//! `/calls/{call_sid}/recording`: the recorded audio of a call.
 
 use std::ops::RangeInclusive;
 
@@ -12,30 +12,30 @@ use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::http::middleware::range::{Part, part};
+use crate::http::middleware::range::{RequestedRange, parse_range};
 use crate::http::openapi::problems::problems;
 use crate::recordings::{ReadError, Recording};
 use crate::store::{CallSid, TenantStore};
 
-/// Seconds after which to ask again for a recording that is being uploaded.
-const UPLOAD_PAUSE: u64 = 5;
+/// `Retry-After` for a recording during its upload, in seconds.
+const UPLOAD_RETRY_SECONDS: u64 = 5;
 
 problems! {
     RecordingProblems: [NotFound, RangeNotSatisfiable, RecordingNotReady];
 }
 
-/// Fetch a recording
+/// Download a recording
 ///
-/// The audio of a call, two channels, the caller on the left, the callee on the right: WAV, or Ogg Opus (RFC 7845) where the
-/// operator has chosen that; `Content-Type` tells which. One range of bytes at a
-/// time can be asked for; a `Range` of another form is passed over, as RFC 9110 allows.
+/// Returns the audio of a call in two channels, the caller on the left and the callee on the right. The format is
+/// WAV, or Ogg Opus (RFC 7845) if the operator has chosen it; see `Content-Type`. A `Range` header can request one
+/// range of bytes. Other forms of `Range` are ignored, as RFC 9110 allows.
 #[utoipa::path(
     get,
     path = "/calls/{call_sid}/recording",
     operation_id = "read_recording",
     tag = "Calls",
     params(
-        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+        ("Range" = Option<String>, Header, description = "Range of bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
         AudioResponses,
@@ -57,15 +57,15 @@ pub(crate) async fn read(
 #[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
 pub(crate) struct Audio(#[allow(dead_code)] Vec<u8>);
 
-/// A recording, or a part of it.
+/// A recording or a part of it.
 #[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "it describes answers, and is never made")]
+#[allow(dead_code, reason = "it documents responses and is never constructed")]
 pub(crate) enum AudioResponses {
-    /// All of it.
+    /// The whole recording.
     #[response(status = 200, content_type = "audio/wav",
         headers(("Accept-Ranges" = String, description = "`bytes`")))]
     Whole(#[to_schema] Audio),
-    /// The bytes that were asked for.
+    /// The requested range of bytes.
     #[response(status = 206, content_type = "audio/wav",
         headers(
             ("Accept-Ranges" = String, description = "`bytes`"),
@@ -74,7 +74,7 @@ pub(crate) enum AudioResponses {
     Part(#[to_schema] Audio),
 }
 
-/// Answers with the recording of a call, or with the range of it that is asked for.
+/// Returns the recording of a call, or the requested range.
 pub(crate) async fn serve(
     store: &TenantStore,
     api: &Api,
@@ -88,12 +88,16 @@ pub(crate) async fn serve(
     let range = headers
         .get(header::RANGE)
         .and_then(|range| range.to_str().ok());
-    match part(range, length) {
-        Part::Whole => audio(recording, 0..=length.saturating_sub(1), StatusCode::OK).await,
-        Part::Bytes(bytes) => audio(recording, bytes, StatusCode::PARTIAL_CONTENT).await,
-        Part::Unsatisfiable => {
+    match parse_range(range, length) {
+        RequestedRange::Whole => {
+            audio_response(recording, 0..=length.saturating_sub(1), StatusCode::OK).await
+        }
+        RequestedRange::Bytes(bytes) => {
+            audio_response(recording, bytes, StatusCode::PARTIAL_CONTENT).await
+        }
+        RequestedRange::Unsatisfiable => {
             let mut response = Problem::plain(Code::RangeNotSatisfiable).into_response();
-            insert(
+            insert_header(
                 &mut response,
                 header::CONTENT_RANGE,
                 &format!("bytes */{length}"),
@@ -103,7 +107,7 @@ pub(crate) async fn serve(
     }
 }
 
-async fn audio(
+async fn audio_response(
     recording: Recording,
     bytes: RangeInclusive<u64>,
     status: StatusCode,
@@ -120,11 +124,11 @@ async fn audio(
         .await
         .map_err(ReadError::from)?;
     let mut response = (status, Body::from_stream(stream)).into_response();
-    insert(&mut response, header::CONTENT_TYPE, media_type);
-    insert(&mut response, header::ACCEPT_RANGES, "bytes");
-    insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
+    insert_header(&mut response, header::CONTENT_TYPE, media_type);
+    insert_header(&mut response, header::ACCEPT_RANGES, "bytes");
+    insert_header(&mut response, header::CONTENT_LENGTH, &count.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
-        insert(
+        insert_header(
             &mut response,
             header::CONTENT_RANGE,
             &format!("bytes {first}-{last}/{length}"),
@@ -133,7 +137,7 @@ async fn audio(
     Ok(response)
 }
 
-fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+fn insert_header(response: &mut Response, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -144,11 +148,11 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::Gone => not_found(),
             ReadError::NotUploaded => {
-                let detail = "The node that made the recording has not uploaded it yet. Ask again in a while.";
-                Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_PAUSE)
+                let detail = "The node with the recording has not uploaded it yet. Retry later.";
+                Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_RETRY_SECONDS)
             }
             ReadError::Io(error) => {
-                tracing::error!(%error, "a recording cannot be read");
+                tracing::error!(%error, "cannot read a recording");
                 Self::plain(Code::Internal)
             }
         }

@@ -1,5 +1,5 @@
-//! `/calls/{call_sid}/recording/link` and `/v1/recordings/{link}`: a recording for somebody without credentials, for a
-//! while.
+//! `/calls/{call_sid}/recording/link` and `/v1/recordings/{link}`: temporary links to a recording, without
+//! credentials.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ use crate::http::openapi::schemas::Moment;
 use crate::http::{Api, Success, success};
 use crate::store::{CallSid, LinkError};
 
-/// Seconds for which a link opens its recording if the request does not say.
+/// Default validity of a link, in seconds.
 const DEFAULT_DURATION: u32 = 300;
 
 request_body! {
-    /// How long a link is to last.
+    /// Validity of a link. The body is optional.
     LinkRecording {
         duration: Integer = Field::new(
             "duration",
@@ -35,7 +35,7 @@ request_body! {
                 min: 30,
                 max: 86_400,
             },
-            "Seconds.",
+            "Validity of the link, in seconds.",
         )
         .with_default("300")
         .with_example("300"),
@@ -51,20 +51,19 @@ problems! {
 
 /// A link to a recording.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RecordingLink)]
-struct Link {
-    /// Opens the recording for whoever has it.
+struct RecordingLink {
+    /// URL of the recording. Anyone with the URL can open it.
     #[schema(format = "uri")]
     url: String,
-    /// From then on it opens nothing.
+    /// Expiry of the link.
     #[schema(value_type = Moment)]
     expires_at: String,
 }
 
-/// Make a link to a recording
+/// Create a link to a recording
 ///
-/// The link opens this one recording without credentials, for a while: to play it in a browser, or to hand it to
-/// somebody. It cannot be taken back, but it opens nothing once the recording is gone or the tenant is suspended.
+/// The link opens this recording without credentials until it expires, for example to play it in a browser. It
+/// cannot be revoked, but it stops working once the recording is deleted or the tenant is suspended.
 #[utoipa::path(
     post,
     path = "/calls/{call_sid}/recording/link",
@@ -72,11 +71,11 @@ struct Link {
     tag = "Calls",
     request_body(content = ref("#/components/schemas/LinkRecording"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The link.", body = Success<Link>),
+        (status = 200, description = "The link.", body = Success<RecordingLink>),
         MakeProblems,
     )
 )]
-pub(crate) async fn make(
+pub(crate) async fn create(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, call_sid)): Path<(String, String)>,
@@ -84,7 +83,7 @@ pub(crate) async fn make(
     body: Body,
 ) -> Result<Response, Problem> {
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
-    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let duration = LinkRecording::read(&mut fields)
         .duration
         .unwrap_or(DEFAULT_DURATION);
@@ -97,24 +96,23 @@ pub(crate) async fn make(
     let url = format!("{}/v1/recordings/{link}", api.node.public_url);
     Ok(success(
         StatusCode::OK,
-        Link {
+        RecordingLink {
             url,
             expires_at: expires_at.rfc3339(&zone),
         },
     ))
 }
 
-/// Follow a link to a recording
+/// Open a link to a recording
 ///
-/// The audio of a call as WAV, for whoever has a link that was made for it. One range of bytes at a time can be asked
-/// for.
+/// Returns the audio of a call to anyone with a valid link. A `Range` header can request one range of bytes.
 #[utoipa::path(
     get,
     path = "/v1/recordings/{link}",
     operation_id = "follow_recording_link",
     tag = "Calls",
     params(
-        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+        ("Range" = Option<String>, Header, description = "Range of bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
         AudioResponses,
@@ -131,7 +129,7 @@ pub(crate) async fn follow(
         return Err(Problem::plain(Code::TenantSuspended));
     }
     let mut response = recording::serve(&store, &api, &call_sid, &headers).await?;
-    // What can be fetched for a while is not to stay for longer in places between.
+    // Caches must not keep the recording beyond the validity of the link.
     response.headers_mut().insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("private, no-store"),

@@ -1,4 +1,4 @@
-//! `/events/{event_id}/deliveries`: to whom an event is owed, and how each attempt went.
+//! `/events/{event_id}/deliveries`: deliveries of an event to webhook endpoints, with their attempts.
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -19,9 +19,9 @@ problems! {
     DeliveriesProblems: [NotFound];
 }
 
-/// Read an event's deliveries
+/// List an event's deliveries
 ///
-/// One for each endpoint that the event goes, or went, to, with the attempts of the last 30 days, newest first.
+/// Returns one delivery per endpoint, with the attempts of the last 30 days, newest first.
 #[utoipa::path(
     get,
     path = "/events/{event_id}/deliveries",
@@ -39,59 +39,60 @@ pub(crate) async fn list(
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
     let deliveries = store.deliveries(&event_id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let shown: Vec<_> = deliveries
+    let deliveries: Vec<_> = deliveries
         .into_iter()
-        .map(|one| EventDelivery::of(one, &zone))
+        .map(|delivery| EventDelivery::from_record(delivery, &zone))
         .collect();
-    Ok(success(StatusCode::OK, shown))
+    Ok(success(StatusCode::OK, deliveries))
 }
 
-/// What one endpoint is owed of an event.
+/// Delivery of an event to one endpoint, with its attempts.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "What one endpoint is owed of an event, and how that went.")]
+#[schema(description = "Delivery of an event to one endpoint, with its attempts.")]
 struct EventDelivery {
     #[schema(value_type = WebhookId)]
     endpoint_id: String,
-    /// Where the endpoint is; `null`: it is not known any more.
+    /// URL of the endpoint; `null`: the endpoint no longer exists.
     #[schema(required)]
     url: Option<String>,
     #[schema(value_type = DeliveryStanding)]
     state: &'static str,
-    /// Attempts since the event happened, or was last sent again by a request.
+    /// Number of attempts since the event, or since the last redelivery request.
     attempt_count: u32,
-    /// When it is tried next, at the latest; `null`: it is over, or waits for an earlier event of its allocation.
+    /// Latest time of the next attempt; `null`: no further attempt, or waiting for an earlier event of the
+    /// allocation.
     #[schema(required, value_type = Option<Moment>)]
     next_attempt_at: Option<String>,
-    /// When the event happened, or was last sent again by a request.
+    /// Time of the event, or of the last redelivery request.
     #[schema(value_type = Moment)]
     created_at: String,
-    /// When it was delivered or given up; `null`: it is neither.
+    /// Time at which the state became `delivered` or `dead`; `null` while pending.
     #[schema(required, value_type = Option<Moment>)]
     finished_at: Option<String>,
     attempts: Vec<EventAttempt>,
 }
 
-/// One POST of an event.
+/// One POST of an event, with its outcome.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "One POST of an event, and what came of it.")]
+#[schema(description = "One POST of an event, with its outcome.")]
 struct EventAttempt {
-    /// When it began.
+    /// Start of the attempt.
     #[schema(value_type = Moment)]
     attempted_at: String,
-    /// Milliseconds until the head of the answer, or until it failed.
+    /// Milliseconds until the response headers, or until the failure.
     latency_ms: u64,
-    /// The status of the answer; `null`: there was none.
+    /// Status of the response; `null`: no response.
     #[schema(required)]
     status: Option<u16>,
-    /// Why there was no answer; `null`: there was one.
+    /// Reason for the missing response; `null`: there was a response.
     #[schema(required, value_type = Option<AttemptFailure>)]
     error: Option<&'static str>,
-    /// The first 512 bytes of the answer's body.
+    /// First 512 bytes of the response body.
     answer: String,
 }
 
 impl EventDelivery {
-    fn of(delivery: DeliveryRecord, zone: &TimeZone) -> Self {
+    fn from_record(delivery: DeliveryRecord, zone: &TimeZone) -> Self {
         let time = |moment: Timestamp| moment.rfc3339(zone);
         Self {
             endpoint_id: delivery.endpoint_id.to_string(),
@@ -104,14 +105,14 @@ impl EventDelivery {
             attempts: delivery
                 .attempts
                 .into_iter()
-                .map(|one| EventAttempt::of(one, zone))
+                .map(|attempt| EventAttempt::from_attempt(attempt, zone))
                 .collect(),
         }
     }
 }
 
 impl EventAttempt {
-    fn of(attempt: Attempt, zone: &TimeZone) -> Self {
+    fn from_attempt(attempt: Attempt, zone: &TimeZone) -> Self {
         Self {
             attempted_at: attempt.begun_at.rfc3339(zone),
             latency_ms: u64::try_from(attempt.latency.as_millis()).unwrap_or(u64::MAX),

@@ -1,4 +1,4 @@
-//! `/events`: the event log, and sending an event again.
+//! `/events`: the event log, and redelivery of events.
 
 use std::time::{Duration, Instant};
 
@@ -14,50 +14,50 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::field::{Field, Parsed, RequestBody as _, request_body};
-use crate::http::middleware::paging::{Page, asked, cut, invalid};
+use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::problems::problems;
-use crate::http::openapi::schemas::{DeadOnly, Event, EventLogId, WebhookId};
+use crate::http::openapi::schemas::{DeadOnly, EventBody, EventLogId, WebhookId};
 use crate::http::tenant::settings::fields::{EventTypeList, endpoint_id, event_types};
 use crate::http::{Api, Success, success};
 use crate::store;
 use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
 
-/// The longest that a request can wait for an event, in seconds.
-const LONGEST_WAIT: u64 = 30;
-/// Between two looks at the log.
-const WAIT_PAUSE: Duration = Duration::from_millis(250);
-const ENDPOINT_RULE: &str = "must be the id of an endpoint: ep_ and 26 characters";
+/// Maximum value of `wait`, in seconds.
+const MAX_WAIT_SECONDS: u64 = 30;
+/// Interval between two reads of the log while a request waits.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+const ENDPOINT_RULE: &str = "must be an endpoint id: ep_ and 26 characters";
 
-/// From where the log is read.
+/// Query parameters of the event log.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct LogQuery {
-    /// Only events after this one: the last `event_id` that you have, or `next_cursor`.
+    /// Return only events after this `event_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = EventLogId, required = false)]
     after: Option<String>,
-    /// How many at most.
+    /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// Seconds to wait for an event if there is none yet.
     #[param(value_type = u32, required = false, minimum = 0, maximum = 30, default = 0)]
     wait: Option<String>,
-    /// `dead`: only events of which a delivery was given up.
+    /// `dead`: return only events with a delivery in state `dead`.
     #[param(value_type = DeadOnly, required = false)]
     state: Option<String>,
-    /// Only events that go, or went, to this endpoint; with `state=dead`, those that were given up there.
+    /// Return only events sent to this endpoint; with `state=dead`, only those with a dead delivery there.
     #[param(value_type = WebhookId, required = false)]
     endpoint_id: Option<String>,
 }
 
 /// Read the event log
 ///
-/// Oldest first, a page at a time: everything that was sent to webhooks, or would have been. Keep the last `event_id` and
-/// ask with `after` to go on from there; with `wait`, the answer comes as soon as there is something.
+/// Lists events, oldest first, including those without a webhook delivery. Store the last `event_id` and pass it
+/// in `after` to continue from there. With `wait`, the response is sent as soon as an event exists.
 #[utoipa::path(
     get,
     path = "/events",
@@ -65,7 +65,7 @@ pub(crate) struct LogQuery {
     tag = "Events",
     params(LogQuery),
     responses(
-        (status = 200, description = "A page of events.", body = Page<Event>),
+        (status = 200, description = "A page of events.", body = Page<EventBody>),
         QueryProblems,
     )
 )]
@@ -77,29 +77,29 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            "The query can hold, once each: after, limit, wait, state, endpoint_id.",
+            "The query accepts these parameters, each at most once: after, limit, wait, state, endpoint_id.",
         )
     })?;
-    let page = asked(
+    let page = page_request(
         query.limit.as_deref(),
         query.after.as_deref(),
         EventId::parse,
     )?;
-    let (wanted, until) = (
-        Asked::of(&query)?,
-        Instant::now() + wait(query.wait.as_deref())?,
+    let (selection, until) = (
+        EventSelection::from_query(&query)?,
+        Instant::now() + parse_wait(query.wait.as_deref())?,
     );
     let events = loop {
-        let found = wanted
+        let found = selection
             .read(&store, page.cursor.clone(), page.limit + 1)
             .await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
-        // Another node may write it: there is nothing to be woken by.
-        tokio::time::sleep(WAIT_PAUSE).await;
+        // Another node may write the event, so there is no local signal to wait for.
+        tokio::time::sleep(POLL_INTERVAL).await;
     };
-    let (events, more) = cut(&events, page.limit);
+    let (events, more) = split_page(&events, page.limit);
     let next_cursor = events
         .last()
         .filter(|_| more)
@@ -108,38 +108,43 @@ pub(crate) async fn list(
         .iter()
         .map(|event| RawValue::from_string(event.body.clone()))
         .collect();
-    Ok(Page::answer(
+    Ok(Page::json_response(
         bodies.map_err(|_| Problem::plain(Code::Internal))?,
         next_cursor,
     ))
 }
 
-fn wait(text: Option<&str>) -> Result<Duration, Problem> {
+fn parse_wait(text: Option<&str>) -> Result<Duration, Problem> {
     let Some(text) = text else {
         return Ok(Duration::ZERO);
     };
-    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds <= MAX_WAIT_SECONDS);
     seconds
         .map(Duration::from_secs)
-        .ok_or_else(|| invalid("wait", "must be 0 to 30"))
+        .ok_or_else(|| invalid_parameter("wait", "must be 0 to 30"))
 }
 
-/// Which events are asked for.
-enum Asked {
+/// Events selected by the query.
+enum EventSelection {
     All,
     Dead(Option<EndpointId>),
-    Of(EndpointId),
+    Endpoint(EndpointId),
 }
 
-impl Asked {
-    fn of(query: &LogQuery) -> Result<Self, Problem> {
+impl EventSelection {
+    fn from_query(query: &LogQuery) -> Result<Self, Problem> {
         let endpoint = query.endpoint_id.as_deref();
-        let read = |id| EndpointId::parse(id).ok_or_else(|| invalid("endpoint_id", ENDPOINT_RULE));
+        let read = |id| {
+            EndpointId::parse(id).ok_or_else(|| invalid_parameter("endpoint_id", ENDPOINT_RULE))
+        };
         match (query.state.as_deref(), endpoint.map(read).transpose()?) {
             (None, None) => Ok(Self::All),
-            (None, Some(endpoint)) => Ok(Self::Of(endpoint)),
+            (None, Some(endpoint)) => Ok(Self::Endpoint(endpoint)),
             (Some("dead"), endpoint) => Ok(Self::Dead(endpoint)),
-            (Some(_), _) => Err(invalid("state", "must be dead")),
+            (Some(_), _) => Err(invalid_parameter("state", "must be dead")),
         }
     }
 
@@ -156,7 +161,7 @@ impl Asked {
                     .failed_events_after(after, endpoint.clone(), limit)
                     .await
             }
-            Self::Of(endpoint) => {
+            Self::Endpoint(endpoint) => {
                 store
                     .events_of_endpoint_after(after, endpoint.clone(), limit)
                     .await
@@ -171,21 +176,21 @@ problems! {
         fields [MissingField, UnknownField, WrongType, InvalidValue, UnknownEndpoint];
 }
 
-/// What a redelivery answers.
+/// Result of a redelivery.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "An event that goes again.")]
+#[schema(description = "Result of a redelivery.")]
 struct Redelivery<'a> {
     #[schema(value_type = EventLogId)]
     event_id: &'a str,
-    /// To how many endpoints it goes.
+    /// Number of endpoints to receive the event.
     #[schema(value_type = u32)]
     deliveries: usize,
 }
 
-/// Send an event again
+/// Redeliver an event
 ///
-/// The event goes again, with its own `webhook-id`, to each endpoint that asks for its type now; one that is paused gets it
-/// when it goes on.
+/// Sends the event again, with the same `webhook-id`, to each endpoint currently subscribed to its type. A paused
+/// endpoint receives it after the pause.
 #[utoipa::path(
     post,
     path = "/events/{event_id}/redeliver",
@@ -193,7 +198,7 @@ struct Redelivery<'a> {
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
     responses(
-        (status = 200, description = "It goes again.", body = Success<Redelivery>),
+        (status = 200, description = "The event will be sent again.", body = Success<Redelivery>),
         RedeliverProblems,
     )
 )]
@@ -204,7 +209,7 @@ pub(crate) async fn redeliver(
     body: Body,
 ) -> Result<Response, Problem> {
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
-    body::nothing(body).await?;
+    body::empty(body).await?;
     let deliveries = store
         .redeliver(&event_id, api.now())
         .await?
@@ -218,13 +223,13 @@ pub(crate) async fn redeliver(
     ))
 }
 
-/// A moment of a request, as in RFC 3339.
-const fn moment(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
+/// Declares a required time field in RFC 3339 form.
+const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
     Field::new(
         name,
         Parsed {
             parse: parse_time,
-            rule: "must be a time as in RFC 3339",
+            rule: "must be an RFC 3339 time",
             schema: r#"{ "type": "string", "format": "date-time" }"#,
         },
         doc,
@@ -239,14 +244,14 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 request_body! {
-    /// Which events are to go again.
+    /// Events to redeliver.
     ReplayEvents {
-        after: Parsed<Timestamp> = moment("after", "Events of this moment or later."),
-        before: Parsed<Timestamp> = moment("before", "Events before this moment."),
-        types: EventTypeList = event_types("Of these types; left out: of all."),
+        after: Parsed<Timestamp> = timestamp_field("after", "Select events at or after this time."),
+        before: Parsed<Timestamp> = timestamp_field("before", "Select events before this time."),
+        types: EventTypeList = event_types("Select events of these types. Omitted: all types."),
         endpoint_id: Parsed<EndpointId> = endpoint_id(
             "endpoint_id",
-            "To this endpoint; left out: to each that asks for the type.",
+            "Send only to this endpoint. Omitted: to every endpoint subscribed to the type.",
         ),
         state: Parsed<()> = Field::new(
             "state",
@@ -255,40 +260,41 @@ request_body! {
                 rule: "must be one of: dead",
                 schema: r#"{ "enum": ["dead"] }"#,
             },
-            "`dead`: only events of which a delivery was given up.",
+            "`dead`: select only events with a delivery in state `dead`.",
         ),
         cursor: Parsed<EventId> = Field::new(
             "cursor",
             Parsed {
                 parse: EventId::parse,
-                rule: "must be a cursor of this call",
+                rule: "must be a next_cursor of this operation",
                 schema: r#"{ "type": "string", "pattern": "^evt_[0-9a-hjkmnp-tv-z]{26}$" }"#,
             },
-            "`next_cursor` of the answer before.",
+            "`next_cursor` of the previous response.",
         ),
     }
     example r#"{ "after": "2026-06-15T10:30:00+05:30", "before": "2026-06-15T12:00:00+05:30", "state": "dead" }"#
 }
 
-/// What a replay answers.
+/// Result of a bulk redelivery.
 #[derive(Serialize, ToSchema)]
-#[schema(description = "Events that go again.")]
-struct Replay {
-    /// How many events go again to one endpoint at the least.
+#[schema(as = Replay, description = "Result of a bulk redelivery.")]
+struct ReplaySummary {
+    /// Number of events sent to at least one endpoint.
     #[schema(value_type = u32)]
     events: usize,
-    /// How many deliveries of them.
+    /// Number of deliveries.
     #[schema(value_type = u32)]
     deliveries: usize,
-    /// What to go on with: a request looks at a thousand events. `null`: it was the last one.
+    /// Cursor for the next request, because one request covers at most a thousand events; `null` after the last
+    /// one.
     #[schema(required, value_type = Option<EventLogId>)]
     next_cursor: Option<String>,
 }
 
-/// Send the events of a time again
+/// Redeliver events of a period
 ///
-/// Oldest first, each with its own `webhook-id`, to the endpoints that ask for their types now. Ask again with `cursor`
-/// until `next_cursor` is `null`.
+/// Sends events again, oldest first, with the same `webhook-id`, to the endpoints currently subscribed to their
+/// types. Repeat the request with `cursor` until `next_cursor` is `null`.
 #[utoipa::path(
     post,
     path = "/events/redeliver",
@@ -296,7 +302,7 @@ struct Replay {
     tag = "Events",
     request_body(content = ref("#/components/schemas/ReplayEvents"), content_type = "application/json"),
     responses(
-        (status = 200, description = "They go again.", body = Success<Replay>),
+        (status = 200, description = "The events will be sent again.", body = Success<ReplaySummary>),
         ReplayProblems,
     )
 )]
@@ -316,24 +322,24 @@ pub(crate) async fn replay(
         cursor,
     } = ReplayEvents::read(&mut fields);
     let dead = state.is_some();
-    if let Some(wanted) = &endpoint_id
+    if let Some(selection) = &endpoint_id
         && store
             .endpoints()
             .await?
             .iter()
-            .all(|endpoint| endpoint.id != *wanted)
+            .all(|endpoint| endpoint.id != *selection)
     {
-        fields.fault(
+        fields.add_fault(
             "endpoint_id",
             Code::UnknownEndpoint,
-            "is no endpoint of this tenant",
+            "is not an endpoint of this tenant",
         );
     }
     fields.finish()?;
     let (Some(after), Some(before)) = (after, before) else {
         return Err(Problem::plain(Code::Internal));
     };
-    let wanted = store::ReplayRequest {
+    let selection = store::ReplayRequest {
         after,
         before,
         types,
@@ -341,13 +347,13 @@ pub(crate) async fn replay(
         failed: dead,
         cursor,
     };
-    let (done, next) = store.replay(wanted, api.now()).await?;
+    let (sent, next) = store.replay(selection, api.now()).await?;
     let next_cursor = next.map(|next| next.to_string());
     Ok(success(
         StatusCode::OK,
-        Replay {
-            events: done.events,
-            deliveries: done.deliveries,
+        ReplaySummary {
+            events: sent.events,
+            deliveries: sent.deliveries,
             next_cursor,
         },
     ))

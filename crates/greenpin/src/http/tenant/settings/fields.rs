@@ -1,27 +1,28 @@
-//! Fields of a tenant's settings. A new setting is declared here and in
+//! Fields of a tenant's settings. A new setting needs a declaration here and a field in
 //! [`TenantSettings`](crate::store::TenantSettings).
 
 use serde_json::{Value, json};
 
 use crate::http::middleware::field::{
-    Boolean, Clearable, Field, Integer, Kind, Object, Parsed, RequestBody as _, Word, request_body,
+    Boolean, Clearable, Field, FieldKind, Integer, Keyword, Object, Parsed, RequestBody as _,
+    request_body,
 };
 use crate::http::middleware::problem::{Code, FieldError};
-use crate::http::middleware::validation::{Fields, Given};
+use crate::http::middleware::validation::{FieldValue, Fields};
 use crate::store::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
     EventType, RateLimit, Retention, TenantSettings,
 };
 
-/// Shortest duration of an allocation that a tenant can allow, in seconds.
+/// Lower bound of `min_duration`, in seconds.
 pub(crate) const MIN_DURATION: u32 = 300;
-/// Longest duration of an allocation that a tenant can allow, in seconds: 170 days.
+/// Upper bound of `max_duration`, in seconds: 170 days.
 pub(crate) const MAX_DURATION: u32 = 14_688_000;
 /// Maximum number of webhook endpoints of a tenant.
 pub(crate) const MAX_ENDPOINTS: usize = 20;
 /// Maximum length of the URL of a webhook endpoint, in bytes.
 const MAX_URL_LENGTH: usize = 2048;
-/// Longest retention, in days: ten years.
+/// Maximum retention, in days: ten years.
 const MAX_RETENTION_DAYS: u32 = 3650;
 
 pub(crate) const TIMEZONE: Field<Parsed<String>> = Field::new(
@@ -31,7 +32,7 @@ pub(crate) const TIMEZONE: Field<Parsed<String>> = Field::new(
         rule: "must be an IANA time zone such as Asia/Kolkata",
         schema: r#"{ "type": "string" }"#,
     },
-    "IANA name of the zone that times are written in.",
+    "IANA time zone of timestamps.",
 )
 .with_example(r#""Asia/Kolkata""#);
 
@@ -42,47 +43,47 @@ const COUNTRY: Field<Clearable<Parsed<String>>> = Field::new(
         rule: "must be an ISO 3166-1 code such as IN",
         schema: r#"{ "type": "string", "pattern": "^[A-Z]{2}$" }"#,
     },
-    "ISO 3166-1 code of the country whose national form is meant when a trunk presents a number without `+`.",
+    "ISO 3166-1 code of the country for national numbers, without `+`, from a trunk.",
 )
 .with_example(r#""IN""#)
 .clearable();
 
-const CALLER_POLICY: Field<Word<CallerPolicy>> = Field::new(
+const CALLER_POLICY: Field<Keyword<CallerPolicy>> = Field::new(
     "caller_policy",
-    Word {
+    Keyword {
         words: &[("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)],
         schema: "CallerPolicy",
     },
-    "Callers that can open an allocation with its PIN: anyone, or only numbers in `from` or `to`.",
+    "Callers allowed to use a PIN: anyone (`any`), or only numbers in `from` or `to` (`listed`).",
 );
 
-const DIAL_STRATEGY: Field<Word<DialStrategy>> = Field::new(
+const DIAL_STRATEGY: Field<Keyword<DialStrategy>> = Field::new(
     "dial_strategy",
-    Word {
+    Keyword {
         words: &[
             ("sequential", DialStrategy::Sequential),
             ("parallel", DialStrategy::Parallel),
         ],
         schema: "DialStrategy",
     },
-    "Order in which several numbers of the other side are called: one after the other, or all at once.",
+    "Order of calls to several numbers of a side: one after the other, or all at once.",
 );
 
-const ACCEPT_CALL: Field<Word<AcceptCall>> = Field::new(
+const ACCEPT_CALL: Field<Keyword<AcceptCall>> = Field::new(
     "accept_call",
-    Word {
+    Keyword {
         words: &[("answer", AcceptCall::Answer), ("key", AcceptCall::Key)],
         schema: "AcceptCall",
     },
-    "Act by which a dialled party accepts a call: answering, or pressing 1. A mailbox that answers never presses 1.",
+    "Action to accept a call: answering it, or pressing 1. Pressing 1 excludes voice mailboxes.",
 );
 
-/// A number of seconds within a range.
+/// Declares a number of seconds in a range.
 const fn seconds(name: &'static str, min: u32, max: u32, doc: &'static str) -> Field<Integer> {
     Field::new(name, Integer { min, max }, doc)
 }
 
-/// A number of days; `null` keeps for ever.
+/// Declares a number of days. `null` disables the removal.
 const fn days(name: &'static str, doc: &'static str) -> Field<Clearable<Integer>> {
     Field::new(
         name,
@@ -95,7 +96,7 @@ const fn days(name: &'static str, doc: &'static str) -> Field<Clearable<Integer>
     .clearable()
 }
 
-/// A positive number without a limit of its own: what the operator grants narrows it.
+/// Declares a required positive number. The operator's limit narrows its range.
 const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
     Field::new(
         name,
@@ -108,14 +109,14 @@ const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
     .required()
 }
 
-/// The language of a prompt: one of those that the node has prompts in.
+/// Language of prompts, limited to the languages available on the node.
 #[derive(Clone, Copy)]
 pub(crate) struct Language;
 
-impl Kind for Language {
+impl FieldKind for Language {
     type Value = String;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<String> {
         fields.choice(name)
     }
 
@@ -125,49 +126,51 @@ impl Kind for Language {
 }
 
 request_body! {
-    /// What callers hear; own audio is uploaded to `/prompts/{name}`.
+    /// Prompts for callers. Upload your own audio to `/prompts/{name}`.
     PromptsRequest {
         language: Language = Field::new(
             "language",
             Language,
-            "Language of prompts that the tenant has no audio of its own for. The operator can add languages.",
+            "Language of the built-in prompts. The operator can add languages.",
         ),
     }
 }
 
 request_body! {
-    /// Rate of API requests, at most what the operator grants; `null`: what the operator grants.
+    /// Rate limit of API requests, up to the operator's limit; `null`: the operator's limit.
     RateLimitRequest {
-        requests_per_second: Integer = positive("requests_per_second", "Requests a second in the long run."),
-        burst: Integer = positive("burst", "Requests at once after a quiet time."),
+        requests_per_second: Integer = positive("requests_per_second", "Sustained rate, in requests per second."),
+        burst: Integer = positive("burst", "Maximum burst of requests."),
     }
 }
 
 request_body! {
-    /// Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.
+    /// Limit of calls per node, up to the operator's limit; `null`: the operator's limit.
     CallLimitRequest {
-        max_calls: Integer = positive("max_calls", "Calls at once."),
+        max_calls: Integer = positive("max_calls", "Maximum number of concurrent calls."),
         calls_per_second: Integer = positive(
             "calls_per_second",
-            "New calls a second, and as many at once after a quiet time.",
+            "Maximum rate of new calls per second, also the maximum burst.",
         ),
     }
 }
 
 request_body! {
-    /// Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.
+    /// Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the
+    /// deletion.
     RetentionRequest {
-        calls: Clearable<Integer> = days("calls", "Call records. A recording goes with its record at the latest."),
-        recordings: Clearable<Integer> = days("recordings", "Recordings."),
+        calls: Clearable<Integer> = days("calls", "Days to keep call records. A recording is deleted with its record at the latest."),
+        recordings: Clearable<Integer> = days("recordings", "Days to keep recordings."),
         ended_allocations: Clearable<Integer> = days(
             "ended_allocations",
-            "Allocations that have expired or were deleted.",
+            "Days to keep expired and deleted allocations.",
         ),
     }
 }
 
 request_body! {
-    /// What to change. A field that is left out or `null` stays as it is, except `country`, `rate_limit`, `call_limit` and `retention`, which `null` clears.
+    /// Changes to the settings. Fields that are omitted or `null` stay unchanged, except `country`, `rate_limit`,
+    /// `call_limit` and `retention`: `null` clears them.
     UpdateSettings {
         timezone: Parsed<String> = TIMEZONE,
         country: Clearable<Parsed<String>> = COUNTRY,
@@ -175,83 +178,83 @@ request_body! {
             "min_duration",
             MIN_DURATION,
             MAX_DURATION,
-            "Seconds. Shortest duration of an allocation, not over `max_duration`.",
+            "Minimum duration of an allocation, in seconds. Must not exceed `max_duration`.",
         ),
         max_duration: Integer = seconds(
             "max_duration",
             MIN_DURATION,
             MAX_DURATION,
-            "Seconds. Longest duration of an allocation.",
+            "Maximum duration of an allocation, in seconds.",
         ),
         pin_cooloff: Integer = seconds(
             "pin_cooloff",
             0,
             2_592_000,
-            "Seconds for which a freed PIN is not drawn again on its number.",
+            "Seconds before a freed PIN can be drawn again on its number.",
         ),
-        caller_policy: Word<CallerPolicy> = CALLER_POLICY,
-        dial_strategy: Word<DialStrategy> = DIAL_STRATEGY,
-        ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Seconds for which each number is rung."),
+        caller_policy: Keyword<CallerPolicy> = CALLER_POLICY,
+        dial_strategy: Keyword<DialStrategy> = DIAL_STRATEGY,
+        ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Ringing time of each number, in seconds."),
         max_call_duration: Integer = seconds(
             "max_call_duration",
             10,
             86_400,
-            "Seconds for which two parties can talk.",
+            "Maximum duration of a connected call, in seconds.",
         ),
-        accept_call: Word<AcceptCall> = ACCEPT_CALL,
+        accept_call: Keyword<AcceptCall> = ACCEPT_CALL,
         whisper: Boolean = Field::new(
             "whisper",
             Boolean,
-            "Tell a dialled party what kind of call this is before it is connected.",
+            "Announce the kind of call to a dialled party before connecting it.",
         ),
         warning_tone: Integer = seconds(
             "warning_tone",
             0,
             3600,
-            "Seconds before the end of the longest call at which both parties hear a tone; 0: never.",
+            "Seconds before `max_call_duration` at which both parties hear a tone; 0: no tone.",
         ),
         record_announcement: Boolean = Field::new(
             "record_announcement",
             Boolean,
-            "Tell both parties that they are recorded.",
+            "Announce the recording to both parties.",
         ),
         prompts: Object<PromptsRequest> = Field::new(
             "prompts",
             Object::<PromptsRequest>::new(),
-            "What callers hear; own audio is uploaded to `/prompts/{name}`.",
+            "Prompts for callers. Upload your own audio to `/prompts/{name}`.",
         )
         .with_example(r#"{ "language": "hi" }"#),
         rate_limit: Clearable<Object<RateLimitRequest>> = Field::new(
             "rate_limit",
             Object::<RateLimitRequest>::new(),
-            "Rate of API requests, at most what the operator grants; `null`: what the operator grants.",
+            "Rate limit of API requests, up to the operator's limit; `null`: the operator's limit.",
         )
         .with_example(r#"{ "requests_per_second": 10, "burst": 20 }"#)
         .clearable(),
         call_limit: Clearable<Object<CallLimitRequest>> = Field::new(
             "call_limit",
             Object::<CallLimitRequest>::new(),
-            "Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.",
+            "Limit of calls per node, up to the operator's limit; `null`: the operator's limit.",
         )
         .with_example(r#"{ "max_calls": 100, "calls_per_second": 10 }"#)
         .clearable(),
         retention: Clearable<Object<RetentionRequest>> = Field::new(
             "retention",
             Object::<RetentionRequest>::new(),
-            "Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.",
+            "Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the deletion.",
         )
         .with_example(r#"{ "recordings": 90 }"#)
         .clearable(),
         webhooks: Webhooks = Field::new(
             "webhooks",
             Webhooks,
-            "The endpoints that events go to. The list replaces the one before; an endpoint with a known `id` or `url` stays and keeps its secret. Every `url` can be in it once.",
+            "Webhook endpoints. The list replaces the stored one. An endpoint with a known `id` or `url` keeps its secret. Each `url` can appear once.",
         ),
     }
     example r#"{ "ring_timeout": 45, "webhooks": [{ "url": "https://example.com/greenpin", "types": ["call.completed"] }] }"#
 }
 
-/// Replaces stored values by those that a request has; a field that it does not have stays.
+/// Replaces stored values by those present in a request.
 macro_rules! apply {
     ($request:expr => $settings:expr, $($field:ident),* $(,)?) => {
         $(if let Some(value) = &$request.$field {
@@ -261,7 +264,7 @@ macro_rules! apply {
 }
 
 impl UpdateSettings {
-    /// Changes the settings by what the request has.
+    /// Applies the request to the settings.
     pub(crate) fn apply(&self, settings: &mut TenantSettings) {
         apply!(self => settings, timezone, country, min_duration, max_duration, pin_cooloff, caller_policy,
             dial_strategy, ring_timeout, max_call_duration, accept_call, whisper, warning_tone, record_announcement);
@@ -302,36 +305,36 @@ impl CallLimitRequest {
     }
 }
 
-/// The list of webhook endpoints.
+/// List of webhook endpoints.
 #[derive(Clone, Copy)]
 pub(crate) struct Webhooks;
 
-impl Kind for Webhooks {
+impl FieldKind for Webhooks {
     type Value = Vec<EndpointSpec>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<EndpointSpec>> {
-        let items = match fields.take(name)? {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<EndpointSpec>> {
+        let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.fault(name, Code::WrongType, "must be a list of objects");
+                fields.add_fault(name, Code::WrongType, "must be an array of objects");
                 return None;
             }
         };
         if items.len() > MAX_ENDPOINTS {
-            let message = format!("must hold at most {MAX_ENDPOINTS} endpoints");
-            fields.fault(name, Code::TooMany, message);
+            let message = format!("must have at most {MAX_ENDPOINTS} endpoints");
+            fields.add_fault(name, Code::TooMany, message);
             return None;
         }
         let mut specs: Vec<EndpointSpec> = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            let place = format!("{name}[{index}]");
+            let item_path = format!("{name}[{index}]");
             match read_endpoint(item) {
                 Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
-                    let field = format!("{place}.url");
-                    fields.fault(field, Code::Repeated, "is in the list already");
+                    let field = format!("{item_path}.url");
+                    fields.add_fault(field, Code::Repeated, "is already in the list");
                 }
                 Ok(spec) => specs.push(spec),
-                Err(faults) => note_faults(fields, &place, faults),
+                Err(faults) => add_faults(fields, &item_path, faults),
             }
         }
         Some(specs)
@@ -346,30 +349,30 @@ impl Kind for Webhooks {
     }
 }
 
-/// Notes the faults of one endpoint under its place in the list.
-fn note_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
+/// Adds the faults of one endpoint under its position in the list.
+fn add_faults(fields: &mut Fields, item_path: &str, faults: Vec<FieldError>) {
     for fault in faults {
         let field = if fault.field.is_empty() {
-            place.to_owned()
+            item_path.to_owned()
         } else {
-            format!("{place}.{}", fault.field)
+            format!("{item_path}.{}", fault.field)
         };
-        fields.fault(field, fault.code, fault.message);
+        fields.add_fault(field, fault.code, fault.message);
     }
 }
 
-/// Types of event; absent: all.
+/// List of event types. Absent: all types.
 #[derive(Clone, Copy)]
 pub(crate) struct EventTypeList;
 
-impl Kind for EventTypeList {
+impl FieldKind for EventTypeList {
     type Value = Vec<String>;
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<String>> {
-        let items = match fields.take(name)? {
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<String>> {
+        let items = match fields.remove(name)? {
             Value::Array(items) => items,
             _ => {
-                fields.fault(name, Code::WrongType, "must be a list of event types");
+                fields.add_fault(name, Code::WrongType, "must be an array of event types");
                 return None;
             }
         };
@@ -381,10 +384,10 @@ impl Kind for EventTypeList {
                 .find(|known| item.as_str() == Some(*known));
             match known {
                 Some(known) => types.push(known.to_owned()),
-                None => fields.fault(
+                None => fields.add_fault(
                     format!("{name}[{index}]"),
                     Code::InvalidValue,
-                    "is no type of event",
+                    "is not an event type",
                 ),
             }
         }
@@ -396,15 +399,15 @@ impl Kind for EventTypeList {
     }
 }
 
-/// A field of answers that a request may give back. Its value is ignored.
+/// Field of a response that a request may repeat. Its value is ignored.
 #[derive(Clone, Copy)]
 pub(crate) struct Ignored;
 
-impl Kind for Ignored {
+impl FieldKind for Ignored {
     type Value = ();
 
-    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<()> {
-        fields.take(name).map(|_| ())
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<()> {
+        fields.remove(name).map(|_| ())
     }
 
     fn schema(&self) -> Value {
@@ -412,7 +415,7 @@ impl Kind for Ignored {
     }
 }
 
-/// The id of a webhook endpoint.
+/// Declares the id of a webhook endpoint.
 pub(crate) const fn endpoint_id(
     name: &'static str,
     doc: &'static str,
@@ -421,7 +424,7 @@ pub(crate) const fn endpoint_id(
         name,
         Parsed {
             parse: EndpointId::parse,
-            rule: "must be the id of an endpoint: ep_ and 26 characters",
+            rule: "must be an endpoint id: ep_ and 26 characters",
             schema: r#"{ "type": "string", "pattern": "^ep_[0-9a-hjkmnp-tv-z]{26}$" }"#,
         },
         doc,
@@ -429,13 +432,13 @@ pub(crate) const fn endpoint_id(
     .with_example(r#""ep_01jxs0b7a3c5e9g1j4k6m8n2pq""#)
 }
 
-/// Types of event to choose by.
+/// Declares a filter by event type.
 pub(crate) const fn event_types(doc: &'static str) -> Field<EventTypeList> {
     Field::new("types", EventTypeList, doc)
 }
 
 request_body! {
-    /// A webhook endpoint as it is asked for.
+    /// Webhook endpoint to create or change.
     WebhookRequest {
         url: Parsed<String> = Field::new(
             "url",
@@ -444,39 +447,39 @@ request_body! {
                 rule: "must be an http or https URL without credentials",
                 schema: r#"{ "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://[^/@]+" }"#,
             },
-            "Address that events are POSTed to: http or https, without credentials in it.",
+            "Destination of events: an http or https URL without credentials.",
         )
         .required()
         .with_example(r#""https://example.com/greenpin""#),
-        types: EventTypeList = event_types("Types of event that it takes; left out: all, also those of later versions.")
+        types: EventTypeList = event_types("Event types to send. Omitted: all types, including those of later versions.")
             .with_example(r#"["call.completed", "recording.ready"]"#),
-        format: Word<EndpointFormat> = Field::new(
+        format: Keyword<EndpointFormat> = Field::new(
             "format",
-            Word {
+            Keyword {
                 words: &[
                     ("standard", EndpointFormat::Standard),
                     ("flat", EndpointFormat::Flat),
                 ],
                 schema: "DeliveryForm",
             },
-            "The form of the delivery.",
+            "Format of deliveries.",
         )
         .with_default(r#""standard""#),
-        paused: Boolean = Field::new("paused", Boolean, "Events wait while it is set.").with_default("false"),
+        paused: Boolean = Field::new("paused", Boolean, "`true` keeps events pending until the pause ends.").with_default("false"),
         id: Parsed<EndpointId> = endpoint_id(
             "id",
-            "The endpoint to change; left out: the one with the same URL, else a new one.",
+            "Endpoint to change. Omitted: the endpoint with the same URL, or a new one.",
         ),
-        failing_since: Ignored = Field::new("failing_since", Ignored, "Shown; a value given here is ignored."),
+        failing_since: Ignored = Field::new("failing_since", Ignored, "Read-only; ignored in requests."),
         disabled_at: Ignored = Field::new(
             "disabled_at",
             Ignored,
-            "Shown; an endpoint in the list is enabled whatever is given here.",
+            "Read-only; ignored in requests. Including an endpoint in the list enables it.",
         ),
         previous_secret_expires_at: Ignored = Field::new(
             "previous_secret_expires_at",
             Ignored,
-            "Shown; a value given here is ignored.",
+            "Read-only; ignored in requests.",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! `/settings`: the settings of a tenant.
+//! `/settings`: a tenant's settings.
 
 pub(crate) mod fields;
 
@@ -39,12 +39,12 @@ problems! {
     responses((status = 200, description = "The settings.", body = Success<Settings>))
 )]
 pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
-    answer(&store, Vec::new()).await
+    settings_response(&store, Vec::new()).await
 }
 
 /// Change the settings
 ///
-/// Changes what is given. Every node heeds it within a second.
+/// Changes the given fields. Every node applies them within one second.
 #[utoipa::path(
     put,
     path = "/settings",
@@ -52,7 +52,7 @@ pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
     tag = "Settings",
     request_body(content = ref("#/components/schemas/UpdateSettings"), content_type = "application/json"),
     responses(
-        (status = 200, description = "All settings. An endpoint's `secret` is shown only in the answer that made it.",
+        (status = 200, description = "All settings. The `secret` of an endpoint is included only in the response to its creation.",
             body = Success<Settings>),
         UpdateProblems,
     )
@@ -64,12 +64,12 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let granted = Granted {
-        rate: api.limits.default(),
+    let operator_limits = OperatorLimits {
+        rate: api.rate_limiter.default(),
         calls: api.node.call_limit,
     };
     let current = store.settings().await?;
-    let mut request = read_request(object, &current, granted, &api.node.languages)?;
+    let mut request = read_request(object, &current, operator_limits, &api.node.languages)?;
     let webhooks = request.webhooks.take();
     let known = store.endpoints().await?;
     for (index, spec) in webhooks.iter().flatten().enumerate() {
@@ -78,20 +78,23 @@ pub(crate) async fn update(
             .as_ref()
             .is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id))
         {
-            return Err(Problem::of_fields(vec![FieldError {
+            return Err(Problem::from_fields(vec![FieldError {
                 field: format!("webhooks[{index}].id"),
                 code: Code::UnknownEndpoint,
-                message: "is no endpoint of this tenant".into(),
+                message: "is not an endpoint of this tenant".into(),
             }]));
         }
     }
     let change = move |settings: &mut TenantSettings| request.apply(settings);
-    let made = store.update_settings(change, webhooks, api.now()).await?;
-    answer(&store, made).await
+    let new_secrets = store.update_settings(change, webhooks, api.now()).await?;
+    settings_response(&store, new_secrets).await
 }
 
-async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<Response, Problem> {
-    let secrets: HashMap<EndpointId, String> = made.into_iter().collect();
+async fn settings_response(
+    store: &TenantStore,
+    new_secrets: Vec<(EndpointId, String)>,
+) -> Result<Response, Problem> {
+    let secrets: HashMap<EndpointId, String> = new_secrets.into_iter().collect();
     let settings = TenantSettings::clone(&*store.settings().await?);
     let (zone, now) = (settings.zone(), Timestamp::now());
     let time = |moment: Timestamp| moment.rfc3339(&zone);
@@ -116,87 +119,92 @@ async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<
     Ok(success(StatusCode::OK, Settings { settings, webhooks }))
 }
 
-/// The settings as they are shown.
+/// A tenant's settings.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "A tenant's settings.")]
 struct Settings {
     #[serde(flatten)]
     settings: TenantSettings,
-    /// The endpoints that events go to.
+    /// Webhook endpoints of the tenant.
     #[schema(max_items = 20)]
     webhooks: Vec<Webhook>,
 }
 
-/// An endpoint as it is shown.
+/// A webhook endpoint.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "A webhook endpoint.")]
 struct Webhook {
     #[schema(value_type = WebhookId)]
     id: String,
-    /// Where events are POSTed to.
+    /// Destination URL of events.
     #[schema(format = "uri")]
     url: String,
-    /// The types of event that it takes; `null`: all.
+    /// Event types sent to the endpoint; `null`: all.
     #[schema(value_type = EventTypes)]
     types: Option<Vec<String>>,
-    /// The form of the delivery.
+    /// Format of deliveries.
     #[schema(value_type = DeliveryForm)]
     format: &'static str,
-    /// Events wait while it is set.
+    /// `true`: events stay pending until the pause ends.
     paused: bool,
-    /// Since when it has taken nothing; `null`: it took what it got last, or has got nothing yet.
+    /// Time of the first failure since the last success; `null`: no failure since then.
     #[schema(required, value_type = Option<Moment>)]
     failing_since: Option<String>,
-    /// When it was disabled, since it had taken nothing for days: events wait until it is enabled; `null`: it is not.
+    /// Time at which the endpoint was disabled after days of failures; `null`: enabled. Events stay pending until
+    /// it is enabled.
     #[schema(required, value_type = Option<Moment>)]
     disabled_at: Option<String>,
-    /// Until when its deliveries are signed with its previous secret, too; `null`: it has one secret.
+    /// Expiry of the previous signing secret; `null`: only one secret is valid.
     #[schema(required, value_type = Option<Moment>)]
     previous_secret_expires_at: Option<String>,
-    /// What its deliveries are signed with. Shown once, when it was made.
+    /// Signing secret. Only the response to its creation contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, pattern = "^whsec_[A-Za-z0-9+/]+={0,2}$")]
     secret: Option<String>,
 }
 
-/// What the operator grants to every tenant.
+/// Limits set by the operator for every tenant.
 #[derive(Clone, Copy)]
-struct Granted {
+struct OperatorLimits {
     rate: RateLimit,
     calls: CallLimit,
 }
 
-/// Reads a request. Limits that depend on each other are checked together with those that stay as they are.
+/// Reads the request. Limits that depend on each other are checked with the stored values of omitted ones.
 fn read_request(
     object: Map<String, Value>,
     current: &TenantSettings,
-    granted: Granted,
+    operator_limits: OperatorLimits,
     languages: &[String],
 ) -> Result<UpdateSettings, Problem> {
     let mut fields = Fields::new(object);
     fields.set_choices("prompts.language", languages);
-    narrow_to_grant(&mut fields, current, granted);
+    narrow_to_operator_limits(&mut fields, current, operator_limits);
     let request = UpdateSettings::read(&mut fields);
     let min = request.min_duration.unwrap_or(current.min_duration);
     let max = request.max_duration.unwrap_or(current.max_duration);
     if min > max {
-        fields.fault(
+        fields.add_fault(
             "min_duration",
             Code::OutOfRange,
-            "must not be over max_duration",
+            "must not exceed max_duration",
         );
     }
     fields.finish()?;
     Ok(request)
 }
 
-/// Limits what a tenant can ask for to what the operator grants, or to a higher limit that the tenant has already.
-fn narrow_to_grant(fields: &mut Fields, current: &TenantSettings, granted: Granted) {
+/// Limits the request to the operator's limits, or to a higher limit already stored for the tenant.
+fn narrow_to_operator_limits(
+    fields: &mut Fields,
+    current: &TenantSettings,
+    operator_limits: OperatorLimits,
+) {
     let rate = |of: fn(&RateLimit) -> u32| {
-        of(&granted.rate).max(current.rate_limit.as_ref().map_or(0, of))
+        of(&operator_limits.rate).max(current.rate_limit.as_ref().map_or(0, of))
     };
     let calls = |of: fn(&CallLimit) -> u32| {
-        of(&granted.calls).max(current.call_limit.as_ref().map_or(0, of))
+        of(&operator_limits.calls).max(current.call_limit.as_ref().map_or(0, of))
     };
     let limits = [
         (

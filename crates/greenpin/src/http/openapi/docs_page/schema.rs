@@ -1,4 +1,4 @@
-//! Schemas on the page: the name of a type, its rules, its fields, an example of it.
+//! Schemas on the page: type names, rules, tables of fields, and examples.
 
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
@@ -8,7 +8,7 @@ use super::{Document, markdown, text};
 const COMPONENTS: &str = "#/components/schemas/";
 
 impl<'a> Document<'a> {
-    /// What a reference leads to, or the value itself.
+    /// Follows a reference. Returns any other value unchanged.
     pub(crate) fn resolved(self, value: &'a Value) -> &'a Value {
         match value.pointer("/$ref").and_then(Value::as_str) {
             Some(reference) => self.at(reference.trim_start_matches('#')),
@@ -16,7 +16,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The properties of an object with those of its parts, and whether each is required.
+    /// Returns the properties of an object, including those of `allOf`, with `true` for required ones.
     fn properties(self, schema: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
         let schema = self.resolved(schema);
         let parts = schema
@@ -42,7 +42,7 @@ impl<'a> Document<'a> {
         !self.properties(schema).is_empty()
     }
 
-    /// The forms that a value can have.
+    /// Returns the variants of a value.
     fn forms(self, schema: &'a Value) -> Vec<&'a Value> {
         match schema.pointer("/oneOf").and_then(Value::as_array) {
             Some(forms) => forms.iter().collect(),
@@ -51,8 +51,8 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Every schema that has fields.
-pub(crate) fn all(document: Document<'_>) -> Markup {
+/// Renders every schema with fields.
+pub(crate) fn all_schemas(document: Document<'_>) -> Markup {
     let schemas = document
         .at("/components/schemas")
         .as_object()
@@ -72,7 +72,7 @@ pub(crate) fn all(document: Document<'_>) -> Markup {
     }
 }
 
-/// A table of an object's fields.
+/// Renders the table of an object's fields.
 pub(crate) fn fields(document: Document<'_>, schema: &Value) -> Markup {
     html! {
         div.wide { table {
@@ -82,7 +82,7 @@ pub(crate) fn fields(document: Document<'_>, schema: &Value) -> Markup {
                     tr {
                         td { code { (name) } @if required { span.required { "required" } } }
                         td { (type_name(document, property)) }
-                        td { (described(document, property)) (rules(document, property)) }
+                        td { (description(document, property)) (rules(document, property)) }
                     }
                 }
             }
@@ -90,8 +90,8 @@ pub(crate) fn fields(document: Document<'_>, schema: &Value) -> Markup {
     }
 }
 
-/// What is said of the field, else of its type.
-fn described(document: Document<'_>, property: &Value) -> Markup {
+/// Renders the description of a field, or that of its type.
+fn description(document: Document<'_>, property: &Value) -> Markup {
     let own = text(property, "/description");
     markdown(if own.is_empty() {
         text(document.resolved(property), "/description")
@@ -100,7 +100,7 @@ fn described(document: Document<'_>, property: &Value) -> Markup {
     })
 }
 
-/// The type in words; objects are links to their fields.
+/// Renders the name of a type. Objects link to their fields.
 pub(crate) fn type_name(document: Document<'_>, schema: &Value) -> Markup {
     let reference = text(schema, "/$ref").strip_prefix(COMPONENTS);
     let resolved = document.resolved(schema);
@@ -123,24 +123,24 @@ pub(crate) fn type_name(document: Document<'_>, schema: &Value) -> Markup {
 fn plain_type(document: Document<'_>, schema: &Value) -> Markup {
     let types: Vec<&str> = match schema.pointer("/type") {
         Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(one)) => vec![one],
+        Some(Value::String(name)) => vec![name],
         _ => vec!["any"],
     };
     html! {
-        @for (index, one) in types.iter().enumerate() {
+        @for (index, name) in types.iter().enumerate() {
             @if index > 0 { " or " }
-            @match schema.pointer("/items").filter(|_| *one == "array") {
+            @match schema.pointer("/items").filter(|_| *name == "array") {
                 Some(items) => { "array of " (type_name(document, items)) },
-                None => (one),
+                None => (name),
             }
         }
     }
 }
 
-/// Ranges, lengths, words and defaults, in words.
+/// Renders ranges, lengths, allowed values, default and example.
 pub(crate) fn rules(document: Document<'_>, schema: &Value) -> Markup {
-    let mut said: Vec<String> = Vec::new();
-    collect(document, schema, &mut said);
+    let mut phrases: Vec<String> = Vec::new();
+    collect_rules(document, schema, &mut phrases);
     let default = schema
         .pointer("/default")
         .filter(|default| !default.is_null());
@@ -148,53 +148,53 @@ pub(crate) fn rules(document: Document<'_>, schema: &Value) -> Markup {
         .pointer("/examples/0")
         .or(document.resolved(schema).pointer("/examples/0"));
     html! {
-        @if !said.is_empty() { p.rules { (said.join("; ")) } }
+        @if !phrases.is_empty() { p.rules { (phrases.join("; ")) } }
         @if let Some(default) = default { p.rules { "Default " code { (default) } } }
         @if let Some(example) = examples { p.rules { "Example " code { (example) } } }
     }
 }
 
-fn collect(document: Document<'_>, schema: &Value, said: &mut Vec<String>) {
+fn collect_rules(document: Document<'_>, schema: &Value, phrases: &mut Vec<String>) {
     let resolved = document.resolved(schema);
     for form in document.forms(resolved) {
         let form = document.resolved(form);
         if document.has_fields(form) {
             continue;
         }
-        let range = |least: &str, most: &str| (form.get(least).cloned(), form.get(most).cloned());
-        let phrases = [
+        let range = |min: &str, max: &str| (form.get(min).cloned(), form.get(max).cloned());
+        let rules = [
             between(range("minimum", "maximum"), ""),
             between(range("minLength", "maxLength"), " characters"),
             between(range("minItems", "maxItems"), " items"),
             form.get("uniqueItems").map(|_| "no repeats".to_owned()),
             form.get("enum")
                 .and_then(Value::as_array)
-                .map(|words| words_of(words)),
+                .map(|words| list_words(words)),
             form.get("pattern")
                 .and_then(Value::as_str)
                 .map(|pattern| format!("matches {pattern}")),
         ];
-        for phrase in phrases.into_iter().flatten() {
-            if !said.contains(&phrase) {
-                said.push(phrase);
+        for rule in rules.into_iter().flatten() {
+            if !phrases.contains(&rule) {
+                phrases.push(rule);
             }
         }
         if let Some(items) = form.get("items") {
-            collect(document, items, said);
+            collect_rules(document, items, phrases);
         }
     }
 }
 
 fn between(range: (Option<Value>, Option<Value>), unit: &str) -> Option<String> {
     match range {
-        (Some(least), Some(most)) => Some(format!("{least} to {most}{unit}")),
-        (Some(least), None) => Some(format!("{least}{unit} or more")),
-        (None, Some(most)) => Some(format!("at most {most}{unit}")),
+        (Some(min), Some(max)) => Some(format!("{min} to {max}{unit}")),
+        (Some(min), None) => Some(format!("{min}{unit} or more")),
+        (None, Some(max)) => Some(format!("at most {max}{unit}")),
         (None, None) => None,
     }
 }
 
-fn words_of(words: &[Value]) -> String {
+fn list_words(words: &[Value]) -> String {
     let words: Vec<String> = words
         .iter()
         .filter_map(Value::as_str)
@@ -203,19 +203,19 @@ fn words_of(words: &[Value]) -> String {
     format!("one of {}", words.join(", "))
 }
 
-/// A value that fits: the schema's own example, else one put together from those of its parts.
+/// Returns an example: the schema's own, or one built from its parts.
 pub(crate) fn example(document: Document<'_>, schema: &Value) -> Value {
     let resolved = document.resolved(schema);
-    let given = schema
+    let declared = schema
         .pointer("/examples/0")
         .or(resolved.pointer("/examples/0"));
-    if let Some(given) = given {
-        return given.clone();
+    if let Some(declared) = declared {
+        return declared.clone();
     }
     let properties = document.properties(resolved);
     if !properties.is_empty() {
         let mut object: Map<String, Value> = Map::new();
-        // A part with an example of its own is told by that.
+        // The example of a part takes precedence over those of its fields.
         for part in resolved
             .pointer("/allOf")
             .and_then(Value::as_array)
@@ -243,11 +243,11 @@ fn plain_example(document: Document<'_>, schema: &Value) -> Value {
     if let Some(word) = schema.get("default").or(schema.pointer("/enum/0")) {
         return word.clone();
     }
-    let one = schema
+    let name = schema
         .pointer("/type/0")
         .or(schema.get("type"))
         .and_then(Value::as_str);
-    match one {
+    match name {
         Some("array") => schema
             .get("items")
             .map_or(json!([]), |items| json!([example(document, items)])),

@@ -1,4 +1,4 @@
-//! `GET /docs`: the document as a page for people, written here: no script, nothing from outside.
+//! `GET /docs`: the OpenAPI document as an HTML page without scripts or external resources.
 
 mod operation;
 mod schema;
@@ -13,11 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::serve::{Asset, tag};
+use super::serve::{Asset, entity_tag};
 use crate::http::OPENAPI;
 
 const STYLE: &str = include_str!("style.css");
-/// The tag whose entries are the error codes.
+/// Tag with the error codes.
 const ERRORS: &str = "Errors";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
@@ -27,11 +27,11 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 
 static ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "text/html; charset=utf-8",
-    tag: tag(&PAGE),
+    tag: entity_tag(&PAGE),
     body: &PAGE,
 });
 
-/// The page may load nothing, run nothing, and be in no frame; its style is the one below and no other.
+/// Content security policy: the page loads and executes nothing, has no frames, and uses only its own style sheet.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     format!(
@@ -39,9 +39,9 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The reference for people
+/// Read the API reference
 ///
-/// This document as a page.
+/// This document as an HTML page.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -49,11 +49,11 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     tag = "Server",
     responses(
         (status = 200, description = "The page.", content_type = "text/html", body = String),
-        (status = 304, description = "Your copy is still true."),
+        (status = 304, description = "Your copy is current."),
     )
 )]
 pub(in crate::http) async fn docs(headers: HeaderMap) -> Response {
-    let mut response = ASSET.answer(&headers);
+    let mut response = ASSET.response(&headers);
     if let Ok(policy) = HeaderValue::from_str(&POLICY) {
         response
             .headers_mut()
@@ -66,7 +66,7 @@ pub(in crate::http) async fn docs(headers: HeaderMap) -> Response {
     response
 }
 
-/// The document, by parts that are asked for often.
+/// Accessors for the document.
 #[derive(Clone, Copy)]
 struct Document<'a>(&'a Value);
 
@@ -79,7 +79,7 @@ impl<'a> Document<'a> {
         self.at(pointer).as_array().into_iter().flatten()
     }
 
-    /// The operations of a tag as `(method, path, operation)`.
+    /// Returns the operations of a tag as `(method, path, operation)`.
     fn operations(self, tag: &str) -> Vec<(&'a str, &'a str, &'a Value)> {
         let paths = self.at("/paths").as_object().into_iter().flatten();
         let all = paths.flat_map(|(path, item)| {
@@ -106,17 +106,17 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// CommonMark as HTML. The texts are the program's own.
+/// Renders CommonMark as HTML. All input is part of the program, so it is trusted.
 fn markdown(text: &str) -> Markup {
-    let mut written = String::new();
+    let mut output = String::new();
     let parser = pulldown_cmark::Parser::new_ext(text, pulldown_cmark::Options::ENABLE_TABLES);
-    pulldown_cmark::html::push_html(&mut written, parser);
-    PreEscaped(written)
+    pulldown_cmark::html::push_html(&mut output, parser);
+    PreEscaped(output)
 }
 
 fn page(document: &Value) -> Markup {
-    let shown = Document(document);
-    let tags: Vec<&Value> = shown.list("/tags").collect();
+    let view = Document(document);
+    let tags: Vec<&Value> = view.list("/tags").collect();
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -128,7 +128,7 @@ fn page(document: &Value) -> Markup {
             }
             body {
                 a.skip href="#main" { "Skip to the reference" }
-                (contents(shown, &tags))
+                (table_of_contents(view, &tags))
                 main id="main" {
                     h1 { "greenpin API reference" }
                     p.faint {
@@ -136,16 +136,16 @@ fn page(document: &Value) -> Markup {
                         a href="/openapi.json" { "openapi.json" } " (OpenAPI 3.1)"
                     }
                     (markdown(text(document, "/info/description")))
-                    (credentials(shown))
-                    @for tag in tags { (part(shown, tag)) }
-                    (schema::all(shown))
+                    (credentials_section(view))
+                    @for tag in tags { (tag_section(view, tag)) }
+                    (schema::all_schemas(view))
                 }
             }
         }
     }
 }
 
-fn contents(document: Document<'_>, tags: &[&Value]) -> Markup {
+fn table_of_contents(document: Document<'_>, tags: &[&Value]) -> Markup {
     html! {
         nav aria-label="Contents" {
             a.home href="#main" { "greenpin" }
@@ -171,7 +171,7 @@ fn contents(document: Document<'_>, tags: &[&Value]) -> Markup {
     }
 }
 
-fn credentials(document: Document<'_>) -> Markup {
+fn credentials_section(document: Document<'_>) -> Markup {
     html! {
         section id="credentials" {
             h2 { a href="#credentials" { "Credentials" } }
@@ -189,16 +189,16 @@ fn credentials(document: Document<'_>) -> Markup {
     }
 }
 
-fn part(document: Document<'_>, tag: &Value) -> Markup {
+fn tag_section(document: Document<'_>, tag: &Value) -> Markup {
     let name = text(tag, "/name");
     let described = text(tag, "/description");
     html! {
         section id=(name.to_lowercase()) {
             h2 { a href={ "#" (name.to_lowercase()) } { (name) } }
             @if name == ERRORS {
-                // The table of the document, with a place to link to for each code.
+                // This table replaces the one in the description, and adds an anchor to each code.
                 (markdown(described.split("\n\n").next().unwrap_or_default()))
-                (codes(document))
+                (error_table(document))
             } @else {
                 (markdown(described))
                 @for (method, path, operation) in document.operations(name) {
@@ -209,10 +209,10 @@ fn part(document: Document<'_>, tag: &Value) -> Markup {
     }
 }
 
-fn codes(document: Document<'_>) -> Markup {
+fn error_table(document: Document<'_>) -> Markup {
     html! {
         div.wide { table {
-            thead { tr { th { "Code" } th { "Status" } th { "When" } } }
+            thead { tr { th { "Code" } th { "Status" } th { "Meaning" } } }
             tbody {
                 @for code in document.list("/x-error-codes") {
                     tr id={ "error-" (text(code, "/code")) } {

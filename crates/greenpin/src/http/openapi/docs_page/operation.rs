@@ -1,4 +1,4 @@
-//! One call on the page.
+//! One operation on the page.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(crate) fn operation(
             @if let Some(schema) = body {
                 h4 { "Request body: " (type_name(document, schema)) }
                 (fields(document, schema))
-                (shown_example("Example request", &example(document, schema), true))
+                (example_block("Example request", &example(document, schema), true))
             }
             (successes(document, operation))
             (problems(document, operation))
@@ -83,7 +83,7 @@ fn responses(operation: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 fn successes(document: Document<'_>, operation: &Value) -> Markup {
     html! {
-        h4 { "Answers" }
+        h4 { "Responses" }
         @for (status, response) in responses(operation).filter(|(_, response)| response.pointer(PROBLEM).is_none()) {
             @let schema = response.pointer(JSON).and_then(|content| content.pointer("/schema"));
             p {
@@ -93,7 +93,7 @@ fn successes(document: Document<'_>, operation: &Value) -> Markup {
                 }
             }
             @if let Some(schema) = schema.filter(|schema| schema.pointer("/$ref").is_some()) {
-                (shown_example("Example answer", &example(document, schema), false))
+                (example_block("Example response", &example(document, schema), false))
             }
             (headers(document, response))
         }
@@ -106,9 +106,9 @@ fn headers(document: Document<'_>, response: &Value) -> Markup {
         .and_then(Value::as_object)
         .into_iter()
         .flatten();
-    let shown: Vec<_> = all.filter(|(name, _)| *name != "X-Request-Id").collect();
+    let headers: Vec<_> = all.filter(|(name, _)| *name != "X-Request-Id").collect();
     html! {
-        @for (name, header) in shown {
+        @for (name, header) in headers {
             @let header = document.resolved(header);
             p.rules { "Header " code { (name) } ": " (markdown_line(text(header, "/description"))) }
         }
@@ -120,7 +120,7 @@ fn markdown_line(line: &str) -> Markup {
     html! { @for (index, part) in parts { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
 }
 
-fn shown_example(title: &str, example: &Value, open: bool) -> Markup {
+fn example_block(title: &str, example: &Value, open: bool) -> Markup {
     html! {
         details open[open] {
             summary { (title) }
@@ -137,14 +137,14 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
         @if !all.is_empty() {
             h4 { "Errors: " (type_name(document, &serde_json::json!({ "$ref": "#/components/schemas/Problem" }))) }
             div.wide { table {
-                thead { tr { th { "Status" } th { "Code" } th { "In its " code { "errors" } } } }
+                thead { tr { th { "Status" } th { "Code" } th { "Codes in " code { "errors" } } } }
                 tbody {
                     @for (status, response) in all {
                         @let narrowed = response.pointer(PROBLEM).and_then(|content| content.pointer("/schema/properties"));
                         tr {
                             td.status { (status) }
-                            td { (linked(narrowed, "/code/enum")) }
-                            td { (linked(narrowed, "/errors/items/properties/code/enum")) }
+                            td { (code_links(narrowed, "/code/enum")) }
+                            td { (code_links(narrowed, "/errors/items/properties/code/enum")) }
                         }
                     }
                 }
@@ -153,8 +153,8 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
     }
 }
 
-/// Codes, each a link to what it means.
-fn linked(narrowed: Option<&Value>, pointer: &str) -> Markup {
+/// Renders codes as links to their descriptions.
+fn code_links(narrowed: Option<&Value>, pointer: &str) -> Markup {
     let codes = narrowed
         .and_then(|narrowed| narrowed.pointer(pointer))
         .and_then(Value::as_array);

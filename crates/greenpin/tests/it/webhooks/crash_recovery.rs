@@ -1,4 +1,4 @@
-//! Events survive a process that is killed again and again while it works.
+//! Events survive repeated kills of a working server.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::http_client::{call, create};
-use crate::support::server::{PATIENCE, Server};
-use crate::support::webhook_inbox::{Hook, Webhook};
+use crate::support::server::{Server, TIMEOUT};
+use crate::support::webhook_inbox::{ReceivedWebhook, WebhookInbox};
 
 const NUMBER: &str = "+914000000001";
 const KILLS: usize = 50;
 const CLIENTS: usize = 4;
 
-/// How many events of each allocation were acknowledged.
+/// Number of acknowledged events of each allocation.
 type Acknowledged = HashMap<String, i64>;
 
-/// One client: makes an allocation, gives it another PIN, deletes it, and so on until the server is gone.
-fn work(
+/// Client: creates an allocation, rotates its PIN, deletes it, and repeats until the server ends.
+fn run_client(
     http: SocketAddr,
     over: &AtomicBool,
     count: &AtomicUsize,
@@ -33,7 +33,7 @@ fn work(
         count.fetch_add(1, Ordering::Relaxed);
     };
     while !over.load(Ordering::Relaxed) {
-        // A connection that is cut has no answer: nothing was promised.
+        // A broken connection has no response, so the server has guaranteed nothing.
         let Ok(made) = catch_unwind(|| create(http, &body)) else {
             return;
         };
@@ -57,16 +57,16 @@ fn work(
     }
 }
 
-/// Lets clients work until so many requests were answered, and kills the server in the middle of it.
-fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Acknowledged>) {
+/// Runs the clients until a number of requests has succeeded, then kills the server.
+fn run_clients_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Acknowledged>) {
     let (count, over, http) = (AtomicUsize::new(0), AtomicBool::new(false), server.http);
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
-            scope.spawn(|| work(http, &over, &count, acknowledged));
+            scope.spawn(|| run_client(http, &over, &count, acknowledged));
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while count.load(Ordering::Relaxed) < requests {
-            assert!(Instant::now() < deadline, "the work did not come about");
+            assert!(Instant::now() < deadline, "too few requests succeeded");
             std::thread::yield_now();
         }
         server.kill();
@@ -74,8 +74,8 @@ fn work_and_kill(server: &mut Server, requests: usize, acknowledged: &Mutex<Ackn
     });
 }
 
-/// The whole log, by the events' ids.
-fn log(server: &Server) -> HashMap<String, Value> {
+/// Returns the whole event log by event id.
+fn read_log(server: &Server) -> HashMap<String, Value> {
     let (mut log, mut after) = (HashMap::new(), String::new());
     loop {
         let page = server.get(&format!("/events?limit=200{after}"));
@@ -91,10 +91,10 @@ fn log(server: &Server) -> HashMap<String, Value> {
     }
 }
 
-/// The places of each allocation's events in the order in which each came first.
-fn first_arrivals(webhooks: &[Webhook]) -> HashMap<String, Vec<i64>> {
+/// Returns the sequence numbers of each allocation's events, in order of their first arrival.
+fn first_arrivals(webhooks: &[ReceivedWebhook]) -> HashMap<String, Vec<i64>> {
     let (mut seen, mut arrivals) = (HashSet::new(), HashMap::<String, Vec<i64>>::new());
-    for event in webhooks.iter().map(Webhook::event) {
+    for event in webhooks.iter().map(ReceivedWebhook::event) {
         if seen.insert(event["event_id"].to_string()) {
             let of = arrivals
                 .entry(event["greenpin_id"].as_str().unwrap().to_owned())
@@ -106,7 +106,7 @@ fn first_arrivals(webhooks: &[Webhook]) -> HashMap<String, Vec<i64>> {
 }
 
 #[test]
-fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_none_is_invented() {
+fn after_fifty_kills_every_acknowledged_event_arrives_in_order_with_one_id_and_no_other_arrives() {
     let mut server = Server::with("");
     server.add_number(
         NUMBER,
@@ -119,28 +119,28 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
             "1000000",
         ],
     );
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
     let acknowledged = Mutex::new(Acknowledged::new());
     for kill in 0..KILLS {
-        // Moments that differ by more than the clients' own chance: 1 to 40 answers after the start.
-        work_and_kill(&mut server, 1 + kill * 17 % 40, &acknowledged);
+        // Kills come after 1 to 40 responses, so they vary by more than the clients' timing.
+        run_clients_and_kill(&mut server, 1 + kill * 17 % 40, &acknowledged);
         server.start_again();
     }
-    let (acknowledged, log) = (acknowledged.into_inner().unwrap(), log(&server));
+    let (acknowledged, log) = (acknowledged.into_inner().unwrap(), read_log(&server));
     let mut missing: HashSet<&String> = log.keys().collect();
     while !missing.is_empty() {
-        missing.remove(&hook.webhook().headers["webhook-id"]);
+        missing.remove(&inbox.next_webhook().headers["webhook-id"]);
     }
-    for webhook in &hook.seen {
+    for webhook in &inbox.received {
         let id = &webhook.headers["webhook-id"];
         assert_eq!(
             log.get(id),
             Some(&webhook.event()),
-            "{id} is not what the log says"
+            "{id} differs from the log"
         );
     }
-    let arrivals = first_arrivals(&hook.seen);
+    let arrivals = first_arrivals(&inbox.received);
     for (id, sequences) in &arrivals {
         assert!(
             sequences.iter().copied().eq(1..=sequences.len() as i64),
