@@ -43,7 +43,7 @@ pub struct CredentialDigest(TokenDigest);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
     /// The name is in use.
-    #[error("a tenant with this name exists")]
+    #[error("a tenant with this name already exists")]
     Exists,
     /// The Account SID is in use.
     #[error("the account SID is already in use")]

@@ -58,7 +58,7 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
     let server = Server::with(&(sip(&Certificates::new()) + &carrier));
     scrape(&server);
     let served = metric_families(&scrape(&server));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
     let document = fs::read_to_string(path).unwrap();
     let rows = document
         .lines()
