@@ -326,7 +326,7 @@ fn allocations_are_listed_and_shown() {
     );
     for (more, why) in [
         (["--duration", "299"], "300"),
-        (["--to", "+919900000001"], "--to[0] is in from"),
+        (["--to", "+919900000001"], "--to[1] is also in from"),
         (["--to", "+918800000001"], "--to[1] is already in the list"),
     ] {
         expect_failure(&server.command(&[&create[..], &more].concat()), why);
