@@ -183,13 +183,8 @@ async fn allocate(store: &Store) -> String {
     };
     store.add_number(tenant.clone(), pooled, now).await.unwrap();
     let new = NewAllocation {
-        virtual_number: number(VN),
-        from: vec![number(AGENT)],
         to: vec![number(CUSTOMER)],
-        duration: Duration::from_secs(3600),
-        max_pin_attempts: 3,
-        record: false,
-        custom_field: None,
+        ..NewAllocation::new(number(VN), vec![number(AGENT)])
     };
     store
         .tenant(tenant)

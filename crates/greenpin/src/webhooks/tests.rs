@@ -52,15 +52,8 @@ impl Outbox {
             .await
             .unwrap();
         let tenant = store.tenant(tenant_id);
-        let wanted = NewAllocation {
-            virtual_number: vn,
-            from: vec![call::PhoneNumber::parse("+919900000001").unwrap()],
-            to: Vec::new(),
-            duration: Duration::from_secs(600),
-            max_pin_attempts: 3,
-            record: false,
-            custom_field: None,
-        };
+        let from = vec![call::PhoneNumber::parse("+919900000001").unwrap()];
+        let wanted = NewAllocation::new(vn, from);
         tenant.create_allocation(wanted, now).await.unwrap();
         let logged = tenant.events_after(None, 1).await.unwrap().remove(0);
         Self {

@@ -115,13 +115,9 @@ impl Prepared {
         record: bool,
     ) -> Result<Allocation, String> {
         let new = NewAllocation {
-            virtual_number: number,
-            from: vec![agent()?],
-            to: Vec::new(),
-            duration: Duration::from_secs(3600),
             max_pin_attempts: 10,
             record,
-            custom_field: None,
+            ..NewAllocation::new(number, vec![agent()?])
         };
         let made = self
             .store

@@ -40,6 +40,26 @@ pub struct NewAllocation {
     pub custom_field: Option<String>,
 }
 
+impl NewAllocation {
+    /// Default duration, in seconds: one day.
+    pub const DEFAULT_DURATION: u32 = 86_400;
+    /// Default number of wrong PINs that locks the allocation.
+    pub const DEFAULT_PIN_ATTEMPTS: u8 = 3;
+
+    /// Returns an allocation with every optional field at its default. It lists no callers and does not record.
+    pub fn new(virtual_number: PhoneNumber, from: Vec<PhoneNumber>) -> Self {
+        Self {
+            virtual_number,
+            from,
+            to: Vec::new(),
+            duration: Duration::from_secs(Self::DEFAULT_DURATION.into()),
+            max_pin_attempts: Self::DEFAULT_PIN_ATTEMPTS,
+            record: false,
+            custom_field: None,
+        }
+    }
+}
+
 /// Failure to create an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {

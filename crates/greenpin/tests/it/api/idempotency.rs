@@ -1,6 +1,6 @@
 //! `Idempotency-Key`, contract section 1.3.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use call::PhoneNumber;
 use greenpin::store::{KeyClaim, NewAllocation, Store, TenantId, Timestamp};
@@ -92,15 +92,7 @@ async fn create_and_crash(store: Store, key: &str, body: &str) {
         panic!("the key is free")
     };
     let number = |text: &str| PhoneNumber::parse(text).unwrap();
-    let new = NewAllocation {
-        virtual_number: number(SHARED),
-        from: vec![number("+919900000001")],
-        to: Vec::new(),
-        duration: Duration::from_secs(600),
-        max_pin_attempts: 3,
-        record: false,
-        custom_field: None,
-    };
+    let new = NewAllocation::new(number(SHARED), vec![number("+919900000001")]);
     tenant
         .claimed(&asked, claim)
         .create_allocation(new, now)

@@ -18,9 +18,9 @@ use crate::store::{AllocationChange, NewAllocation, TenantSettings};
 /// Maximum number of telephone numbers on each side of an allocation.
 const MAX_NUMBERS: usize = 10;
 /// Default duration of an allocation, in seconds: one day, clamped to the tenant's limits.
-const DEFAULT_DURATION: u32 = 86_400;
+const DEFAULT_DURATION: u32 = NewAllocation::DEFAULT_DURATION;
 /// Default number of wrong PINs before an allocation is locked.
-const DEFAULT_PIN_ATTEMPTS: u8 = 3;
+const DEFAULT_PIN_ATTEMPTS: u8 = NewAllocation::DEFAULT_PIN_ATTEMPTS;
 
 const CALLER_ID_NUMBER: Field<Number> = Field::new(
     "caller_id_number",
