@@ -32,7 +32,7 @@ pub(crate) async fn upload_recordings(store: Store, recordings: Recordings, node
         return;
     };
     if let Err(error) = bucket.probe().await {
-        tracing::error!(%error, "the recordings bucket does not respond; recordings stay on disk until it does");
+        tracing::error!(%error, "cannot use the recordings bucket; recordings stay on disk until it works");
     }
     let uploader = Uploader { store, bucket };
     let mut rounds = tokio::time::interval(POLL_INTERVAL);

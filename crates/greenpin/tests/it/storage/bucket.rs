@@ -214,6 +214,6 @@ fn a_bucket_that_rejects_the_key_is_reported_at_start_without_the_secret() {
     let s3 = S3::start();
     let wrong = s3.secret().chars().rev().collect::<String>();
     let server = Server::with(&s3.configuration(&wrong));
-    let log = server.wait_for_log("the bucket of recordings does not answer");
+    let log = server.wait_for_log("cannot use the recordings bucket");
     assert!(!log.contains(&wrong));
 }
