@@ -3,7 +3,6 @@
 use call::words;
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
-use serde::Serialize;
 
 use crate::store::Tx;
 use crate::store::allocations::sql;
@@ -11,6 +10,7 @@ use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
+use crate::store::events::payload::AllocationData;
 use crate::store::numbers::NumberMode;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
@@ -90,34 +90,18 @@ impl Allocation {
     }
 }
 
-/// Event data of an active allocation. It omits the PIN, because an event passes through more systems than the answer
-/// to a create.
-#[derive(Serialize)]
-pub(crate) struct EventData {
-    virtual_number: String,
-    from: Vec<String>,
-    to: Vec<String>,
-    status: &'static str,
-    created_at: String,
-    expires_at: String,
-    max_pin_attempts: u8,
-    record: bool,
-}
-
-impl EventData {
-    pub(crate) fn new(allocation: &Allocation, zone: &TimeZone) -> Self {
-        let exposed =
-            |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
-        Self {
-            virtual_number: allocation.virtual_number.expose(),
-            from: exposed(&allocation.from),
-            to: exposed(&allocation.to),
-            status: Status::Active.as_str(),
-            created_at: allocation.created_at.rfc3339(zone),
-            expires_at: allocation.expires_at.rfc3339(zone),
-            max_pin_attempts: allocation.max_pin_attempts,
-            record: allocation.record,
-        }
+/// Returns the event data of an active allocation.
+pub(crate) fn event_data(allocation: &Allocation, zone: &TimeZone) -> AllocationData {
+    let exposed = |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+    AllocationData {
+        virtual_number: allocation.virtual_number.expose(),
+        from: exposed(&allocation.from),
+        to: exposed(&allocation.to),
+        status: Status::Active.as_str(),
+        created_at: allocation.created_at.rfc3339(zone),
+        expires_at: allocation.expires_at.rfc3339(zone),
+        max_pin_attempts: allocation.max_pin_attempts,
+        record: allocation.record,
     }
 }
 

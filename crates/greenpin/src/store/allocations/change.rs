@@ -3,19 +3,18 @@
 use std::time::Duration;
 
 use call::PhoneNumber;
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::sql;
-use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
+use crate::store::allocations::{Allocation, OPEN_PIN_LENGTH};
 use crate::store::events;
-use crate::store::events::Draft;
+use crate::store::events::payload::{ChangedAllocationData, PinAttemptsData};
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Requested change; `None` leaves a field as it is. Each list is already valid by itself: 1 to 10 or 0 to 10 numbers
 /// without repeats.
@@ -270,48 +269,33 @@ fn write_events(
     changed_fields: &[&str],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let allocation = EventData::new(after, &settings::cached(tx, tenant)?.zone());
-    let data = UpdatedData {
+    let allocation = allocations::event_data(after, &settings::cached(tx, tenant)?.zone());
+    let updated = Payload::AllocationUpdated(ChangedAllocationData {
         allocation,
         changed: changed_fields,
-    };
-    write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
+    });
+    write_event(tx, tenant, after, updated, now)?;
+    let attempts = attempts_data(after);
     match (before.is_locked(), after.is_locked()) {
         (true, false) => write_event(
             tx,
             tenant,
             after,
-            EventType::AllocationUnlocked,
-            attempts_data(after),
+            Payload::AllocationUnlocked(attempts),
             now,
         ),
-        (false, true) => write_event(
-            tx,
-            tenant,
-            after,
-            EventType::AllocationLocked,
-            attempts_data(after),
-            now,
-        ),
+        (false, true) => write_event(tx, tenant, after, Payload::AllocationLocked(attempts), now),
         _ => Ok(()),
     }
 }
 
-#[derive(Serialize)]
-struct UpdatedData<'a> {
-    #[serde(flatten)]
-    allocation: EventData,
-    /// Names of the changed fields.
-    changed: &'a [&'a str],
-}
-
 /// Returns the data of the events for locking and unlocking.
-pub(crate) fn attempts_data(allocation: &Allocation) -> Value {
-    json!({
-        "virtual_number": allocation.virtual_number.expose(),
-        "failed_pin_attempts": allocation.failed_pin_attempts,
-        "max_pin_attempts": allocation.max_pin_attempts,
-    })
+pub(crate) fn attempts_data(allocation: &Allocation) -> PinAttemptsData {
+    PinAttemptsData {
+        virtual_number: allocation.virtual_number.expose(),
+        failed_pin_attempts: allocation.failed_pin_attempts,
+        max_pin_attempts: allocation.max_pin_attempts,
+    }
 }
 
 /// Writes an event of an allocation.
@@ -319,21 +303,19 @@ pub(crate) fn write_event(
     tx: &Tx<'_>,
     tenant: &TenantId,
     allocation: &Allocation,
-    event_type: EventType,
-    data: impl Serialize,
+    payload: Payload<'_>,
     occurred_at: Timestamp,
 ) -> Result<(), StoreError> {
     let zone = settings::cached(tx, tenant)?.zone();
-    let greenpin_id = Some(&allocation.greenpin_id);
+    let subject = Subject::Allocation(&allocation.greenpin_id);
     events::write(
         tx,
         &Draft {
             tenant,
             zone: &zone,
-            subject: greenpin_id.into(),
-            event_type,
+            subject,
             occurred_at,
-            data,
+            payload,
         },
     )
 }

@@ -12,12 +12,10 @@ use crate::store::allocations::pin_draw;
 use crate::store::allocations::pin_draw::PinClaim;
 use crate::store::allocations::sql;
 use crate::store::events;
-use crate::store::events::{Draft, Subject};
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
-use crate::store::{
-    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
-};
+use crate::store::{GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
 
 use super::allocation::*;
 
@@ -227,9 +225,8 @@ impl<'a> Creation<'a> {
                 greenpin_id: &allocation.greenpin_id,
                 custom_field: allocation.custom_field.as_deref(),
             },
-            event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: EventData::new(allocation, &zone),
+            payload: Payload::AllocationCreated(event_data(allocation, &zone)),
         };
         events::write(self.tx, &event)
     }

@@ -1,13 +1,12 @@
 //! Deletion of an allocation.
 
-use serde_json::json;
-
 use crate::store::Tx;
 use crate::store::allocations::sql;
 use crate::store::events;
-use crate::store::events::{Draft, Subject};
+use crate::store::events::payload::DeletedAllocationData;
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 use super::allocation::*;
 
@@ -68,9 +67,11 @@ pub(crate) fn delete(
         tenant,
         zone: &zone,
         subject: Subject::Allocation(id),
-        event_type: EventType::AllocationDeleted,
         occurred_at: now,
-        data: json!({ "virtual_number": allocation.virtual_number.expose(), "deleted_at": now.rfc3339(&zone) }),
+        payload: Payload::AllocationDeleted(DeletedAllocationData {
+            virtual_number: allocation.virtual_number.expose(),
+            deleted_at: now.rfc3339(&zone),
+        }),
     };
     events::write(tx, &event)?;
     Ok(now)

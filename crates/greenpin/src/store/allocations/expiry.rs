@@ -1,15 +1,14 @@
 //! Events and cleanup for expired allocations. An allocation expires by the clock, without a write.
 
-use serde_json::json;
-
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::sql;
 use crate::store::allocations::sql::DueAllocation;
 use crate::store::events;
-use crate::store::events::{Draft, Subject};
+use crate::store::events::payload::ExpiredAllocationData;
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, Store, StoreError, Timestamp};
+use crate::store::{Store, StoreError, Timestamp};
 
 /// Maximum number of allocations in one transaction, so that calls and creates do not wait long.
 const MAX_BATCH_ROWS: u32 = 200;
@@ -50,20 +49,18 @@ fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreE
     };
     allocations::delete_listed_callers(tx, tenant, &allocation)?;
     let zone = settings::cached(tx, tenant)?.zone();
-    let data = json!({
-        "virtual_number": allocation.virtual_number.expose(),
-        "expires_at": expires_at.rfc3339(&zone),
+    let payload = Payload::AllocationExpired(ExpiredAllocationData {
+        virtual_number: allocation.virtual_number.expose(),
+        expires_at: expires_at.rfc3339(&zone),
     });
-    let event_type = EventType::AllocationExpired;
     events::write(
         tx,
         &Draft {
             tenant,
             zone: &zone,
             subject: Subject::Allocation(id),
-            event_type,
             occurred_at: now,
-            data,
+            payload,
         },
     )
 }

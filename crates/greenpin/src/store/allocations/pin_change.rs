@@ -1,7 +1,5 @@
 //! Unlocking of an allocation and rotation of its PIN.
 
-use serde_json::json;
-
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::Allocation;
@@ -10,9 +8,11 @@ use crate::store::allocations::change::ChangeError;
 use crate::store::allocations::pin_draw;
 use crate::store::allocations::pin_draw::PinClaim;
 use crate::store::allocations::sql;
+use crate::store::events::Payload;
+use crate::store::events::payload::VirtualNumberData;
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp};
+use crate::store::{GreenpinId, TenantId, TenantStore, Timestamp};
 
 impl TenantStore {
     /// Resets the number of wrong PINs to 0. If it already is 0, no event is written.
@@ -61,8 +61,8 @@ fn unlock(
         updated_at: now,
         ..before
     };
-    let data = change::attempts_data(&after);
-    change::write_event(tx, tenant, &after, EventType::AllocationUnlocked, data, now)?;
+    let unlocked = Payload::AllocationUnlocked(change::attempts_data(&after));
+    change::write_event(tx, tenant, &after, unlocked, now)?;
     Ok(after)
 }
 
@@ -101,14 +101,9 @@ fn rotate(
         sql::ALLOCATION_SET_PIN,
         (encrypted, now.micros(), tenant.as_str(), id.as_str()),
     )?;
-    let data = json!({ "virtual_number": after.virtual_number.expose() });
-    change::write_event(
-        tx,
-        tenant,
-        &after,
-        EventType::AllocationPinRotated,
-        data,
-        now,
-    )?;
+    let rotated = Payload::AllocationPinRotated(VirtualNumberData {
+        virtual_number: after.virtual_number.expose(),
+    });
+    change::write_event(tx, tenant, &after, rotated, now)?;
     Ok(after)
 }

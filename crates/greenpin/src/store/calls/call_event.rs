@@ -1,20 +1,19 @@
 //! Events of a call.
 
-use serde_json::{Map, Value};
-
 use crate::store::Tx;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::events;
-use crate::store::events::Draft;
+use crate::store::events::payload::CallData;
+use crate::store::events::{Draft, Payload};
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventType, StoreError, TenantSettings, Timestamp};
+use crate::store::{CallSid, StoreError, TenantSettings, Timestamp};
 
-/// Writes an event with the current state of a call.
+/// Writes an event with the current state of a call. `payload` is the variant for its type.
 pub(crate) fn write_progress(
     tx: &Tx<'_>,
     sid: &CallSid,
-    event_type: EventType,
+    payload: fn(CallData) -> Payload<'static>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(call) = record::find(tx, sid)? else {
@@ -22,7 +21,7 @@ pub(crate) fn write_progress(
     };
     let settings = settings::cached(tx, &call.tenant_id)?;
     let data = record::event_data(&call, &settings.zone(), now, None);
-    write(tx, &call, &settings, event_type, now, data)
+    write(tx, &call, &settings, now, payload(data))
 }
 
 /// Writes an event of a call.
@@ -30,22 +29,19 @@ pub(crate) fn write(
     tx: &Tx<'_>,
     call: &CallRecord,
     settings: &TenantSettings,
-    event_type: EventType,
     occurred_at: Timestamp,
-    data: Map<String, Value>,
+    payload: Payload<'_>,
 ) -> Result<(), StoreError> {
     let zone = settings.zone();
     let greenpin_id = call.greenpin_id.as_ref();
-    let data = Value::Object(data);
     events::write(
         tx,
         &Draft {
             tenant: &call.tenant_id,
             zone: &zone,
             subject: greenpin_id.into(),
-            event_type,
             occurred_at,
-            data,
+            payload,
         },
     )
 }

@@ -10,8 +10,9 @@ use crate::store::calls::recording;
 use crate::store::calls::recording::RecordingRules;
 use crate::store::calls::report::LegReport;
 use crate::store::calls::sql;
+use crate::store::events::Payload;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventType, Store, StoreError, Timestamp};
+use crate::store::{CallSid, Store, StoreError, Timestamp};
 
 /// End of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,9 +115,8 @@ fn end(
         tx,
         &call,
         &settings,
-        EventType::CallCompleted,
         ending.ended_at,
-        data,
+        Payload::CallCompleted(data),
     )?;
     if call.recording.is_some() {
         recording::on_complete(tx, sid, ending.ended_at, rules)?;

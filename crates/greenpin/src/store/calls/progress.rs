@@ -6,7 +6,8 @@ use crate::store::calls::call_event;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::calls::sql;
-use crate::store::{CallSid, EventType, Store, StoreError, Timestamp};
+use crate::store::events::Payload;
+use crate::store::{CallSid, Store, StoreError, Timestamp};
 
 impl Store {
     /// Records that the dialled party is being alerted: `call.ringing`.
@@ -23,7 +24,7 @@ impl Store {
             if tx.execute(sql::CALL_RING, row)? == 0 {
                 return Ok(());
             }
-            call_event::write_progress(tx, &sid, EventType::CallRinging, now)
+            call_event::write_progress(tx, &sid, Payload::CallRinging, now)
         });
         write.await
     }
@@ -53,7 +54,7 @@ impl Store {
                     (tenant_id.as_str(), id.as_str()),
                 )?;
             }
-            call_event::write_progress(tx, &sid, EventType::CallAnswered, now)
+            call_event::write_progress(tx, &sid, Payload::CallAnswered, now)
         });
         write.await
     }

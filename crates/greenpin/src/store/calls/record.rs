@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use call::{CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
 use crate::store::calls::report::LegReport;
@@ -12,6 +11,7 @@ use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
+use crate::store::events::payload::CallData;
 use crate::store::{CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Record of a call.
@@ -147,26 +147,22 @@ pub(crate) fn event_data(
     zone: &TimeZone,
     now: Timestamp,
     recording_url: Option<String>,
-) -> Map<String, Value> {
-    let data = json!({
-        "call_sid": call.call_sid.as_str(),
-        "virtual_number": call.virtual_number.expose(),
-        "from": call.caller.map(PhoneNumber::expose),
-        "to": call.dialled.map(PhoneNumber::expose),
-        "direction": "incoming",
-        "start_time": call.started_at.rfc3339(zone),
-        "current_time": now.rfc3339(zone),
-        "call_type": call.call_type.map(CallType::as_str),
-        "dial_call_status": call.dial_call_status.map(DialStatus::as_str),
-        "dial_call_duration": call.dial_call_duration(),
-        "on_call_duration": call.on_call_duration(),
-        "recording_url": recording_url,
-        "pin_attempts": call.pin_attempts,
-        "hangup_by": call.hangup_by.map(HangupBy::as_str),
-    });
-    match data {
-        Value::Object(data) => data,
-        _ => Map::new(),
+) -> CallData {
+    CallData {
+        call_sid: call.call_sid.to_string(),
+        virtual_number: call.virtual_number.expose(),
+        from: call.caller.map(PhoneNumber::expose),
+        to: call.dialled.map(PhoneNumber::expose),
+        direction: "incoming",
+        start_time: call.started_at.rfc3339(zone),
+        current_time: now.rfc3339(zone),
+        call_type: call.call_type.map(CallType::as_str),
+        dial_call_status: call.dial_call_status.map(DialStatus::as_str),
+        dial_call_duration: call.dial_call_duration(),
+        on_call_duration: call.on_call_duration(),
+        recording_url,
+        pin_attempts: call.pin_attempts,
+        hangup_by: call.hangup_by.map(HangupBy::as_str),
     }
 }
 

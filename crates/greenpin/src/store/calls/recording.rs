@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::store::Tx;
 use crate::store::calls::call_event;
 use crate::store::calls::record;
 use crate::store::calls::record::{CallRecord, RecordingFile};
 use crate::store::calls::sql;
+use crate::store::events::Payload;
+use crate::store::events::payload::RecordingData;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventType, Store, StoreError, StoreOptions, Timestamp};
+use crate::store::{CallSid, Store, StoreError, StoreOptions, Timestamp};
 
 /// Handling of a recording that a crash left unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,14 +124,11 @@ pub(crate) fn write_ready(
         return Ok(());
     };
     let settings = settings::cached(tx, &call.tenant_id)?;
-    let data = json!({
-        "call_sid": call.call_sid.as_str(),
-        "virtual_number": call.virtual_number.expose(),
-        "recording_url": rules.url(&call),
-        "recording_duration": recording.duration.as_secs(),
+    let payload = Payload::RecordingReady(RecordingData {
+        call_sid: call.call_sid.to_string(),
+        virtual_number: call.virtual_number.expose(),
+        recording_url: rules.url(&call),
+        recording_duration: recording.duration.as_secs(),
     });
-    let Value::Object(data) = data else {
-        return Ok(());
-    };
-    call_event::write(tx, &call, &settings, EventType::RecordingReady, now, data)
+    call_event::write(tx, &call, &settings, now, payload)
 }

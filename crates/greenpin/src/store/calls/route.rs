@@ -11,13 +11,14 @@ use crate::store::calls::call_event;
 use crate::store::calls::record;
 use crate::store::calls::sql;
 use crate::store::core::reader::Snapshot;
+use crate::store::events::Payload;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::prompts;
 use crate::store::tenants::settings;
 use crate::store::{
-    AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError,
-    TenantId, TenantSettings, Timestamp, Voice,
+    AcceptCall, CallLimit, CallSid, DialStrategy, GreenpinId, Store, StoreError, TenantId,
+    TenantSettings, Timestamp, Voice,
 };
 
 /// Maximum number of wrong attempts in one call of an unlisted caller.
@@ -90,12 +91,7 @@ fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
     if let Some(id) = &greenpin_id {
         count_attempt(tx, &number.tenant_id, id)?;
     }
-    call_event::write_progress(
-        tx,
-        &call.call_sid,
-        EventType::CallInitiated,
-        call.started_at,
-    )?;
+    call_event::write_progress(tx, &call.call_sid, Payload::CallInitiated, call.started_at)?;
     let tenant = Some((number.tenant_id.clone(), settings.call_limit));
     Ok(RoutedCall {
         route,

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::outbox::DeliveryKey;
+use crate::store::events::payload::EndpointData;
 use crate::store::events::sql;
 use crate::store::events::sql::FailureRow;
-use crate::store::events::{Draft, Subject};
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{EndpointId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Minimum number of consecutive failures before an endpoint is disabled. A clock that jumps can turn an hour into
 /// days.
@@ -77,17 +76,19 @@ fn write_disabled_event(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let zone = settings::cached(tx, tenant)?.zone();
-    let data = json!({ "endpoint_id": endpoint.as_str(), "url": url, "failing_since": since.rfc3339(&zone) });
-    let event_type = EventType::EndpointDisabled;
+    let payload = Payload::EndpointDisabled(EndpointData {
+        endpoint_id: endpoint.as_str(),
+        url,
+        failing_since: since.rfc3339(&zone),
+    });
     events::write(
         tx,
         &Draft {
             tenant,
             zone: &zone,
             subject: Subject::Tenant,
-            event_type,
             occurred_at: now,
-            data,
+            payload,
         },
     )
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
+use crate::store::events::Payload;
 use crate::store::events::sql;
 use crate::store::events::sql::LogRow;
 use crate::store::tenants::endpoints;
@@ -99,17 +100,16 @@ impl<'a> From<Option<&'a GreenpinId>> for Subject<'a> {
 }
 
 /// Event to write.
-pub(crate) struct Draft<'a, D> {
+pub(crate) struct Draft<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) zone: &'a TimeZone,
     pub(crate) subject: Subject<'a>,
-    pub(crate) event_type: EventType,
     pub(crate) occurred_at: Timestamp,
-    pub(crate) data: D,
+    pub(crate) payload: Payload<'a>,
 }
 
 #[derive(Serialize)]
-struct Body<'a, D> {
+struct Body<'a> {
     event_id: &'a str,
     #[serde(rename = "type")]
     event_type: &'a str,
@@ -118,29 +118,30 @@ struct Body<'a, D> {
     tenant_id: &'a str,
     greenpin_id: Option<&'a str>,
     custom_field: Option<String>,
-    data: &'a D,
+    data: &'a Payload<'a>,
 }
 
 /// Writes an event. Events without an allocation have the sequence number 0.
-pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(), StoreError> {
+pub(crate) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
     let event_id = tx.event_id(draft.occurred_at);
+    let event_type = draft.payload.event_type().as_str();
     let (sequence, custom_field) = next_sequence(tx, draft)?;
     let body = Body {
         event_id: event_id.as_str(),
-        event_type: draft.event_type.as_str(),
+        event_type,
         sequence,
         occurred_at: draft.occurred_at.rfc3339(draft.zone),
         tenant_id: draft.tenant.as_str(),
         greenpin_id: draft.subject.greenpin_id().map(GreenpinId::as_str),
         custom_field,
-        data: &draft.data,
+        data: &draft.payload,
     };
     let body = serde_json::to_string(&body).map_err(|_| StoreError::Unreadable("event"))?;
     let row = (
         draft.tenant.as_str(),
         event_id.as_str(),
         draft.subject.greenpin_id().map(GreenpinId::as_str),
-        draft.event_type.as_str(),
+        event_type,
         sequence,
         draft.occurred_at.micros(),
         tx.tenant_key(draft.tenant)?
@@ -155,10 +156,7 @@ pub(crate) fn context(event_id: &EventId) -> String {
     format!("event {event_id}")
 }
 
-fn next_sequence<D>(
-    tx: &Tx<'_>,
-    draft: &Draft<'_, D>,
-) -> Result<(i64, Option<String>), StoreError> {
+fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
     let greenpin_id = match draft.subject {
         Subject::Tenant => return Ok((0, None)),
         Subject::NewAllocation { custom_field, .. } => {
@@ -181,15 +179,15 @@ pub(crate) fn queue<'a>(event_id: &'a EventId, greenpin_id: Option<&'a GreenpinI
 
 /// Queues the event for each subscribed endpoint. Events of one allocation are delivered in order, others
 /// independently.
-fn deliver<D>(
+fn deliver(
     tx: &Tx<'_>,
-    draft: &Draft<'_, D>,
+    draft: &Draft<'_>,
     event_id: &EventId,
     sequence: i64,
 ) -> Result<(), StoreError> {
     let queue = queue(event_id, draft.subject.greenpin_id());
     for endpoint in endpoints::cached(tx, draft.tenant)?.iter() {
-        if endpoint.takes(draft.event_type.as_str()) {
+        if endpoint.takes(draft.payload.event_type().as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
             let row = (
                 tenant,

@@ -1,15 +1,14 @@
 //! Remaining capacity of numbers, and the probability of a guessed PIN.
 
-use serde_json::json;
-
 use crate::store::Tx;
 use crate::store::events;
-use crate::store::events::{Draft, Subject};
+use crate::store::events::payload::CapacityData;
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::numbers::sql;
 use crate::store::numbers::sql::PoolRow;
 use crate::store::numbers::{NumberMode, PoolNumber};
 use crate::store::tenants::settings;
-use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{StoreError, TenantId, TenantStore, Timestamp};
 
 /// Share of the limit in use from which the capacity is low: four fifths.
 const LOW_CAPACITY: (i64, i64) = (4, 5);
@@ -92,19 +91,19 @@ impl Slots {
             return Ok(());
         }
         let zone = settings::cached(tx, tenant)?.zone();
-        let data = json!({
-            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.max_active,
+        let payload = Payload::NumberCapacityLow(CapacityData {
+            virtual_number,
+            active_allocations: self.active,
+            max_active: self.max_active,
         });
-        let event_type = EventType::NumberCapacityLow;
         events::write(
             tx,
             &Draft {
                 tenant,
                 zone: &zone,
                 subject: Subject::Tenant,
-                event_type,
                 occurred_at,
-                data,
+                payload,
             },
         )
     }

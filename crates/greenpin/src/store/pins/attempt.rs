@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use call::{PhoneNumber, Pin, Verdict};
-use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::allocations;
@@ -16,6 +15,8 @@ use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::core::reader::Snapshot;
 use crate::store::events;
+use crate::store::events::Payload;
+use crate::store::events::payload::{CallData, RefusedCallData, VirtualNumberData};
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::pins::decide;
@@ -24,7 +25,7 @@ use crate::store::pins::sql;
 use crate::store::pins::unlisted_callers;
 use crate::store::pins::unlisted_callers::CallerThrottle;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp};
+use crate::store::{CallSid, GreenpinId, Store, StoreError, TenantSettings, Timestamp};
 
 impl Store {
     /// Makes a PIN attempt in a call. It is counted before the comparison; a correct PIN refunds it.
@@ -164,8 +165,9 @@ impl PinAttempt<'_> {
             AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(None),
             AttemptCharge::UnlistedCaller(Some(throttle)) => {
                 if throttle.confirm(self.tx, &self.number, self.now)? {
-                    let data = json!({ "virtual_number": self.number.virtual_number.expose() });
-                    self.write_event(EventType::NumberPinAttack, None, data)?;
+                    let virtual_number = self.number.virtual_number.expose();
+                    let attack = Payload::NumberPinAttack(VirtualNumberData { virtual_number });
+                    self.write_event(None, attack)?;
                 }
                 Ok(None)
             }
@@ -186,9 +188,8 @@ impl PinAttempt<'_> {
         let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
         match allocation.filter(Allocation::is_locked) {
             Some(locked) => self.write_event(
-                EventType::AllocationLocked,
                 Some(id),
-                change::attempts_data(&locked),
+                Payload::AllocationLocked(change::attempts_data(&locked)),
             ),
             None => Ok(()),
         }
@@ -199,9 +200,11 @@ impl PinAttempt<'_> {
         refusal: PinRefusal,
         allocation: Option<&GreenpinId>,
     ) -> Result<Verdict, StoreError> {
-        let mut data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
-        data.insert("reason".into(), refusal.as_str().into());
-        self.write_event(EventType::CallPinFailed, allocation, data.into())?;
+        let refused = RefusedCallData {
+            call: self.call_data(),
+            reason: refusal.as_str(),
+        };
+        self.write_event(allocation, Payload::CallPinFailed(refused))?;
         Ok(Verdict::Refused)
     }
 
@@ -212,19 +215,21 @@ impl PinAttempt<'_> {
                 .execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
             calls::count_attempt(self.tx, tenant, id)?;
         }
-        let data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
-        self.write_event(EventType::CallPinAccepted, Some(id), data.into())?;
+        self.write_event(Some(id), Payload::CallPinAccepted(self.call_data()))?;
         Ok(Verdict::Accepted(decide::connection(
             allocation,
             self.call.caller,
         )))
     }
 
+    fn call_data(&self) -> CallData {
+        record::event_data(&self.call, &self.settings.zone(), self.now, None)
+    }
+
     fn write_event(
         &self,
-        event_type: EventType,
         greenpin_id: Option<&GreenpinId>,
-        data: serde_json::Value,
+        payload: Payload<'_>,
     ) -> Result<(), StoreError> {
         let zone = self.settings.zone();
         let (tenant, occurred_at) = (&self.call.tenant_id, self.now);
@@ -232,9 +237,8 @@ impl PinAttempt<'_> {
             tenant,
             zone: &zone,
             subject: greenpin_id.into(),
-            event_type,
             occurred_at,
-            data,
+            payload,
         };
         events::write(self.tx, &draft)
     }
