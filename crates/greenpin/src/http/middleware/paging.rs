@@ -87,13 +87,17 @@ pub(crate) fn page_request<T>(
     Ok(PageRequest { limit, cursor })
 }
 
-/// Splits one item beyond the limit off the items. Returns the page, and `true` if there are more items.
-pub(crate) fn split_page<T>(items: &[T], limit: u32) -> (&[T], bool) {
+/// Splits one item beyond the limit off the items. Returns the page, and the cursor of its last item if there are more
+/// items.
+pub(crate) fn split_page<T>(
+    items: &[T],
+    limit: u32,
+    cursor: impl FnOnce(&T) -> String,
+) -> (&[T], Option<String>) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    match items.get(..limit) {
-        Some(page) => (page, items.len() > limit),
-        None => (items, false),
-    }
+    let page = items.get(..limit).unwrap_or(items);
+    let last = page.last().filter(|_| items.len() > page.len());
+    (page, last.map(cursor))
 }
 
 pub(crate) fn invalid_parameter(field: &str, rule: &str) -> Problem {

@@ -56,11 +56,7 @@ pub(crate) async fn list(
         })
     });
     let found = store.audit_after(after.transpose()?, limit + 1).await?;
-    let (found, more) = split_page(&found, limit);
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|last| last.audit_id.to_string());
+    let (found, next) = split_page(&found, limit, |last| last.audit_id.to_string());
     Ok(Page::json_response(
         found.iter().map(AuditLine::from_entry).collect(),
         next,

@@ -108,11 +108,7 @@ pub(crate) async fn list(
     let found = store
         .numbers_after(filter, page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = split_page(&found, page.limit);
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| last.cursor.clone());
+    let (found, next_cursor) = split_page(&found, page.limit, |last| last.cursor.clone());
     Ok(Page::json_response(
         found.iter().map(NumberDetails::from_record).collect(),
         next_cursor,

@@ -95,11 +95,7 @@ pub(crate) async fn list(
     let found = store
         .tenants_after(page.cursor, page.limit + 1, api.now())
         .await?;
-    let (found, more) = split_page(&found, page.limit);
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| last.tenant_id.to_string());
+    let (found, next_cursor) = split_page(&found, page.limit, |last| last.tenant_id.to_string());
     Ok(Page::json_response(
         found.iter().map(TenantDetails::from_record).collect(),
         next_cursor,

@@ -83,11 +83,7 @@ pub(crate) async fn list(
         .allocations(filter, page.cursor, page.limit + 1, now)
         .await?;
     let zone = store.settings().await?.zone();
-    let (found, more) = split_page(&found, page.limit);
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|last| last.greenpin_id.to_string());
+    let (found, next_cursor) = split_page(&found, page.limit, |last| last.greenpin_id.to_string());
     Ok(Page::json_response(
         found
             .iter()

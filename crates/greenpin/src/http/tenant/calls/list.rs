@@ -82,11 +82,7 @@ pub(crate) async fn list(
         .calls(query.filter()?, page.cursor, page.limit + 1)
         .await?;
     let zone = store.settings().await?.zone();
-    let (records, more) = split_page(&records, page.limit);
-    let next_cursor = records
-        .last()
-        .filter(|_| more)
-        .map(|last| last.call_sid.to_string());
+    let (records, next_cursor) = split_page(&records, page.limit, |last| last.call_sid.to_string());
     Ok(Page::json_response(
         records
             .iter()

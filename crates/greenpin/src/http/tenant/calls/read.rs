@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::middleware::auth::Tenant;
-use crate::http::middleware::paging::{Page, PageQuery};
+use crate::http::middleware::paging::{Page, PageQuery, split_page};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::ResourceQueryProblems;
@@ -58,11 +58,7 @@ pub(crate) async fn list_for_allocation(
     let records = store
         .calls_of_allocation(&id, page.cursor, page.limit + 1)
         .await?;
-    let (records, more) = crate::http::middleware::paging::split_page(&records, page.limit);
-    let next_cursor = records
-        .last()
-        .filter(|_| more)
-        .map(|last| last.call_sid.to_string());
+    let (records, next_cursor) = split_page(&records, page.limit, |last| last.call_sid.to_string());
     Ok(Page::json_response(
         records
             .iter()

@@ -99,11 +99,7 @@ pub(crate) async fn list(
         // Another node may write the event, so there is no local signal to wait for.
         tokio::time::sleep(POLL_INTERVAL).await;
     };
-    let (events, more) = split_page(&events, page.limit);
-    let next_cursor = events
-        .last()
-        .filter(|_| more)
-        .map(|last| last.event_id.clone());
+    let (events, next_cursor) = split_page(&events, page.limit, |last| last.event_id.clone());
     let bodies: Result<Vec<_>, _> = events
         .iter()
         .map(|event| RawValue::from_string(event.body.clone()))
