@@ -58,6 +58,23 @@ row! {
     }
 }
 
+/// Start of a list: the columns, and the conditions of every filter. Parameters 1 to 9.
+macro_rules! allocation_list {
+    () => {
+        concat!(
+            "SELECT ",
+            allocation_columns!(),
+            "
+         FROM allocations
+         WHERE tenant_id = $1 AND greenpin_id < $2 AND greenpin_id >= $3
+           AND ($4 = '' OR $4 = CASE WHEN deleted_at IS NOT NULL THEN 'deleted'
+                                     WHEN expires_at <= $5 THEN 'expired' ELSE 'active' END)
+           AND ($6 = 0 OR custom_field = $7)
+           AND created_at >= $8 AND created_at < $9"
+        )
+    };
+}
+
 statements! {
     NUMBER_AVAILABILITY = concat!(
         "SELECT ", availability_columns!(), "
@@ -111,35 +128,14 @@ statements! {
              ORDER BY greenpin_id DESC LIMIT 201) AS page
          ORDER BY greenpin_id DESC LIMIT $3"
     );
-    ALLOCATION_LIST = concat!(
-        "SELECT ", allocation_columns!(), "
-         FROM allocations
-         WHERE tenant_id = $1 AND greenpin_id < $2 AND greenpin_id >= $3
-           AND ($4 = '' OR $4 = CASE WHEN deleted_at IS NOT NULL THEN 'deleted'
-                                     WHEN expires_at <= $5 THEN 'expired' ELSE 'active' END)
-           AND ($6 = 0 OR custom_field = $7)
-           AND created_at >= $8 AND created_at < $9
+    ALLOCATION_LIST = concat!(allocation_list!(), "
          ORDER BY greenpin_id DESC LIMIT $10"
     );
-    ALLOCATION_LIST_OF_NUMBER = concat!(
-        "SELECT ", allocation_columns!(), "
-         FROM allocations
-         WHERE tenant_id = $1 AND greenpin_id < $2 AND greenpin_id >= $3
-           AND ($4 = '' OR $4 = CASE WHEN deleted_at IS NOT NULL THEN 'deleted'
-                                     WHEN expires_at <= $5 THEN 'expired' ELSE 'active' END)
-           AND ($6 = 0 OR custom_field = $7)
-           AND created_at >= $8 AND created_at < $9
+    ALLOCATION_LIST_OF_NUMBER = concat!(allocation_list!(), "
            AND number_key = $10
          ORDER BY greenpin_id DESC LIMIT $11"
     );
-    ALLOCATION_LIST_OF_PARTY = concat!(
-        "SELECT ", allocation_columns!(), "
-         FROM allocations
-         WHERE tenant_id = $1 AND greenpin_id < $2 AND greenpin_id >= $3
-           AND ($4 = '' OR $4 = CASE WHEN deleted_at IS NOT NULL THEN 'deleted'
-                                     WHEN expires_at <= $5 THEN 'expired' ELSE 'active' END)
-           AND ($6 = 0 OR custom_field = $7)
-           AND created_at >= $8 AND created_at < $9
+    ALLOCATION_LIST_OF_PARTY = concat!(allocation_list!(), "
            AND ($10 = '' OR number_key = $10)
            AND greenpin_id IN (SELECT p.greenpin_id FROM parties p
                                WHERE p.tenant_id = $1 AND p.party_key = $11 AND p.greenpin_id < $2)
