@@ -113,12 +113,19 @@ impl Column for i64 {
     }
 }
 
+impl<'a> Value<'a> {
+    /// Returns the text; `None` for another type.
+    pub(crate) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Integer(_) => None,
+        }
+    }
+}
+
 impl Column for String {
     fn read(value: Value<'_>) -> Option<Self> {
-        match value {
-            Value::Text(text) => Some(text.to_owned()),
-            Value::Null | Value::Integer(_) => None,
-        }
+        value.text().map(ToOwned::to_owned)
     }
 }
 
@@ -142,7 +149,7 @@ impl Column for Timestamp {
 
 impl Column for TenantId {
     fn read(value: Value<'_>) -> Option<Self> {
-        Self::parse(&String::read(value)?)
+        Self::parse(value.text()?)
     }
 }
 
@@ -163,9 +170,7 @@ macro_rules! word_columns {
     ($($name:ty),*) => {$(
         impl $crate::store::core::database::Column for $name {
             fn read(value: $crate::store::core::database::Value<'_>) -> Option<Self> {
-                <String as $crate::store::core::database::Column>::read(value)?
-                    .parse()
-                    .ok()
+                value.text()?.parse().ok()
             }
         }
     )*};
