@@ -1,0 +1,378 @@
+//! Tests of the configuration: defaults, values, and the errors of wrong ones.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    Config::read("greenpin.toml", text, [])
+}
+
+fn error(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_gives_the_documented_defaults() {
+    let config = Config::default();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.store.database.to_string(), "sqlite:data/greenpin.db");
+    assert_eq!(config.store.key_file, Path::new("data/master.key"));
+    assert_eq!(
+        (config.sip.udp.to_string(), config.sip.tcp),
+        ("127.0.0.1:5060".into(), Some(config.sip.udp))
+    );
+    assert_eq!(config.media.ports, 20_000..=29_999);
+    assert!(config.trunks.is_empty() && !config.webhooks_allow_private);
+}
+
+#[test]
+fn the_documented_file_is_read_whole() {
+    let config = read(
+        r#"
+            [http]
+            listen = "127.0.0.1:8081"
+            operator_token = "fictional-operator-token"
+            rate_limit = 50
+            rate_burst = 100
+            [store]
+            url = "sqlite:elsewhere/greenpin.db"
+            [sip]
+            listen = ["udp:127.0.0.1:5061", "tcp:127.0.0.1:5061"]
+            public_address = "192.0.2.1"
+            [media]
+            ports = "30000-30999"
+            [recordings]
+            url = "file:elsewhere/recordings"
+            format = "opus"
+            [[trunks]]
+            name = "carrier"
+            codecs = ["opus", "pcma"]
+            peer = "sip:127.0.0.1:5070;transport=tcp"
+            accept_from = ["127.0.0.1/32", "192.0.2.0/24"]
+            username = ""
+            password = ""
+            register = false
+            country = "IN"
+            [webhooks]
+            allow_private = true
+            disable_after = 3
+            "#,
+    )
+    .unwrap();
+    assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
+    assert_eq!(
+        config.http.rate_limit,
+        RateLimit {
+            requests_per_second: 50,
+            burst: 100
+        }
+    );
+    assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
+    assert_eq!(config.webhooks_disable_after, 3 * DAY);
+    assert_eq!(config.recordings.format, RecordingFormat::Opus);
+    let trunk = &config.trunks[0];
+    assert_eq!(
+        trunk.sip.codecs,
+        [signalling::sdp::Codec::Opus, signalling::sdp::Codec::Pcma]
+    );
+    assert_eq!(
+        trunk.sip.peer.as_ref().unwrap().transport,
+        signalling::Transport::Tcp
+    );
+    assert_eq!(
+        (trunk.sip.accept_from.len(), trunk.country.is_some()),
+        (2, true)
+    );
+    assert!(
+        !format!("{config:?}").contains("fictional"),
+        "secrets are not printed"
+    );
+}
+
+#[test]
+fn the_environment_goes_over_the_file() {
+    let environment = [
+        ("GREENPIN_HTTP__LISTEN", "127.0.0.1:1"),
+        ("GREENPIN_SIP__LISTEN", "udp:127.0.0.1:2"),
+        ("GREENPIN_TRUNKS__0__NAME", "env"),
+        ("GREENPIN_WEBHOOKS__ALLOW_PRIVATE", "true"),
+        ("GREENPIN_LOG", "debug"),
+        ("PATH", "/bin"),
+    ];
+    let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = Config::read("", "http.listen = \"127.0.0.1:9\"", environment).unwrap();
+    assert_eq!(
+        (
+            config.http.listen.port(),
+            config.sip.udp.port(),
+            config.sip.tcp
+        ),
+        (1, 2, None)
+    );
+    assert_eq!(config.trunks[0].name, "env");
+    assert!(config.webhooks_allow_private);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_known_one_and_its_place() {
+    let error = error("[http]\nlisten = \"127.0.0.1:1\"\n[sip]\npublic_adress = \"127.0.0.1\"\n");
+    assert_eq!(
+        error,
+        "greenpin.toml:4: unknown key sip.public_adress: did you mean sip.public_address?"
+    );
+    let environment = [("GREENPIN_HTTP__LISTN".to_owned(), "x".to_owned())];
+    let error = Config::read("", "", environment).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "GREENPIN_HTTP__LISTN: unknown key http.listn: did you mean http.listen?"
+    );
+}
+
+#[test]
+fn every_fault_is_told_with_its_rule() {
+    let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:192.0.2.256\"\nregister = true\n";
+    let error = error(text);
+    for expected in [
+        "greenpin.toml:1: http.listen must be",
+        "greenpin.toml:2: media.ports must be",
+        "trunks.0.name must be given",
+        "greenpin.toml:4: trunks.0.peer must be",
+        "trunks.0.register must not",
+    ] {
+        assert!(error.contains(expected), "{expected} in:\n{error}");
+    }
+}
+
+#[test]
+fn an_operator_token_that_can_be_guessed_is_refused_without_being_told() {
+    for token in ["fifteen-letters", "sixteen letters!", ""] {
+        let error = error(&format!("http.operator_token = \"{token}\""));
+        assert!(
+            error.contains("http.operator_token") && error.contains("at least 16"),
+            "{error}"
+        );
+        assert!(token.is_empty() || !error.contains(token), "{error}");
+    }
+    assert!(read("http.operator_token = \"sixteen-letters!\"").is_ok());
+}
+
+#[test]
+fn a_database_url_that_cannot_be_read_is_refused_without_being_told() {
+    for url in [
+        "postgres://u:p@h/d?sslmode=perhaps",
+        "postgres:///d",
+        "mysql://u:p@h/d",
+    ] {
+        let error = error(&format!("store.url = \"{url}\""));
+        assert!(
+            error.contains("store.url") && !error.contains("u:p@h"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
+    let url =
+        |mode: &str| format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"");
+    assert!(read(&url("?sslmode=require")).is_ok());
+    assert!(error(&url("")).contains("store.tls_ca"));
+}
+
+#[test]
+fn a_peer_is_an_address_or_a_name_over_each_transport() {
+    let read = |peer: &str| {
+        let config = read(&format!("[[trunks]]\nname = \"a\"\npeer = \"{peer}\"")).ok()?;
+        trunk::peer_uri(config.trunks.first()?)
+    };
+    for (written, shown) in [
+        ("sip:192.0.2.1", "sip:192.0.2.1:5060;transport=udp"),
+        (
+            "sip:192.0.2.1;transport=tls",
+            "sip:192.0.2.1:5061;transport=tls",
+        ),
+        (
+            "sip:[2001:db8::1]:5070;transport=tcp",
+            "sip:[2001:db8::1]:5070;transport=tcp",
+        ),
+        ("sip:carrier.example", "sip:carrier.example"),
+        (
+            "sip:carrier.example;transport=udp",
+            "sip:carrier.example;transport=udp",
+        ),
+        (
+            "sip:carrier.example:5070;transport=TCP",
+            "sip:carrier.example:5070;transport=tcp",
+        ),
+        ("sips:carrier.example", "sip:carrier.example;transport=tls"),
+    ] {
+        assert_eq!(read(written).as_deref(), Some(shown), "{written}");
+    }
+    for wrong in [
+        "carrier.example",
+        "sip:",
+        "sip:192.0.2.256",
+        "sip:carrier..example",
+        "sip:-carrier.example",
+        "sip:carrier_1.example",
+        "sip:carrier.example:0",
+        "sip:carrier.example:99999",
+        "sip:user@carrier.example",
+        "sip:carrier.example;transport=sctp",
+        "sips:carrier.example;transport=udp",
+    ] {
+        assert_eq!(read(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table of wrong values")]
+fn a_value_that_breaks_its_rule_is_reported_by_its_key() {
+    for (text, key) in [
+        (
+            "[[trunks]]\nname = \"a\"\nnumber_format = \"national\"",
+            "trunks.0.number_format",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nprefix = \"9\"",
+            "trunks.0.prefix",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nmax_calls = 0",
+            "trunks.0.max_calls",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0",
+            "trunks.0.max_calls_per_second",
+        ),
+        ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
+        (
+            "[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"speex\"]",
+            "trunks.0.codecs",
+        ),
+        ("[recordings]\nformat = \"ogg\"", "recordings.format"),
+        (
+            "[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]",
+            "trunks.0.codecs",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]",
+            "trunks.0.accept_digest",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"",
+            "trunks.0.caller_from",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\ncalled_from = \"from\"",
+            "trunks.0.called_from",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"",
+            "trunks.0.accept_username",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\naccept_username = \"p\"\naccept_password = \"too short\"",
+            "trunks.0.accept_password",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"",
+            "trunks.0.outbound_proxy",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"",
+            "trunks.0.tls_ca",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsymmetric_rtp = true",
+            "trunks.0.media",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsrtp = \"required\"",
+            "trunks.0.media",
+        ),
+        (
+            "sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]",
+            "sip.tls_certificate",
+        ),
+        ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
+        (
+            "sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"",
+            "sip.tls_certificate",
+        ),
+        ("sip.tls_client_ca = \"ca.pem\"", "sip.tls_client_ca"),
+        (
+            "[[trunks]]\nname = \"a\"\npeer = \"sips:a.example\"\ntls_key = \"a.key\"",
+            "trunks.0.tls_certificate",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_certificate = \"a\"\ntls_key = \"b\"",
+            "trunks.0.tls_certificate",
+        ),
+        ("sip.tenant_max_calls = 0", "sip.tenant_max_calls"),
+        (
+            "sip.tenant_calls_per_second = 1000001",
+            "sip.tenant_calls_per_second",
+        ),
+        ("sip.dns = \"dns.example\"", "sip.dns"),
+        (
+            "[[trunks]]\nname = \"a\"\nkeep_alive = 3601",
+            "trunks.0.keep_alive",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nkeep_alive = 30",
+            "trunks.0.keep_alive",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true",
+            "trunks.0.register",
+        ),
+        ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
+        (
+            "recordings.endpoint = \"http://127.0.0.1:9000\"",
+            "recordings.url",
+        ),
+        ("http.public_url = \"ftp://a.example\"", "http.public_url"),
+        (
+            "recordings.access_key_id = \"A\"\nrecordings.url = \"s3://bucket\"",
+            "recordings.access_key_id",
+        ),
+    ] {
+        let error = error(text);
+        assert!(
+            error.contains(key) && !error.contains("this version"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_bucket_is_read_with_its_prefix_and_its_secret_is_not_printed() {
+    let text = r#"
+            http.public_url = "https://greenpin.example.com/"
+            [recordings]
+            url = "s3://bucket/some/prefix/"
+            access_key_id = "a-key"
+            secret_access_key = "fictional"
+            "#;
+    let config = read(text).unwrap();
+    let bucket = config.recordings.bucket.as_ref().unwrap();
+    assert_eq!(
+        (bucket.name.as_str(), bucket.prefix.as_str()),
+        ("bucket", "some/prefix")
+    );
+    assert_eq!(config.recordings.folder, Path::new("data/spool"));
+    assert_eq!(
+        config.http.public_url.as_deref(),
+        Some("https://greenpin.example.com")
+    );
+    assert!(!format!("{config:?}").contains("fictional"));
+}
+
+#[test]
+fn a_text_that_is_not_toml_is_told_with_its_place() {
+    assert!(
+        error("[http\n").starts_with("greenpin.toml:1: "),
+        "{}",
+        error("[http\n")
+    );
+}
