@@ -310,20 +310,7 @@ fn a_tenant_cannot_access_another_tenant() {
     let made = server.allocate(&allocation_body(EXCLUSIVE));
     let id = made["greenpin_id"].as_str().unwrap();
     let token = "fictional-token-of-other";
-    assert!(
-        server
-            .command(&[
-                "tenant",
-                "create",
-                "other",
-                "--account-sid",
-                "AC2",
-                "--token",
-                token
-            ])
-            .status
-            .success()
-    );
+    server.add_tenant("other", "AC2", token);
     assert!(
         server
             .command(&["number", "add", "--tenant", "other", FOREIGN])

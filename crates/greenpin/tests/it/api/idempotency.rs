@@ -230,20 +230,7 @@ fn an_idempotency_key_is_valid_for_one_request_of_one_tenant() {
 /// Checks that another tenant can use the same key.
 fn check_same_key_of_another_tenant(server: &Server) {
     let token = "fictional-token-of-other";
-    assert!(
-        server
-            .command(&[
-                "tenant",
-                "create",
-                "other",
-                "--account-sid",
-                "AC2",
-                "--token",
-                token
-            ])
-            .status
-            .success()
-    );
+    server.add_tenant("other", "AC2", token);
     let headers = format!(
         "{}content-type: application/json\r\nidempotency-key: k\r\n",
         basic("AC2", token)

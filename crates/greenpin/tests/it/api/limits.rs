@@ -1,13 +1,13 @@
 //! Rate limits and retention, contract section 1.5.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use call::PhoneNumber;
-use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
+use greenpin::store::{CallSid, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::http_client::{HttpResponse, basic, call, raw, request, send};
 use crate::support::server::{SID, Server, TIMEOUT};
+use crate::support::stored_call::store_recorded_call;
 
 fn number(response: &HttpResponse, header: &str) -> u64 {
     response
@@ -21,16 +21,7 @@ fn number(response: &HttpResponse, header: &str) -> u64 {
 fn a_rate_limited_tenant_gets_a_retry_after() {
     let server = Server::with("");
     let token = "fictional-token-of-other";
-    let made = server.command(&[
-        "tenant",
-        "create",
-        "other",
-        "--account-sid",
-        "AC2",
-        "--token",
-        token,
-    ]);
-    assert!(made.status.success(), "{made:?}");
+    server.add_tenant("other", "AC2", token);
     let free = call(server.http, "GET", "/numbers");
     assert_eq!((free.status, number(&free, "ratelimit-limit")), (200, 2000));
     server.update_settings(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
@@ -208,41 +199,9 @@ fn check_rejected_settings(server: &Server) {
 
 /// Writes a call from a hundred days ago, with a recording.
 async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
-    let store = server.store();
-    let now = Timestamp::now();
-    let started_at = Timestamp::from_micros(now.micros() - 100 * 24 * 3600 * 1_000_000);
-    let call_sid = CallSid::new(started_at);
-    let new = NewCall {
-        call_sid: call_sid.clone(),
-        virtual_number: PhoneNumber::parse("+914000000001").unwrap(),
-        caller: None,
-        trunk: "carrier".into(),
-        node: "elsewhere".into(),
-        started_at,
-    };
-    store.begin_call(new).await.unwrap();
-    let path = server.database().with_file_name("old.wav");
-    std::fs::write(&path, b"RIFF").unwrap();
-    let ending = CallEnding {
-        ended_at: started_at,
-        answered_at: None,
-        dialled: None,
-        dialled_at: None,
-        bridged_at: None,
-        call_type: CallType::CallAttempt,
-        dial_call_status: None,
-        hangup_by: HangupBy::Caller,
-        sip_cause: None,
-        pin_attempts: 0,
-        recording: Some(RecordingFile {
-            location: path.display().to_string(),
-            duration: Duration::from_secs(1),
-        }),
-        caller_media: None,
-        callee_media: None,
-    };
-    store.end_call(&call_sid, ending).await.unwrap();
-    (call_sid, path)
+    let started_at =
+        Timestamp::from_micros(Timestamp::now().micros() - 100 * 24 * 3600 * 1_000_000);
+    store_recorded_call(server, "+914000000001", started_at).await
 }
 
 #[test]

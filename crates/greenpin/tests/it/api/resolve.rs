@@ -88,16 +88,7 @@ fn resolve_returns_the_outcome_of_a_call() {
 #[test]
 fn a_number_of_another_pool_is_unknown() {
     let server = server();
-    let made = server.command(&[
-        "tenant",
-        "create",
-        "other",
-        "--account-sid",
-        "AC2",
-        "--token",
-        "t".repeat(32).as_str(),
-    ]);
-    assert!(made.status.success(), "{made:?}");
+    server.add_tenant("other", "AC2", &"t".repeat(32));
     assert!(
         server
             .command(&["number", "add", "--tenant", "other", FOREIGN])

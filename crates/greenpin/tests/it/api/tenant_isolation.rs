@@ -1,17 +1,13 @@
 //! Isolation of tenants, checked for each route of the router.
 
-use std::time::Duration;
-
-use call::PhoneNumber;
 use greenpin::http;
-use greenpin::store::{
-    CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, TenantId, Timestamp,
-};
+use greenpin::store::{TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::call_setup::AGENT;
 use crate::support::http_client::{HttpResponse, basic, raw, request};
 use crate::support::server::{SID, Server, TENANT, TOKEN};
+use crate::support::stored_call::store_recorded_call;
 
 const NUMBER: &str = "+914000000001";
 const OTHER_TOKEN: &str = "fictional-token-of-other";
@@ -31,16 +27,7 @@ impl TwoTenants {
         server.add_number(NUMBER, &[]);
         let made =
             server.allocate(&json!({ "caller_id_number": NUMBER, "from": AGENT, "duration": 600 }));
-        let other = [
-            "tenant",
-            "create",
-            "other",
-            "--account-sid",
-            "AC2",
-            "--token",
-            OTHER_TOKEN,
-        ];
-        assert!(server.command(&other).status.success());
+        server.add_tenant("other", "AC2", OTHER_TOKEN);
         let tenant = TenantId::parse(TENANT).unwrap();
         let prompt = async {
             server
@@ -55,9 +42,10 @@ impl TwoTenants {
             .as_str()
             .unwrap()
             .to_owned();
-        let call_sid = tokio::runtime::Runtime::new()
+        let (call_sid, _) = tokio::runtime::Runtime::new()
             .unwrap()
-            .block_on(recorded_call(&server));
+            .block_on(store_recorded_call(&server, NUMBER, Timestamp::now()));
+        let call_sid = call_sid.to_string();
         let greenpin_id = made["greenpin_id"].as_str().unwrap().to_owned();
         server.send_events_to("http://127.0.0.1:9/");
         let endpoint_id = server.get("/settings")["webhooks"][0]["id"]
@@ -104,43 +92,6 @@ impl TwoTenants {
             self.server.get("/events"),
         )
     }
-}
-
-async fn recorded_call(server: &Server) -> String {
-    let store = server.store();
-    let started_at = Timestamp::now();
-    let call_sid = CallSid::new(started_at);
-    let new = NewCall {
-        call_sid: call_sid.clone(),
-        virtual_number: PhoneNumber::parse(NUMBER).unwrap(),
-        caller: None,
-        trunk: "carrier".into(),
-        node: "elsewhere".into(),
-        started_at,
-    };
-    store.begin_call(new).await.unwrap();
-    let path = server.database().with_file_name("a.wav");
-    std::fs::write(&path, b"RIFF").unwrap();
-    let ending = CallEnding {
-        ended_at: started_at,
-        answered_at: None,
-        dialled: None,
-        dialled_at: None,
-        bridged_at: None,
-        call_type: CallType::CallAttempt,
-        dial_call_status: None,
-        hangup_by: HangupBy::Caller,
-        sip_cause: None,
-        pin_attempts: 0,
-        recording: Some(RecordingFile {
-            location: path.display().to_string(),
-            duration: Duration::from_secs(1),
-        }),
-        caller_media: None,
-        callee_media: None,
-    };
-    store.end_call(&call_sid, ending).await.unwrap();
-    call_sid.to_string()
 }
 
 #[test]

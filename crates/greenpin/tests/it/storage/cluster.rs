@@ -1,11 +1,9 @@
 //! Two servers on one PostgreSQL database satisfy the tenant API's guarantees.
 
-use std::collections::HashSet;
-
 use serde_json::{Value, json};
 
 use crate::support::call_setup::allocation_body;
-use crate::support::http_client::{HttpResponse, create};
+use crate::support::http_client::{HttpResponse, count_status, create_at_once, distinct_pins};
 use crate::support::party::Party;
 use crate::support::server::{Server, trunk};
 use crate::support::webhook_inbox::WebhookInbox;
@@ -15,23 +13,8 @@ const SHARED: &str = "+914000000002";
 
 /// Sends `each` create requests to either server at the same time.
 fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<HttpResponse> {
-    let (body, addresses) = (
-        allocation_body(number),
-        servers.each_ref().map(|server| server.http),
-    );
-    std::thread::scope(|scope| {
-        let creates: Vec<_> = (0..each)
-            .flat_map(|_| addresses)
-            .map(|http| {
-                let body = &body;
-                scope.spawn(move || create(http, body))
-            })
-            .collect();
-        creates
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
-    })
+    let addresses = servers.each_ref().map(|server| server.http);
+    create_at_once(&addresses.repeat(each), &allocation_body(number))
 }
 
 #[test]
@@ -39,12 +22,7 @@ fn one_of_concurrent_creates_at_two_servers_gets_the_exclusive_number() {
     let servers = Server::two_nodes("");
     servers[0].add_number(EXCLUSIVE, &[]);
     let responses = at_both(&servers, EXCLUSIVE, 50);
-    let count = |status| {
-        responses
-            .iter()
-            .filter(|response| response.status == status)
-            .count()
-    };
+    let count = |status| count_status(&responses, status);
     assert_eq!((count(201), count(409)), (1, 99));
 }
 
@@ -53,15 +31,8 @@ fn concurrent_creates_at_two_servers_get_distinct_pins_up_to_the_limit() {
     let servers = Server::two_nodes("");
     servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
     let responses = at_both(&servers, SHARED, 65);
-    let made: Vec<_> = responses
-        .iter()
-        .filter(|response| response.status == 201)
-        .collect();
-    let pins: HashSet<_> = made
-        .iter()
-        .map(|made| made.body["response"]["pin"].as_str().unwrap())
-        .collect();
-    assert_eq!((made.len(), pins.len()), (120, 120));
+    let created = count_status(&responses, 201);
+    assert_eq!((created, distinct_pins(&responses).len()), (120, 120));
 }
 
 #[test]

@@ -8,23 +8,16 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::call_setup::allocation_body;
-use crate::support::http_client::{HttpResponse, create};
+use crate::support::http_client::{
+    HttpResponse, count_status, create, create_at_once, distinct_pins,
+};
 use crate::support::server::{Server, TIMEOUT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
 fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<HttpResponse> {
-    let body = allocation_body(number);
-    std::thread::scope(|scope| {
-        let creates: Vec<_> = (0..count)
-            .map(|_| scope.spawn(|| create(server.http, &body)))
-            .collect();
-        creates
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
-    })
+    create_at_once(&vec![server.http; count], &allocation_body(number))
 }
 
 #[test]
@@ -32,12 +25,7 @@ fn one_of_two_hundred_creates_gets_the_exclusive_number() {
     let server = Server::with("");
     server.add_number(EXCLUSIVE, &[]);
     let responses = all_at_once(&server, EXCLUSIVE, 200);
-    let count = |status| {
-        responses
-            .iter()
-            .filter(|response| response.status == status)
-            .count()
-    };
+    let count = |status| count_status(&responses, status);
     assert_eq!((count(201), count(409)), (1, 199));
     let lost = responses.iter().filter(|response| response.status == 409);
     lost.for_each(|response| assert_eq!(response.code(), "virtual_number_busy"));
@@ -48,15 +36,8 @@ fn two_hundred_creates_on_a_shared_number_get_two_hundred_pins() {
     let server = Server::with("");
     server.add_number(SHARED, &["--mode", "shared"]);
     let responses = all_at_once(&server, SHARED, 210);
-    let made: Vec<_> = responses
-        .iter()
-        .filter(|response| response.status == 201)
-        .collect();
-    let pins: HashSet<_> = made
-        .iter()
-        .map(|response| response.body["response"]["pin"].as_str().unwrap())
-        .collect();
-    assert_eq!((made.len(), pins.len()), (200, 200));
+    let created = count_status(&responses, 201);
+    assert_eq!((created, distinct_pins(&responses).len()), (200, 200));
 }
 
 #[test]

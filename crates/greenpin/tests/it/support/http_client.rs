@@ -1,5 +1,6 @@
 //! HTTP client on plain sockets, for requests that no HTTP library would send.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -101,6 +102,34 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
         "{method} {path} HTTP/1.1\r\nhost: greenpin\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
     [head.as_bytes(), body].concat()
+}
+
+/// Sends one create to each address, all at the same time.
+pub fn create_at_once(addresses: &[SocketAddr], body: &str) -> Vec<HttpResponse> {
+    std::thread::scope(|scope| {
+        let creates: Vec<_> = addresses
+            .iter()
+            .map(|http| scope.spawn(|| create(*http, body)))
+            .collect();
+        creates
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    })
+}
+
+/// Counts the responses with a status.
+pub fn count_status(responses: &[HttpResponse], status: u16) -> usize {
+    let with_status = responses.iter().filter(|found| found.status == status);
+    with_status.count()
+}
+
+/// Returns the distinct PINs of the created allocations.
+pub fn distinct_pins(responses: &[HttpResponse]) -> HashSet<&str> {
+    let created = responses.iter().filter(|found| found.status == 201);
+    created
+        .map(|found| found.body["response"]["pin"].as_str().unwrap())
+        .collect()
 }
 
 /// Sends a create request for the test tenant.

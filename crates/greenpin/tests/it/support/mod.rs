@@ -4,7 +4,8 @@
 //! - `party/`: a telephone written for the tests.
 //! - `webhook_inbox`, `failing_receiver`: webhook receivers.
 //! - `process`, `sipp`, `postgres`, `ports`: external programs.
-//! - `tls`, `loud_audio`, `time_limit`: certificates, audio, and a time limit for each test.
+//! - `tls`, `loud_audio`, `stored_call`, `time_limit`: certificates, audio, calls without a telephone, and a time limit
+//!   for each test.
 
 pub mod call_setup;
 pub mod failing_receiver;
@@ -17,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod server;
 pub mod sipp;
+pub mod stored_call;
 pub mod time_limit;
 pub mod tls;
 pub mod webhook_inbox;

@@ -288,6 +288,14 @@ impl Server {
             .unwrap()
     }
 
+    /// Creates another tenant with these credentials.
+    pub fn add_tenant(&self, name: &str, account_sid: &str, token: &str) {
+        let sid = ["--account-sid", account_sid];
+        let arguments = [&["tenant", "create", name], &sid[..], &["--token", token]].concat();
+        let created = self.command(&arguments);
+        assert!(created.status.success(), "{created:?}");
+    }
+
     /// Adds a number to the tenant's pool.
     pub fn add_number(&self, number: &str, options: &[&str]) {
         let arguments = [&["number", "add", "--tenant", TENANT, number], options].concat();
