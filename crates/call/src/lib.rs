@@ -19,7 +19,7 @@ pub use action::{Action, Prompt};
 pub use cause::Cause;
 pub use input::{DialAttempt, Input, Keypress, Side};
 pub use machine::Call;
-pub use number::{PhoneNumber, PhoneNumberError, Pin, PinError};
+pub use number::{ExposedNumber, PhoneNumber, PhoneNumberError, Pin, PinError};
 pub use outcome::{CallOutcome, CallType, DialStatus, HangupBy};
 pub use route::{Collect, Connection, Route, Screening, Verdict};
 pub use words::UnknownWord;

@@ -1,6 +1,6 @@
 //! Phone numbers and PINs, masked in `Debug` and `Display`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Phone number in E.164 form: a plus sign, a first digit from 1 to 9, and 7 to 15 digits in total
 /// (ITU-T E.164, section 6).
@@ -51,7 +51,27 @@ impl PhoneNumber {
     /// Returns the complete number with its plus sign. Only for the wire, the store and the
     /// tenant's own API responses.
     pub fn expose(self) -> String {
-        format!("+{}", self.0)
+        // 15 digits and the plus sign.
+        let mut text = String::with_capacity(16);
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{}", self.exposed());
+        text
+    }
+
+    /// Returns the complete number for formatting without an allocation. For the same places as
+    /// [`PhoneNumber::expose`].
+    pub fn exposed(self) -> ExposedNumber {
+        ExposedNumber(self.0)
+    }
+}
+
+/// Number whose `Display` shows it completely; see [`PhoneNumber::exposed`].
+#[derive(Clone, Copy)]
+pub struct ExposedNumber(u64);
+
+impl fmt::Display for ExposedNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{}", self.0)
     }
 }
 

@@ -45,7 +45,8 @@ pub use self::calls::{
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
-pub use self::core::timestamp::Timestamp;
+pub(crate) use self::core::serialized;
+pub use self::core::timestamp::{LocalTime, Timestamp};
 pub use self::events::{
     Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
     EventType, LoggedEvent, ReplayRequest, Replayed,

@@ -1,5 +1,7 @@
 //! Allocation: one PIN on one virtual number that connects two sides for a limited time.
 
+use std::fmt::Write;
+
 use call::words;
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
@@ -91,15 +93,14 @@ impl Allocation {
 }
 
 /// Returns the event data of an active allocation.
-pub(crate) fn event_data(allocation: &Allocation, zone: &TimeZone) -> AllocationData {
-    let exposed = |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+pub(crate) fn event_data<'a>(allocation: &'a Allocation, zone: &TimeZone) -> AllocationData<'a> {
     AllocationData {
-        virtual_number: allocation.virtual_number.expose(),
-        from: exposed(&allocation.from),
-        to: exposed(&allocation.to),
+        virtual_number: allocation.virtual_number,
+        from: &allocation.from,
+        to: &allocation.to,
         status: Status::Active.as_str(),
-        created_at: allocation.created_at.rfc3339(zone),
-        expires_at: allocation.expires_at.rfc3339(zone),
+        created_at: allocation.created_at.in_zone(zone),
+        expires_at: allocation.expires_at.in_zone(zone),
         max_pin_attempts: allocation.max_pin_attempts,
         record: allocation.record,
     }
@@ -239,27 +240,29 @@ impl AllocationRow {
 
 /// Encrypts the virtual number, the PIN and both sides of an allocation, separated by spaces.
 pub(crate) fn encrypt(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
-    let content = format!(
-        "{} {} {} {}",
-        allocation.virtual_number.expose(),
-        allocation.pin.expose(),
-        number_list(&allocation.from),
-        number_list(&allocation.to)
-    );
+    let mut content = allocation.virtual_number.expose();
+    content.push(' ');
+    content.push_str(allocation.pin.expose());
+    for side in [&allocation.from, &allocation.to] {
+        content.push(' ');
+        push_list(&mut content, side);
+    }
     key.encrypt(&context(allocation.greenpin_id.as_str()), content)
 }
 
 fn context(greenpin_id: &str) -> String {
-    format!("allocation {greenpin_id}")
+    ["allocation ", greenpin_id].concat()
 }
 
-/// Returns numbers in the stored form: separated by commas, in their order.
-fn number_list(numbers: &[PhoneNumber]) -> String {
-    numbers
-        .iter()
-        .map(|number| number.expose())
-        .collect::<Vec<_>>()
-        .join(",")
+/// Appends numbers in the stored form to a text.
+fn push_list(text: &mut String, numbers: &[PhoneNumber]) {
+    for (index, number) in numbers.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{}", number.exposed());
+    }
 }
 
 fn read_list(text: &str) -> Result<Vec<PhoneNumber>, StoreError> {

@@ -211,7 +211,7 @@ impl CallRow {
 
 /// Returns the encryption context of the virtual number and the caller, which are separated by a space.
 pub(crate) fn context(call_sid: &str) -> String {
-    format!("call {call_sid}")
+    ["call ", call_sid].concat()
 }
 
 /// Returns the encryption context of the dialled number.

@@ -244,7 +244,10 @@ impl Cipher {
             let (nonce, text) = octets.split_at_mut_checked(NONCE_LEN)?;
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let text = self.0.open_in_place(nonce, Aad::from(context), text).ok()?;
-            String::from_utf8(text.to_vec()).ok()
+            let end = NONCE_LEN + text.len();
+            octets.truncate(end);
+            octets.drain(..NONCE_LEN);
+            String::from_utf8(octets).ok()
         };
         decrypt().ok_or(StoreError::Unreadable(
             "encrypted text: was it written with another master key?",

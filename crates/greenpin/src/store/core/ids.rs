@@ -26,7 +26,10 @@ fn encode(prefix: &str, id: u128) -> String {
         let value = usize::try_from((id >> shift) & 31).unwrap_or(0);
         ALPHABET.get(value).copied().map_or('0', char::from)
     };
-    prefix.chars().chain((0..ID_LENGTH).map(digit)).collect()
+    let mut text = String::with_capacity(prefix.len() + ID_LENGTH);
+    text.push_str(prefix);
+    text.extend((0..ID_LENGTH).map(digit));
+    text
 }
 
 fn is_id(prefix: &str, text: &str) -> bool {

@@ -8,6 +8,7 @@ pub(crate) mod ids;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;
+pub(crate) mod serialized;
 pub(crate) mod sql;
 pub(crate) mod statement;
 pub(crate) mod stored;

@@ -1,12 +1,16 @@
 //! Time in the store.
 
+use std::fmt::{self, Write};
 use std::ops::Add;
 use std::time::Duration;
 
+use jiff::fmt::StdFmtWrite;
 use jiff::fmt::temporal::DateTimePrinter;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 const SECOND: i64 = 1_000_000;
+/// Length of `2026-06-15T10:30:00+05:30`.
+const RFC3339_LENGTH: usize = 25;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
 
 /// Time in microseconds since 1970-01-01T00:00:00Z.
@@ -46,9 +50,29 @@ impl Timestamp {
 
     /// Returns the time as RFC 3339 in whole seconds with the offset of the zone, such as `2026-06-15T10:30:00+05:30`.
     pub fn rfc3339(self, zone: &TimeZone) -> String {
+        let mut text = String::with_capacity(RFC3339_LENGTH);
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{}", self.in_zone(zone));
+        text
+    }
+
+    /// Returns the time for formatting as in [`Timestamp::rfc3339`], without an allocation.
+    pub fn in_zone(self, zone: &TimeZone) -> LocalTime {
         // Out of range are only times before the year -9999 or after 9999.
         let moment = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
-        PRINTER.timestamp_with_offset_to_string(&moment, zone.to_offset(moment))
+        LocalTime(moment, zone.to_offset(moment))
+    }
+}
+
+/// Time with the offset of a zone. `Display` shows it as RFC 3339 in whole seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalTime(jiff::Timestamp, Offset);
+
+impl fmt::Display for LocalTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        PRINTER
+            .print_timestamp_with_offset(&self.0, self.1, StdFmtWrite(f))
+            .map_err(|_| fmt::Error)
     }
 }
 

@@ -11,7 +11,9 @@ use crate::store::events::Payload;
 use crate::store::events::sql;
 use crate::store::events::sql::LogRow;
 use crate::store::tenants::endpoints;
-use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{
+    EndpointId, EventId, GreenpinId, LocalTime, StoreError, TenantId, TenantStore, Timestamp,
+};
 
 /// Sequence number of the first event of an allocation.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;
@@ -114,7 +116,7 @@ struct Body<'a> {
     #[serde(rename = "type")]
     event_type: &'a str,
     sequence: i64,
-    occurred_at: String,
+    occurred_at: LocalTime,
     tenant_id: &'a str,
     greenpin_id: Option<&'a str>,
     custom_field: Option<String>,
@@ -130,7 +132,7 @@ pub(crate) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
         event_id: event_id.as_str(),
         event_type,
         sequence,
-        occurred_at: draft.occurred_at.rfc3339(draft.zone),
+        occurred_at: draft.occurred_at.in_zone(draft.zone),
         tenant_id: draft.tenant.as_str(),
         greenpin_id: draft.subject.greenpin_id().map(GreenpinId::as_str),
         custom_field,
@@ -153,7 +155,7 @@ pub(crate) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
 
 /// Returns the encryption context of an event's body.
 pub(crate) fn context(event_id: &EventId) -> String {
-    format!("event {event_id}")
+    ["event ", event_id.as_str()].concat()
 }
 
 fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {

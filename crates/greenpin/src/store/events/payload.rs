@@ -1,15 +1,16 @@
 //! Payloads of the events: the fields of `data` for each type. Telephone numbers are in clear, because they belong to
 //! the receiving tenant; PINs and pressed digits never appear. Times are RFC 3339 in the tenant's time zone.
 
+use call::PhoneNumber;
 use serde::Serialize;
 
-use crate::store::EventType;
+use crate::store::{EventType, LocalTime, serialized};
 
 /// Type of an event together with its `data`.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Payload<'a> {
-    AllocationCreated(AllocationData),
+    AllocationCreated(AllocationData<'a>),
     AllocationUpdated(ChangedAllocationData<'a>),
     AllocationExpired(ExpiredAllocationData),
     AllocationDeleted(DeletedAllocationData),
@@ -55,15 +56,18 @@ impl Payload<'_> {
 
 /// An active allocation, without its PIN: an event passes through more systems than the response to a create.
 #[derive(Serialize)]
-pub(crate) struct AllocationData {
-    pub(crate) virtual_number: String,
+pub(crate) struct AllocationData<'a> {
+    #[serde(serialize_with = "serialized::number")]
+    pub(crate) virtual_number: PhoneNumber,
     /// Numbers of the A-party.
-    pub(crate) from: Vec<String>,
+    #[serde(serialize_with = "serialized::numbers")]
+    pub(crate) from: &'a [PhoneNumber],
     /// Numbers of the B-party.
-    pub(crate) to: Vec<String>,
+    #[serde(serialize_with = "serialized::numbers")]
+    pub(crate) to: &'a [PhoneNumber],
     pub(crate) status: &'static str,
-    pub(crate) created_at: String,
-    pub(crate) expires_at: String,
+    pub(crate) created_at: LocalTime,
+    pub(crate) expires_at: LocalTime,
     pub(crate) max_pin_attempts: u8,
     pub(crate) record: bool,
 }
@@ -72,7 +76,7 @@ pub(crate) struct AllocationData {
 #[derive(Serialize)]
 pub(crate) struct ChangedAllocationData<'a> {
     #[serde(flatten)]
-    pub(crate) allocation: AllocationData,
+    pub(crate) allocation: AllocationData<'a>,
     /// Names of the changed fields.
     pub(crate) changed: &'a [&'a str],
 }

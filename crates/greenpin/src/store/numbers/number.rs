@@ -194,7 +194,7 @@ pub(crate) fn encrypt(
 }
 
 fn context(number_key: &str) -> String {
-    format!("number {number_key}")
+    ["number ", number_key].concat()
 }
 
 /// Number, as routing uses it.

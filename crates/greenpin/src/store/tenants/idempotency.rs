@@ -226,7 +226,7 @@ fn claim(
 
 /// Returns the encryption context of an answer.
 fn context(key_digest: &str) -> String {
-    format!("answer {key_digest}")
+    ["answer ", key_digest].concat()
 }
 
 fn cutoff(now: Timestamp, age: Duration) -> i64 {

@@ -1,5 +1,7 @@
 //! Allocations in responses.
 
+use std::fmt;
+
 use call::PhoneNumber;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -8,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::http::middleware::problem::{Problem, not_found};
 use crate::http::openapi::schemas::{AllocationId, AllocationStatus, E164, Moment, PinText};
-use crate::store::{Allocation, GreenpinId, Timestamp};
+use crate::store::{Allocation, GreenpinId, LocalTime, Timestamp, serialized};
 
 /// Parses an id of a path. An invalid id is not found.
 pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
@@ -22,17 +24,20 @@ pub(crate) struct CreatedAllocation<'a> {
     #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
     /// Virtual number that the parties call.
+    #[serde(serialize_with = "serialized::number")]
     #[schema(value_type = E164)]
-    virtual_number: String,
+    virtual_number: PhoneNumber,
     /// PIN that the parties enter. Share it only with them.
     #[schema(value_type = PinText)]
     pin: &'a str,
     /// A-party: the numbers of the agent or seller.
+    #[serde(serialize_with = "serialized::numbers")]
     #[schema(value_type = Vec<E164>, min_items = 1, max_items = 10)]
-    from: Vec<String>,
+    from: &'a [PhoneNumber],
     /// B-party: the numbers of the customer. If empty, anyone with the PIN is connected.
+    #[serde(serialize_with = "serialized::numbers")]
     #[schema(value_type = Vec<E164>, max_items = 10)]
-    to: Vec<String>,
+    to: &'a [PhoneNumber],
     /// Status of the allocation.
     #[schema(value_type = AllocationStatus)]
     status: &'static str,
@@ -40,10 +45,10 @@ pub(crate) struct CreatedAllocation<'a> {
     locked: bool,
     /// Time of creation.
     #[schema(value_type = Moment)]
-    created_at: String,
+    created_at: LocalTime,
     /// Expiry. Calls after this time are not connected.
     #[schema(value_type = Moment)]
-    expires_at: String,
+    expires_at: LocalTime,
     /// Number of wrong PINs that locks the allocation.
     #[schema(minimum = 1, maximum = 10)]
     max_pin_attempts: u8,
@@ -53,8 +58,9 @@ pub(crate) struct CreatedAllocation<'a> {
     #[schema(required, max_length = 256)]
     custom_field: Option<&'a str>,
     /// Link for phones to dial the number and the PIN in one tap.
-    #[schema(pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
-    dial_uri: String,
+    #[schema(value_type = String, pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
+    #[serde(serialize_with = "serialized::text")]
+    dial_uri: DialUri<'a>,
 }
 
 /// An allocation.
@@ -72,11 +78,21 @@ pub(crate) struct AllocationDetails<'a> {
     failed_pin_attempts: u8,
     /// Time of the last change.
     #[schema(value_type = Moment)]
-    updated_at: String,
+    updated_at: LocalTime,
     /// Time of the deletion. Omitted if the allocation has not been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Moment, required = false)]
     deleted_at: Option<String>,
+}
+
+/// `tel:` link of an allocation: the number, two pauses and the PIN.
+struct DialUri<'a>(&'a Allocation);
+
+impl fmt::Display for DialUri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.0.virtual_number.exposed();
+        write!(f, "tel:{number},,{}", self.0.pin.expose())
+    }
 }
 
 fn created_example() -> Value {
@@ -103,20 +119,17 @@ impl<'a> CreatedAllocation<'a> {
         zone: &TimeZone,
         now: Timestamp,
     ) -> Self {
-        let exposed =
-            |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
-        let virtual_number = allocation.virtual_number.expose();
         Self {
             greenpin_id: allocation.greenpin_id.as_str(),
-            dial_uri: format!("tel:{virtual_number},,{}", allocation.pin.expose()),
-            virtual_number,
+            dial_uri: DialUri(allocation),
+            virtual_number: allocation.virtual_number,
             pin: allocation.pin.expose(),
-            from: exposed(&allocation.from),
-            to: exposed(&allocation.to),
+            from: &allocation.from,
+            to: &allocation.to,
             status: allocation.status(now).as_str(),
             locked: allocation.is_locked(),
-            created_at: allocation.created_at.rfc3339(zone),
-            expires_at: allocation.expires_at.rfc3339(zone),
+            created_at: allocation.created_at.in_zone(zone),
+            expires_at: allocation.expires_at.in_zone(zone),
             max_pin_attempts: allocation.max_pin_attempts,
             record: allocation.record,
             custom_field: allocation.custom_field.as_deref(),
@@ -135,7 +148,7 @@ impl<'a> AllocationDetails<'a> {
             call_count: allocation.call_count,
             attempt_count: allocation.attempt_count,
             failed_pin_attempts: allocation.failed_pin_attempts,
-            updated_at: allocation.updated_at.rfc3339(zone),
+            updated_at: allocation.updated_at.in_zone(zone),
             deleted_at: allocation
                 .deleted_at
                 .map(|deleted_at| deleted_at.rfc3339(zone)),

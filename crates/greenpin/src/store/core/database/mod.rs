@@ -5,7 +5,7 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 mod value;
 
-pub(crate) use value::{Column, Params, Row, Value, word_columns};
+pub(crate) use value::{Column, ColumnNames, Params, Row, Value, word_columns};
 
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
-use super::{Row, Value, WriterLease};
+use super::{ColumnNames, Row, Value, WriterLease};
 use crate::store::core::crypto;
 use crate::store::core::schema;
 use crate::store::{OpenError, StoreError, Timestamp};
@@ -96,9 +96,10 @@ impl SqliteConnection {
         let mut statement = self.0.prepare_cached(sql)?;
         bind(&mut statement, params)?;
         let mut rows = statement.raw_query();
+        let names = ColumnNames::default();
         // The first step completes an INSERT, UPDATE or DELETE with RETURNING.
         while let Some(row) = rows.next()? {
-            if !each(&Row::Sqlite(row))? {
+            if !each(&Row::Sqlite(row, &names))? {
                 break;
             }
         }

@@ -1,5 +1,6 @@
 //! Parameters and columns: texts and 64-bit integers, the same in both databases.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 
@@ -31,8 +32,37 @@ pub(crate) trait Params {
 
 /// Row of a result.
 pub(crate) enum Row<'a> {
-    Sqlite(&'a rusqlite::Row<'a>),
+    Sqlite(&'a rusqlite::Row<'a>, &'a ColumnNames),
     Postgres(&'a tokio_postgres::Row),
+}
+
+/// Names found so far in a result, by position. All rows of a result have the same columns, so a name is compared in the
+/// first row only.
+#[derive(Default)]
+pub(crate) struct ColumnNames([Cell<Option<&'static str>>; MAX_REMEMBERED_COLUMNS]);
+
+/// Number of columns whose names are remembered; a later one is compared in each row.
+const MAX_REMEMBERED_COLUMNS: usize = 24;
+
+impl ColumnNames {
+    /// Returns `true` if the column at the position has the name.
+    fn has(&self, statement: &rusqlite::Statement<'_>, index: usize, name: &'static str) -> bool {
+        let remembered = self.0.get(index);
+        if let Some(found) = remembered.and_then(Cell::get)
+            && std::ptr::eq(found, name)
+        {
+            return true;
+        }
+        let found = statement
+            .column_name(index)
+            .is_ok_and(|found| found == name);
+        if let Some(remembered) = remembered
+            && found
+        {
+            remembered.set(Some(name));
+        }
+        found
+    }
 }
 
 /// Type of a column.
@@ -53,11 +83,12 @@ impl Row<'_> {
         column: &'static str,
     ) -> Result<T, StoreError> {
         let value = match self {
-            Self::Sqlite(row) => {
+            Self::Sqlite(row, names) => {
                 let statement: &rusqlite::Statement<'_> = row.as_ref();
-                let index = match statement.column_name(index) {
-                    Ok(name) if name == column => index,
-                    _ => statement.column_index(column)?,
+                let index = if names.has(statement, index, column) {
+                    index
+                } else {
+                    statement.column_index(column)?
                 };
                 sqlite_value(row.get_ref(index)?)
             }
