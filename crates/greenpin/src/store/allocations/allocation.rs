@@ -200,13 +200,29 @@ pub(crate) fn find(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let row = snapshot.row(
-        sql::ALLOCATION_SELECT,
-        (tenant.as_str(), id.as_str()),
-        AllocationRow::read,
-    )?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = find_row(snapshot, tenant, id)? else {
+        return Ok(None);
+    };
     row.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
+}
+
+/// Returns whether an allocation exists and has not reached its limit of wrong PINs. Decrypts nothing.
+pub(crate) fn is_unlocked(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+) -> Result<bool, StoreError> {
+    let row = find_row(snapshot, tenant, id)?;
+    Ok(row.is_some_and(|row| row.failed_pin_attempts < row.max_pin_attempts))
+}
+
+fn find_row(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+) -> Result<Option<AllocationRow>, StoreError> {
+    let key = (tenant.as_str(), id.as_str());
+    snapshot.row(sql::ALLOCATION_SELECT, key, AllocationRow::read)
 }
 
 impl AllocationRow {

@@ -155,8 +155,7 @@ impl DryRun<'_> {
     fn not_locked(&self, against: &[GreenpinId]) -> Result<Vec<GreenpinId>, StoreError> {
         let mut open = Vec::new();
         for id in against {
-            let allocation = allocations::find(self.snapshot, &self.number.tenant_id, id)?;
-            if allocation.is_some_and(|allocation| !allocation.is_locked()) {
+            if allocations::is_unlocked(self.snapshot, &self.number.tenant_id, id)? {
                 open.push(id.clone());
             }
         }
