@@ -7,6 +7,9 @@
 //! The library named in the `sip` module parses messages and runs the RFC 3261 transactions. This
 //! crate implements the layers above.
 
+// Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod dialog;
 mod endpoint;
 mod identity;

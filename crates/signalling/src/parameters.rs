@@ -30,7 +30,7 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut characters = text.char_indices();
     while let Some((index, character)) = characters.next() {
         match character {
-            '"' => return Some((value, text.get(index + 1..)?)),
+            '"' => return Some((value, text.get(index..)?.get(1..)?)),
             '\\' => value.push(characters.next()?.1),
             other => value.push(other),
         }

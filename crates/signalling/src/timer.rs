@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Maximum delay of a timer. A delay that a peer names is cut to it, so that no time overflows.
+pub(crate) const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Timers by key. Setting a timer again replaces it.
 #[derive(Debug)]
@@ -21,7 +24,10 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         }
     }
 
-    pub(crate) fn set(&mut self, key: K, at: Instant) {
+    /// Sets a timer to `delay` from now, at most [`MAX_DELAY`].
+    pub(crate) fn set(&mut self, key: K, now: Instant, delay: Duration) {
+        // A clock that cannot count one more day fires the timer at once.
+        let at = now.checked_add(delay.min(MAX_DELAY)).unwrap_or(now);
         self.clear(&key);
         self.count = self.count.wrapping_add(1);
         self.deadlines.insert(key.clone(), (at, self.count));
@@ -75,11 +81,12 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut table = TimerTable::new();
-        table.set("late", at(5));
-        table.set("early", at(1));
-        table.set("moved", at(2));
-        table.set("moved", at(7));
-        table.set("gone", at(1));
+        let mut set = |key, seconds| table.set(key, start, Duration::from_secs(seconds));
+        set("late", 5);
+        set("early", 1);
+        set("moved", 2);
+        set("moved", 7);
+        set("gone", 1);
         table.clear(&"gone");
         assert_eq!(table.next(), Some(at(1)));
         assert_eq!(table.expired(at(0)), None);
@@ -88,5 +95,15 @@ mod tests {
         assert_eq!(table.expired(at(6)), None);
         assert_eq!((table.len(), table.expired(at(7))), (1, Some("moved")));
         assert_eq!(table.next(), None);
+    }
+
+    #[test]
+    fn a_delay_is_cut_to_a_day() {
+        let start = Instant::now();
+        let mut table = TimerTable::new();
+        for delay in [Duration::MAX, Duration::from_secs(u64::MAX), MAX_DELAY] {
+            table.set("timer", start, delay);
+            assert_eq!(table.next(), start.checked_add(MAX_DELAY));
+        }
     }
 }

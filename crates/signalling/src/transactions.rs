@@ -119,7 +119,7 @@ impl Transactions {
 
 fn count(layer: &TransactionLayer) -> usize {
     let (client, server) = layer.len();
-    client + server
+    client.saturating_add(server)
 }
 
 /// Returns `true` if the layer has the transaction of this message.

@@ -41,13 +41,14 @@ impl UsedCounts {
     /// Marks a count as used; returns `true` if it was unused. Counts too far below the highest are
     /// treated as used.
     fn consume(&mut self, count: u32) -> bool {
-        if count > self.highest {
-            let ahead = count - self.highest;
+        if let Some(ahead) = count.checked_sub(self.highest).filter(|ahead| *ahead > 0) {
             self.recent = self.recent.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = count;
             return true;
         }
-        let bit = 1_u64.checked_shl(self.highest - count).unwrap_or(0);
+        let bit = 1_u64
+            .checked_shl(self.highest.saturating_sub(count))
+            .unwrap_or(0);
         let fresh = bit != 0 && self.recent & bit == 0;
         self.recent |= bit;
         fresh

@@ -298,9 +298,9 @@ impl Endpoint {
     /// Starts retransmission of the 2xx until its ACK arrives, for at most 64·T1.
     pub(super) fn await_ack(&mut self, id: LegId, now: Instant) {
         self.timers
-            .set(TimerKey::Retransmit2xx(id), now + self.timing.t1);
+            .set(TimerKey::Retransmit2xx(id), now, self.timing.t1);
         self.timers
-            .set(TimerKey::AckTimeout(id), now + self.transaction_timeout());
+            .set(TimerKey::AckTimeout(id), now, self.transaction_timeout());
     }
 
     pub(super) fn retransmit_2xx(&mut self, id: LegId, now: Instant) {
@@ -318,7 +318,7 @@ impl Endpoint {
             sent_answer.interval,
         );
         self.respond(&key, response, now);
-        self.timers.set(TimerKey::Retransmit2xx(id), now + after);
+        self.timers.set(TimerKey::Retransmit2xx(id), now, after);
     }
 
     /// Ends a dialog whose ACK never arrived, with a BYE (RFC 3261, section 13.3.1.4).

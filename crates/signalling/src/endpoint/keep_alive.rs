@@ -29,7 +29,7 @@ impl Endpoint {
             return self.on_probe_failure(trunk, PROBE_TIMEOUT, now);
         }
         self.timers
-            .set(TimerKey::KeepAlive(trunk), now + PROBE_TIMEOUT);
+            .set(TimerKey::KeepAlive(trunk), now, PROBE_TIMEOUT);
         let probe = self.send_probe(trunk, now);
         if let Some(state) = self.trunk_states.get_mut(trunk) {
             state.probe = probe;
@@ -46,12 +46,15 @@ impl Endpoint {
         if let (Some(probed), Some(state)) = (probed, self.trunk_states.get_mut(trunk)) {
             state.switch_from(probed.destination);
             if state.advance_probe_round() {
-                return self.timers.set(TimerKey::KeepAlive(trunk), now);
+                return self
+                    .timers
+                    .set(TimerKey::KeepAlive(trunk), now, Duration::ZERO);
             }
         }
         self.timers.set(
             TimerKey::KeepAlive(trunk),
-            now + interval.saturating_sub(waited),
+            now,
+            interval.saturating_sub(waited),
         );
         self.set_reachable(trunk, false);
     }
@@ -87,7 +90,7 @@ impl Endpoint {
             return self.on_probe_failure(trunk, Duration::ZERO, now);
         }
         state.failed_targets = 0;
-        self.timers.set(TimerKey::KeepAlive(trunk), now + interval);
+        self.timers.set(TimerKey::KeepAlive(trunk), now, interval);
         self.set_reachable(trunk, true);
     }
 

@@ -273,7 +273,7 @@ impl Endpoint {
                 Output::Send(message) => self.send(key, &message),
                 Output::SetTimer { timer, after } => {
                     self.timers
-                        .set(TimerKey::Transaction(key.clone(), timer), now + after);
+                        .set(TimerKey::Transaction(key.clone(), timer), now, after);
                 }
                 Output::ClearTimer(timer) => self
                     .timers

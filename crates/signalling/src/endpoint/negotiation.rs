@@ -93,7 +93,8 @@ pub(super) fn unsupported_extensions(request: &Request) -> Option<String> {
     for header in request.headers.get_all(&HeaderName::Require) {
         for option in header.value().split(|byte| *byte == b',') {
             let option = String::from_utf8_lossy(option.trim_ascii()).into_owned();
-            if !matches!(option.as_str(), "timer" | "100rel" | "") {
+            let known = ["timer", "100rel", ""];
+            if !known.iter().any(|name| option.eq_ignore_ascii_case(name)) {
                 unknown.push(option);
             }
         }

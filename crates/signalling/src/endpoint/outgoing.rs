@@ -413,10 +413,8 @@ impl Endpoint {
         if let Some(cancel) = cancel {
             self.request(cancel, path, Purpose::NoReplyNeeded, now);
         }
-        self.timers.set(
-            TimerKey::CancelTimeout(id),
-            now + self.transaction_timeout(),
-        );
+        self.timers
+            .set(TimerKey::CancelTimeout(id), now, self.transaction_timeout());
     }
 
     /// Ends an INVITE that got no final response after its CANCEL (RFC 3261, section 9.1).
@@ -444,7 +442,7 @@ fn reliable_sequence(response: &Response) -> Option<u32> {
         header
             .value()
             .split(|byte| *byte == b',')
-            .any(|option| option.trim_ascii() == b"100rel")
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"100rel"))
     });
     let number = response
         .headers

@@ -152,7 +152,8 @@ impl Endpoint {
         let key = self.request(request, path, purpose, now)?;
         self.timers.set(
             TimerKey::ReinviteTimeout(key),
-            now + self.transaction_timeout(),
+            now,
+            self.transaction_timeout(),
         );
         Some(())
     }
@@ -261,13 +262,14 @@ impl Endpoint {
         (pending.sent, pending.deferred) = (false, true);
         // The owner of the Call-ID waits longer: 2.1 to 4 s instead of 0 to 2 s.
         let steps = if leg.outgoing {
-            210 + random % 191
+            (random % 191).saturating_add(210)
         } else {
             random % 201
         };
         self.timers.set(
             TimerKey::Reinvite(id),
-            now + Duration::from_millis(10 * steps),
+            now,
+            Duration::from_millis(steps.saturating_mul(10)),
         );
     }
 

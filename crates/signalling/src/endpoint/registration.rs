@@ -197,9 +197,9 @@ impl Endpoint {
             granted_expiry(response, contact.as_deref().unwrap_or_default()).unwrap_or(requested);
         let after = granted
             .min(MAX_EXPIRY)
-            .saturating_sub(RENEWAL_MARGIN.min(granted / 2))
-            .max(MIN_EXPIRY / 2);
-        self.timers.set(TimerKey::Register(trunk), now + after);
+            .saturating_sub(RENEWAL_MARGIN.min(half(granted)))
+            .max(half(MIN_EXPIRY));
+        self.timers.set(TimerKey::Register(trunk), now, after);
         self.set_registered(trunk, true, response.status.code());
     }
 
@@ -269,9 +269,10 @@ impl Endpoint {
             registration.failures = registration.failures.saturating_add(1);
             // Random delay between half and full length, so that clients do not all return to a
             // recovered registrar at once.
-            let delay = delay / 2 + (delay / 2).mul_f64((random % 1000) as f64 / 1000.0);
+            let spread = half(delay).mul_f64((random % 1000) as f64 / 1000.0);
+            let delay = half(delay).saturating_add(spread);
             let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
-            self.timers.set(TimerKey::Register(trunk), now + delay);
+            self.timers.set(TimerKey::Register(trunk), now, delay);
         }
         self.set_registered(trunk, false, status);
     }
@@ -342,4 +343,8 @@ fn leading_seconds(text: &[u8]) -> Option<Duration> {
         .parse()
         .ok()
         .map(|seconds: u32| Duration::from_secs(seconds.into()))
+}
+
+fn half(duration: Duration) -> Duration {
+    duration.checked_div(2).unwrap_or_default()
 }

@@ -15,10 +15,10 @@ impl Endpoint {
     pub(super) fn shrink_tables(&mut self) {
         self.layer.shrink_tables();
         let active = self.transactions.len();
-        if self.transactions.capacity() <= MIN_CAPACITY.max(active * MAX_SLACK) {
+        if self.transactions.capacity() <= MIN_CAPACITY.max(active.saturating_mul(MAX_SLACK)) {
             return;
         }
-        let capacity = (active * 2).max(MIN_CAPACITY / 2);
+        let capacity = active.saturating_mul(2).max(MIN_CAPACITY / 2);
         self.transactions.shrink_to(capacity);
         self.legs.shrink_to(capacity);
         self.by_tag.shrink_to(capacity);

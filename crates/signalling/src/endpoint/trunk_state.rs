@@ -1,7 +1,7 @@
 //! Runtime state of trunks: targets, reachability and registration.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::registration::Registration;
 use super::{Endpoint, TimerKey};
@@ -49,9 +49,8 @@ impl TrunkState {
     /// Switches to the next target after a failure of the current one.
     pub(super) fn switch_from(&mut self, failed: SocketAddr) {
         if self.targets.get(self.current) == Some(&failed) {
-            self.current = (self.current + 1)
-                .checked_rem(self.targets.len())
-                .unwrap_or(0);
+            let next = self.current.saturating_add(1);
+            self.current = next.checked_rem(self.targets.len()).unwrap_or(0);
         }
     }
 
@@ -84,14 +83,16 @@ impl Endpoint {
             return;
         }
         if self.keep_alive_interval(trunk).is_some() {
-            self.timers.set(TimerKey::KeepAlive(trunk), now);
+            self.timers
+                .set(TimerKey::KeepAlive(trunk), now, Duration::ZERO);
         }
         if self
             .trunk_states
             .get(trunk)
             .is_some_and(|state| state.registration.is_some())
         {
-            self.timers.set(TimerKey::Register(trunk), now);
+            self.timers
+                .set(TimerKey::Register(trunk), now, Duration::ZERO);
         }
     }
 

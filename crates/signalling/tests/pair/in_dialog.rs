@@ -78,7 +78,12 @@ fn key_presses_by_info_are_read_in_both_common_body_types() {
 fn a_session_without_refresh_is_ended() {
     let mut pair = Pair::lossless();
     pair.connect();
-    pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
+    pair.inject(
+        "UPDATE",
+        100,
+        "Session-Expires: 30\r\nSupported: timer\r\n",
+        "",
+    );
     assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
     pair.inject("UPDATE", 101, "Session-Expires: 90;refresher=uac\r\n", "");
     assert!(
