@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Keypress, Pin};
+use crate::{Keypress, Pin, deadline};
 
 /// Time from the end of the prompt to the first digit.
 const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ impl Collector {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             digits: CollectedDigits(String::new()),
-            deadline: now + MAX_PROMPT_DURATION + FIRST_DIGIT_TIMEOUT,
+            deadline: deadline(now, MAX_PROMPT_DURATION.saturating_add(FIRST_DIGIT_TIMEOUT)),
             repeats: 0,
         }
     }
@@ -54,7 +54,7 @@ impl Collector {
     }
 
     pub(crate) fn on_prompt_finished(&mut self, now: Instant) {
-        self.deadline = now + FIRST_DIGIT_TIMEOUT;
+        self.deadline = deadline(now, FIRST_DIGIT_TIMEOUT);
     }
 
     /// Handles a key: `#` completes a block early, `*` clears it, and A to D have no effect.
@@ -62,7 +62,7 @@ impl Collector {
         match key.char() {
             digit @ '0'..='9' => {
                 self.digits.0.push(digit);
-                self.deadline = now + NEXT_DIGIT_TIMEOUT;
+                self.deadline = deadline(now, NEXT_DIGIT_TIMEOUT);
                 if self.digits.0.len() >= usize::from(length) {
                     return self.complete();
                 }
@@ -70,9 +70,9 @@ impl Collector {
             '#' if !self.digits.0.is_empty() => return self.complete(),
             '*' => {
                 self.digits.0.clear();
-                self.deadline = now + FIRST_DIGIT_TIMEOUT;
+                self.deadline = deadline(now, FIRST_DIGIT_TIMEOUT);
             }
-            _ => self.deadline = self.deadline.min(now + FIRST_DIGIT_TIMEOUT),
+            _ => self.deadline = self.deadline.min(deadline(now, FIRST_DIGIT_TIMEOUT)),
         }
         BlockProgress::Incomplete
     }
@@ -86,7 +86,7 @@ impl Collector {
     /// incomplete block are discarded and do not count as an attempt.
     pub(crate) fn after_silence(&self, now: Instant) -> Option<Self> {
         (self.repeats < MAX_PROMPT_REPEATS).then(|| Self {
-            repeats: self.repeats + 1,
+            repeats: self.repeats.saturating_add(1),
             ..Self::new(now)
         })
     }

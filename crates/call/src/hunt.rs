@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::{DialAttempt, PhoneNumber};
+use crate::{DialAttempt, PhoneNumber, deadline};
 
 /// Numbers that are not dialled yet, and the attempts in progress.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Hunt {
         let number = self.queue.pop_front()?;
         let attempt = DialAttempt(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
-        let until = now + self.ring_timeout;
+        let until = deadline(now, self.ring_timeout);
         self.pending.push(PendingAttempt {
             attempt,
             number,

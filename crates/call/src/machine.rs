@@ -7,7 +7,7 @@ use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
 use crate::{
     Action, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy, Input,
-    PhoneNumber, Prompt, Route, Screening, Side, Verdict,
+    PhoneNumber, Prompt, Route, Screening, Side, Verdict, deadline,
 };
 
 /// Key that a screened party presses to accept the call.
@@ -276,7 +276,7 @@ impl Call {
                 State::PlayingWrongPin {
                     plan,
                     playback,
-                    until: now + MAX_PROMPT_DURATION,
+                    until: deadline(now, MAX_PROMPT_DURATION),
                 }
             }
         }
@@ -339,7 +339,8 @@ impl Call {
                 return self.connect_attempt(plan, hunt, attempt, record, now);
             }
             Input::PlaybackFinished(finished) => {
-                if let Some(attempt) = hunt.on_playback_finished(finished, now + ACCEPT_KEY_TIMEOUT)
+                if let Some(attempt) =
+                    hunt.on_playback_finished(finished, deadline(now, ACCEPT_KEY_TIMEOUT))
                     && plan.screening == Screening::Whisper
                 {
                     return self.connect_attempt(plan, hunt, attempt, record, now);
@@ -363,7 +364,7 @@ impl Call {
     fn screen(&mut self, hunt: &mut Hunt, attempt: DialAttempt, prompt: Prompt, now: Instant) {
         let playback = self.playbacks.wrapping_add(1);
         if hunt
-            .on_answered(attempt, playback, now + MAX_PROMPT_DURATION)
+            .on_answered(attempt, playback, deadline(now, MAX_PROMPT_DURATION))
             .is_some()
         {
             self.playbacks = playback;
@@ -432,7 +433,7 @@ impl Call {
         }
         self.actions.push_back(Action::ReportAnswered(number));
         self.history.bridged_at = Some(now);
-        let until = now + plan.max_call_duration;
+        let until = deadline(now, plan.max_call_duration);
         let warn_at = plan
             .warning
             .filter(|warning| *warning < plan.max_call_duration);
@@ -451,7 +452,7 @@ impl Call {
         let playback = self.play(prompt);
         State::PlayingLastPrompt {
             playback,
-            until: now + MAX_PROMPT_DURATION,
+            until: deadline(now, MAX_PROMPT_DURATION),
             cause,
         }
     }

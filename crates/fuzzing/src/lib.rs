@@ -10,7 +10,7 @@ mod mutation;
 mod packets;
 mod sip;
 
-pub use mutation::mutate_seed;
+pub use mutation::{field_variants, mutate_seed, number_variants};
 
 /// Name of a target, equal to the name of its corpus in `fuzz/corpus/`, and its function.
 pub type FuzzTarget = (&'static str, fn(&[u8]));

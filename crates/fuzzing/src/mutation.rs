@@ -73,3 +73,83 @@ fn mutate(octets: &mut Vec<u8>, random: &mut XorShift) {
     };
     octets.splice(start..end, new);
 }
+
+/// Numbers at the limits of common types, and what is no number.
+const NUMBERS: &[&[u8]] = &[
+    b"0",
+    b"1",
+    b"2147483648",
+    b"4294967295",
+    b"4294967296",
+    b"9223372036854775807",
+    b"9223372036854775808",
+    b"18446744073709551615",
+    b"99999999999999999999",
+    b"-1",
+    b"",
+];
+/// Values at the limits of a 32-bit field.
+const FIELDS: &[[u8; 4]] = &[
+    [0; 4],
+    [0, 0, 0, 1],
+    [0x7f, 0xff, 0xff, 0xff],
+    [0x80, 0, 0, 0],
+    [0xff; 4],
+];
+/// Separator of the head and the body of a SIP message.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// Returns the seed with each of its decimal numbers in turn replaced by each number of a list of limits. The length of
+/// a SIP body is corrected.
+pub fn number_variants(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    digit_runs(seed).into_iter().flat_map(move |(start, end)| {
+        NUMBERS.iter().map(move |number| {
+            let mut octets = seed.to_vec();
+            octets.splice(start..end, number.iter().copied());
+            correct_length(seed, &octets).unwrap_or(octets)
+        })
+    })
+}
+
+/// Returns the seed with each four octets in turn replaced by each limit of a 32-bit field.
+pub fn field_variants(seed: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    (0..seed.len().saturating_sub(3)).flat_map(move |start| {
+        FIELDS.iter().map(move |field| {
+            let mut octets = seed.to_vec();
+            octets.splice(start..start + 4, *field);
+            octets
+        })
+    })
+}
+
+fn digit_runs(octets: &[u8]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (index, _) in octets
+        .iter()
+        .enumerate()
+        .filter(|(_, octet)| octet.is_ascii_digit())
+    {
+        match runs.last_mut() {
+            Some((_, end)) if *end == index => *end += 1,
+            _ => runs.push((index, index + 1)),
+        }
+    }
+    runs
+}
+
+/// Returns the message with the length of its body, if the seed had the right one and only the body differs.
+fn correct_length(seed: &[u8], octets: &[u8]) -> Option<Vec<u8>> {
+    let split = |message: &[u8]| {
+        let at = message
+            .windows(END_OF_HEAD.len())
+            .position(|window| window == END_OF_HEAD)?;
+        let (head, body) = message.split_at(at + END_OF_HEAD.len());
+        Some((String::from_utf8(head.to_vec()).ok()?, body.to_vec()))
+    };
+    let ((before, old), (head, new)) = (split(seed)?, split(octets)?);
+    let line = format!("Content-Length: {}\r\n", old.len());
+    (before == head && head.contains(&line)).then(|| {
+        let head = head.replace(&line, &format!("Content-Length: {}\r\n", new.len()));
+        [head.into_bytes(), new].concat()
+    })
+}

@@ -10,7 +10,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fuzzing::{TARGETS, mutate_seed};
+use fuzzing::{TARGETS, field_variants, mutate_seed, number_variants};
 
 /// Default number of mutations per target; `FUZZ_INPUTS` overrides it.
 const DEFAULT_INPUTS: u64 = 6000;
@@ -33,6 +33,12 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .map(|path| (path.clone(), std::fs::read(path).unwrap()))
         .collect()
 }
+
+/// Targets whose input is text, and targets whose input is packets.
+const TEXTS: &[&str] = &["sip", "framer", "sdp", "sdes"];
+const PACKETS: &[&str] = &["rtp", "rtcp", "srtp"];
+/// Maximum size of a packet whose fields are varied.
+const MAX_PACKET: usize = 400;
 
 /// Returns the seeds of a target: its corpus, and the torture messages for SIP targets.
 fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -80,6 +86,14 @@ fn run(name: &str) {
     assert!(!seeds.is_empty());
     for (path, seed) in &seeds {
         assert_survives(name, *target, seed, path);
+    }
+    for (path, seed) in &seeds {
+        if TEXTS.contains(&name) {
+            number_variants(seed).for_each(|input| assert_survives(name, *target, &input, path));
+        }
+        if PACKETS.contains(&name) && seed.len() <= MAX_PACKET {
+            field_variants(seed).for_each(|input| assert_survives(name, *target, &input, path));
+        }
     }
     let inputs =
         std::env::var("FUZZ_INPUTS").map_or(DEFAULT_INPUTS, |inputs| inputs.parse().unwrap());
