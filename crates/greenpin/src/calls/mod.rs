@@ -14,6 +14,9 @@
 //! - `media`: media threads, legs, prompts and recordings.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
+// Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod call_limits;
 mod call_loop;
 mod context;

@@ -34,6 +34,11 @@ pub(crate) fn u64() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
+/// Returns a random number below the limit; 0 for a limit of 0.
+pub(crate) fn below(limit: u64) -> u64 {
+    u64().checked_rem(limit).unwrap_or(0)
+}
+
 impl RandomBuffer {
     /// Fills a buffer of at most [`BUFFER_BYTES`].
     fn copy_out(&mut self, buffer: &mut [u8]) {

@@ -106,12 +106,11 @@ impl MaskedCall {
         number: PhoneNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
-        let draw = |limit: u64| random::u64() % limit.max(1);
         let trunks_left = selection::trunk_order(
             &context.settings.trunks,
             |trunk| context.is_up(trunk),
             self.caller.trunk,
-            draw,
+            random::below,
         )
         .into();
         self.dial_next_trunk(

@@ -35,7 +35,8 @@ pub(super) struct CallStart {
 
 impl CallStart {
     fn timestamp(&self, instant: Instant) -> Timestamp {
-        self.at + instant.saturating_duration_since(self.instant)
+        // The sum of a timestamp and a duration saturates.
+        std::ops::Add::add(self.at, instant.saturating_duration_since(self.instant))
     }
 }
 

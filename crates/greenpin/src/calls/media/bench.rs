@@ -1,5 +1,10 @@
 //! Benchmark of the cost of a bridged call on loopback, compared with a bare UDP relay.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a load generator that meets no peer"
+)]
+
 use std::{
     collections::HashSet,
     fs, io,

@@ -1,5 +1,10 @@
 //! Benchmark of the delay, jitter and loss added by a relay on loopback.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a load generator that meets no peer"
+)]
+
 use std::{
     io,
     net::{SocketAddr, UdpSocket},

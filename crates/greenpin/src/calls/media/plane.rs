@@ -89,7 +89,8 @@ impl MediaPlane {
         let secrets = Secrets::new(keys);
         let id = MediaId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let count = self.shared.threads.len();
-        let thread = self.shared.next_thread.fetch_add(1, Ordering::Relaxed) % count;
+        let next = self.shared.next_thread.fetch_add(1, Ordering::Relaxed);
+        let thread = next.checked_rem(count).unwrap_or(0);
         let port = ports.port;
         let thread = AtomicUsize::new(thread);
         let leg = LegMedia {

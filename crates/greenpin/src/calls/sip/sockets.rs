@@ -168,7 +168,7 @@ impl SipSockets {
         let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
         let mut attempts = if any_port { MAX_PORT_ATTEMPTS } else { 1 };
         loop {
-            attempts -= 1;
+            attempts = u32::saturating_sub(attempts, 1);
             match Self::bind_pair(udp, tcp).await {
                 // Another program uses the TCP port with the number chosen for UDP.
                 Err(_) if attempts > 0 => {}

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use call::deadline;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
@@ -97,7 +98,7 @@ pub(in crate::calls) async fn keep_resolved(
     lookup: TrunkLookup,
     engine: mpsc::UnboundedSender<Command>,
 ) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
     while !engine.is_closed() {
         let wait = match resolve(&resolver, &lookup).await {
             Ok(found) => {
@@ -120,7 +121,7 @@ pub(in crate::calls) async fn keep_resolved(
                 wait
             }
             Err(error) => {
-                failures += 1;
+                failures = failures.saturating_add(1);
                 if failures == 1 {
                     tracing::warn!(trunk = name, %error, "DNS lookup of a trunk failed");
                 }
@@ -136,7 +137,7 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
     let mut found = LookupResult {
         transport,
         targets: Vec::new(),
-        until: Instant::now() + MAX_LOOKUP_INTERVAL,
+        until: deadline(Instant::now(), MAX_LOOKUP_INTERVAL),
     };
     match &lookup.peer.host {
         Host::Address(address) => found.targets.push(*address),
@@ -235,8 +236,7 @@ async fn resolve_services(
             continue;
         }
         found.transport = transport;
-        let draw = |limit: u64| random::u64() % limit.max(1);
-        for service in service_order(services, draw) {
+        for service in service_order(services, random::below) {
             addresses(resolver, &service.host, service.port, found).await?;
         }
         return Ok(());
@@ -314,12 +314,12 @@ fn service_order(
             .iter()
             .take_while(|service| service.priority == priority);
         let sums: Vec<u64> = equals
-            .scan(0, |sum, service| {
-                *sum += u64::from(service.weight);
+            .scan(0_u64, |sum, service| {
+                *sum = sum.saturating_add(service.weight.into());
                 Some(*sum)
             })
             .collect();
-        let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
+        let drawn = draw(sums.last().map_or(1, |sum| sum.saturating_add(1)));
         let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
         ordered.push(remaining.remove(chosen));
     }

@@ -78,7 +78,7 @@ impl MediaLeg {
     pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
-        letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
+        letters.for_each(|(letter, octet)| *letter = b'a'.saturating_add(octet % 26));
         let phase =
             rtcp::REPORT_INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
         let rtcp_state = RtcpState {
@@ -121,7 +121,7 @@ impl MediaLeg {
         let before = self.negotiated.as_ref().map(|negotiated| &negotiated.peer);
         let peer = PeerAddress::new(remote, before);
         if self.negotiated.is_none() {
-            self.rtcp_state.due = now + self.rtcp_state.phase;
+            self.rtcp_state.due = now.saturating_add(self.rtcp_state.phase);
         }
         let Remote {
             formats,
@@ -168,11 +168,11 @@ impl MediaLeg {
     ) -> Option<Packet<'a>> {
         let negotiated = self.negotiated.as_mut()?;
         if self.srtp.is_enabled() && !negotiated.peer.may_accept(from) {
-            self.foreign += 1;
+            self.foreign = self.foreign.saturating_add(1);
             return None;
         }
         let Some(length) = self.srtp.decrypt(datagram) else {
-            self.unauthenticated += 1;
+            self.unauthenticated = self.unauthenticated.saturating_add(1);
             return None;
         };
         let parsed = Packet::parse(datagram.get(..length)?);
@@ -183,11 +183,11 @@ impl MediaLeg {
             negotiated.peer.rtp() == from
         };
         if !allowed {
-            self.foreign += 1;
+            self.foreign = self.foreign.saturating_add(1);
             return None;
         }
         let Ok(mut packet) = parsed else {
-            self.malformed += 1;
+            self.malformed = self.malformed.saturating_add(1);
             return None;
         };
         // From here on all timestamps count samples at 8 kHz.

@@ -49,7 +49,7 @@ impl MediaLeg {
     /// Ends the ordering. The next packet starts it again.
     pub(super) fn reset_order(&mut self) {
         if let Some(order) = self.packet_order.take() {
-            self.late += order.buffer.late();
+            self.late = self.late.saturating_add(order.buffer.late());
         }
     }
 
@@ -67,11 +67,9 @@ impl MediaLeg {
 
     /// Returns the number of late and duplicate packets.
     pub(super) fn late(&self) -> u64 {
+        let order = self.packet_order.as_ref();
         self.late
-            + self
-                .packet_order
-                .as_ref()
-                .map_or(0, |order| order.buffer.late())
+            .saturating_add(order.map_or(0, |order| order.buffer.late()))
     }
 
     /// Feeds decoded audio into the concealment.

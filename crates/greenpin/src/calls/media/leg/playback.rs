@@ -172,7 +172,7 @@ impl MediaLeg {
             Playback::Noise { noise, .. } => noise.frame(),
             Playback::Clip { clip, frame, token } => match clip.frame(*frame) {
                 Some(samples) => {
-                    *frame += 1;
+                    *frame = frame.saturating_add(1);
                     samples
                 }
                 None => {

@@ -25,7 +25,7 @@ impl MediaLeg {
     /// Sends an RTCP report if it is due.
     pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
         if self.negotiated.is_some() && now >= self.rtcp_state.due {
-            self.rtcp_state.due = now + REPORT_INTERVAL;
+            self.rtcp_state.due = now.saturating_add(REPORT_INTERVAL);
             self.send_rtcp(Bye::No, now);
         }
     }
@@ -105,7 +105,7 @@ impl MediaLeg {
 /// Converts a report block about our stream. `ticks` is the number of clock ticks per sample at 8 kHz.
 fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
     let lost = u64::try_from(block.lost).unwrap_or(0);
-    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE * ticks);
+    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE.saturating_mul(ticks));
     let taken = ((ntp_now() >> 16) as u32)
         .wrapping_sub(block.last_sender_report)
         .wrapping_sub(block.delay);

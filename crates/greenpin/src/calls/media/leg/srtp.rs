@@ -101,7 +101,7 @@ impl LegSrtp {
             return true;
         };
         let length = compound.len();
-        compound.resize(length + SRTP_OVERHEAD, 0);
+        compound.resize(length.saturating_add(SRTP_OVERHEAD), 0);
         let sender = self.senders.get_mut(agreed.sender);
         let encrypted = sender.and_then(|sender| sender.seal_rtcp(compound, length).ok());
         compound.truncate(encrypted.unwrap_or(0));

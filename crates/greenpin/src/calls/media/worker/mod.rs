@@ -22,6 +22,8 @@ use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
 /// Token of the waker. Legs use two tokens per slot, starting at 0.
 pub(super) const WAKER_TOKEN: usize = usize::MAX;
 const TICK_INTERVAL: Duration = Duration::from_millis(20);
+/// Delay after which missed ticks are dropped.
+const MAX_TICK_DELAY: Duration = Duration::from_millis(100);
 /// Interval of the checks for silence, RTCP and recordings.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Packet rate above which the thread gathers packets between polls.
@@ -176,7 +178,7 @@ impl Worker {
                 // read.
                 Err(_) => {}
             }
-            read += 1;
+            read = usize::saturating_add(read, 1);
         }
         self.datagram = datagram;
         if read == MAX_DATAGRAMS_PER_TURN {
@@ -205,10 +207,10 @@ impl Worker {
             return;
         }
         // After a stall the next tick starts from now, to avoid a burst.
-        self.next_tick = if self.now - self.next_tick > TICK_INTERVAL * 5 {
-            self.now + TICK_INTERVAL
+        self.next_tick = if self.now.saturating_sub(self.next_tick) > MAX_TICK_DELAY {
+            self.now.saturating_add(TICK_INTERVAL)
         } else {
-            self.next_tick + TICK_INTERVAL
+            self.next_tick.saturating_add(TICK_INTERVAL)
         };
         self.release_overdue();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
@@ -248,7 +250,7 @@ impl Worker {
         if self.now < self.next_sweep {
             return;
         }
-        self.next_sweep = self.now + SWEEP_INTERVAL;
+        self.next_sweep = self.now.saturating_add(SWEEP_INTERVAL);
         for leg in self.slots.iter_mut().flatten() {
             leg.report_if_due(self.now);
             if leg.check_silence(self.silence_limit, self.now) {
@@ -289,8 +291,10 @@ impl Worker {
     fn adopt(&mut self, mut leg: Box<MediaLeg>) {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let registry = self.poll.registry();
-        let rtp = registry.register(&mut leg.ports.rtp, Token(slot * 2), Interest::READABLE);
-        let rtcp = registry.register(&mut leg.ports.rtcp, Token(slot * 2 + 1), Interest::READABLE);
+        let token = slot.saturating_mul(2);
+        let rtp = registry.register(&mut leg.ports.rtp, Token(token), Interest::READABLE);
+        let token = Token(token.saturating_add(1));
+        let rtcp = registry.register(&mut leg.ports.rtcp, token, Interest::READABLE);
         if let Err(error) = rtp.and(rtcp) {
             // Such a leg receives nothing, and the silence limit ends its call.
             tracing::error!(%error, "cannot poll a media socket");

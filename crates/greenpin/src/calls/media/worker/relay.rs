@@ -28,7 +28,7 @@ impl Worker {
         length: usize,
         from: SocketAddr,
     ) {
-        self.packet_rate.packets += 1;
+        self.packet_rate.packets = self.packet_rate.packets.saturating_add(1);
         let Some(datagram) = buffer.get_mut(..length) else {
             return;
         };
@@ -100,7 +100,8 @@ impl Worker {
                     let samples = self.samples.get(..count).unwrap_or_default();
                     let free = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
                     let free = buffer.get_mut(free).unwrap_or_default();
-                    payload.end = payload.start + other.encode_next(&mut header, to, samples, free);
+                    let length = other.encode_next(&mut header, to, samples, free);
+                    payload.end = payload.start.saturating_add(length);
                 }
                 if let Some(range) = header
                     .replace_in(buffer, payload.clone())
@@ -145,7 +146,8 @@ impl Worker {
         }
         let mut buffer = vec![0; packet.offset];
         buffer.extend_from_slice(packet.payload);
-        buffer.resize(buffer.len().max(DATAGRAM_BYTES) + SRTP_OVERHEAD, 0);
+        let length = buffer.len().max(DATAGRAM_BYTES);
+        buffer.resize(length.saturating_add(SRTP_OVERHEAD), 0);
         let forwarded = ForwardedPacket {
             header: packet.header,
             payload: packet.payload_range(),
@@ -226,7 +228,7 @@ impl Worker {
             return;
         }
         let parts = usize::from(packets).min(count / FRAME).max(1);
-        let length = count / parts;
+        let length = count.checked_div(parts).unwrap_or(count);
         let mut header = Header {
             payload_type: from.payload_type,
             ..header
