@@ -26,6 +26,8 @@ pub struct Call {
     actions: VecDeque<Action>,
     history: CallHistory,
     playbacks: u32,
+    /// [`Action::Finish`] was queued.
+    finished: bool,
 }
 
 /// State of a call. A transition consumes the old state, so no stale data survives in the new
@@ -109,6 +111,7 @@ impl Call {
             actions: VecDeque::new(),
             history: CallHistory::default(),
             playbacks: 0,
+            finished: false,
         }
     }
 
@@ -141,6 +144,22 @@ impl Call {
     pub fn handle(&mut self, input: Input, now: Instant) {
         let state = std::mem::replace(&mut self.state, State::Ended);
         self.state = self.next(state, input, now);
+    }
+
+    /// Ends the call without any further action and returns its outcome, for a call whose actions cannot be performed
+    /// any more. Returns `None` if [`Action::Finish`] was returned before.
+    pub fn abort(&mut self, now: Instant) -> Option<CallOutcome> {
+        let finished = self.actions.iter().find_map(|action| match action {
+            Action::Finish(outcome) => Some(*outcome),
+            _ => None,
+        });
+        self.actions.clear();
+        self.state = State::Ended;
+        if self.finished && finished.is_none() {
+            return None;
+        }
+        self.finished = true;
+        Some(finished.unwrap_or_else(|| self.outcome(HangupBy::System, Cause::Internal, now)))
     }
 
     fn next(&mut self, state: State, input: Input, now: Instant) -> State {
@@ -505,6 +524,13 @@ impl Call {
     }
 
     fn finish(&mut self, hangup_by: HangupBy, cause: Cause, now: Instant) -> State {
+        self.finished = true;
+        let outcome = self.outcome(hangup_by, cause, now);
+        self.actions.push_back(Action::Finish(outcome));
+        State::Ended
+    }
+
+    fn outcome(&self, hangup_by: HangupBy, cause: Cause, now: Instant) -> CallOutcome {
         let history = &self.history;
         let (call_type, dial_status) =
             match (history.bridged_at, history.dialled, history.last_failure) {
@@ -518,7 +544,7 @@ impl Call {
                     Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
                 ),
             };
-        self.actions.push_back(Action::Finish(CallOutcome {
+        CallOutcome {
             call_type,
             dial_status,
             hangup_by,
@@ -529,8 +555,7 @@ impl Call {
             dialled_at: history.dialled.map(|(_, at)| at),
             bridged_at: history.bridged_at,
             ended_at: now,
-        }));
-        State::Ended
+        }
     }
 }
 

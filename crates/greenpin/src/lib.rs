@@ -11,6 +11,7 @@ pub mod prompt_file;
 pub mod recordings;
 pub mod server;
 pub mod store;
+pub mod supervision;
 pub mod webhooks;
 
 pub use crypto::encrypted_file::RecordingKey;

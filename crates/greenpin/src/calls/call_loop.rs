@@ -1,6 +1,7 @@
 //! Single loop that processes every event of every call. Calls need no locks, because only this loop changes them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use super::trunks::number_format;
 use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
 use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
+use crate::supervision::Part;
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -69,13 +71,19 @@ impl CallLoop {
         loop {
             let deadline = self.deadlines.first().map(|(at, _)| *at);
             tokio::select! {
-                event = self.context.agent.event() => self.on_sip_event(event),
-                Some((call, reply)) = self.reply_inbox.recv() => self.on_store_reply(call, reply),
-                Some(event) = media.recv() => self.on_media_event(event),
-                () = until(deadline) => self.fire_deadlines(),
-                Some(command) = commands.recv() => self.on_command(command),
+                event = self.context.agent.event() => self.isolate(|calls| calls.on_sip_event(event)),
+                Some((call, reply)) = self.reply_inbox.recv() => {
+                    self.isolate(|calls| calls.on_store_reply(call, reply));
+                }
+                Some(event) = media.recv() => self.isolate(|calls| calls.on_media_event(event)),
+                () = until(deadline) => self.isolate(Self::fire_deadlines),
+                Some(command) = commands.recv() => self.isolate(|calls| calls.on_command(command)),
                 else => return,
             }
+            self.context
+                .settings
+                .supervisor
+                .fail_point(Part::CallLoop.as_str());
             self.context.agent.flush();
             if self.unregistering.is_some()
                 && self.context.agent.is_unregistered()
@@ -83,6 +91,14 @@ impl CallLoop {
             {
                 let _ = reply.send(());
             }
+        }
+    }
+
+    /// Processes one event. A panic that concerns no call loses this event and nothing else.
+    fn isolate(&mut self, process: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| process(self))).is_err() {
+            METRICS.event_panics.inc();
+            tracing::error!("processing of an event failed");
         }
     }
 
@@ -230,20 +246,23 @@ impl CallLoop {
             StoreReply::PinChecked(verdict) => {
                 self.with_call(id, |call, context| call.pin_checked(verdict, context))
             }
-            StoreReply::Closed => {
-                if let Some(call) = self.calls.remove(&id) {
-                    METRICS.calls_active.dec();
-                    call.tenant()
-                        .into_iter()
-                        .for_each(|tenant| self.call_limiter.release(tenant));
-                    self.context.legs.remove(&call.caller_leg());
-                    self.clear_deadline(id, call.deadline());
-                }
-                if self.calls.is_empty() {
-                    for reply in self.draining.drain(..) {
-                        let _ = reply.send(());
-                    }
-                }
+            StoreReply::Closed => self.on_closed(id),
+        }
+    }
+
+    /// Removes a call whose record is written.
+    fn on_closed(&mut self, id: CallId) {
+        if let Some(call) = self.calls.remove(&id) {
+            METRICS.calls_active.dec();
+            call.tenant()
+                .into_iter()
+                .for_each(|tenant| self.call_limiter.release(tenant));
+            self.context.legs.remove(&call.caller_leg());
+            self.clear_deadline(id, call.deadline());
+        }
+        if self.calls.is_empty() {
+            for reply in self.draining.drain(..) {
+                let _ = reply.send(());
             }
         }
     }
@@ -282,6 +301,11 @@ impl CallLoop {
             }),
             MediaEvent::Silent { id } => {
                 self.with_stream(id, |call, role, context| call.on_silence(role, context));
+            }
+            MediaEvent::Failed { id } => {
+                self.with_stream(id, |call, role, context| {
+                    call.on_stream_failed(role, context)
+                });
             }
             MediaEvent::RecordingFinished { id, path, result } => {
                 self.with_stream(id, |call, _, _| call.on_recording_finished(path, result));
@@ -401,13 +425,41 @@ impl CallLoop {
             return;
         };
         let before = call.deadline();
-        action(call, &mut self.context);
+        let context = &mut self.context;
+        if catch_unwind(AssertUnwindSafe(|| action(call, context))).is_err() {
+            return self.end_after_panic(id, before);
+        }
         let after = call.deadline();
         if before != after {
             self.clear_deadline(id, before);
         }
         // Inserted even if the deadline is unchanged: a fired deadline has already been removed.
         self.deadlines.extend(after.map(|at| (at, id)));
+    }
+
+    /// Ends a call whose processing panicked. Its state may be inconsistent, so the call machine is not asked.
+    fn end_after_panic(&mut self, id: CallId, deadline: Option<Instant>) {
+        METRICS.event_panics.inc();
+        self.clear_deadline(id, deadline);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        tracing::error!(call_sid = %call.sid(), "processing of an event failed; ending its call");
+        let context = &mut self.context;
+        if catch_unwind(AssertUnwindSafe(|| call.end_after_panic(context))).is_err() {
+            // The record stays open and is closed at the next start.
+            self.on_closed(id);
+        }
+        let legs = &self.context.legs;
+        let legs = legs.iter().filter(|(_, owner)| owner.call == id);
+        let legs: Vec<LegId> = legs.map(|(leg, _)| *leg).collect();
+        for leg in legs {
+            self.context.legs.remove(&leg);
+            self.context
+                .agent
+                .command(|endpoint, now| endpoint.hang_up(leg, now));
+        }
+        self.context.streams.retain(|_, owner| owner.call != id);
     }
 
     fn clear_deadline(&mut self, id: CallId, deadline: Option<Instant>) {

@@ -43,6 +43,7 @@ use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgent};
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
+use crate::supervision::{Part, Supervisor};
 use signalling::Transport;
 
 /// Seconds in `Retry-After` of a call rejected for lack of capacity.
@@ -80,6 +81,8 @@ pub struct EngineSettings {
     pub max_calls: usize,
     /// Default call limit of a tenant, for tenants without a limit in their settings.
     pub tenant_limit: CallLimit,
+    /// Supervisor of the engine's tasks.
+    pub supervisor: Supervisor,
 }
 
 /// Error at the start of the engine.
@@ -109,7 +112,7 @@ pub struct Engine {
     handle: Handle,
     certificates: Arc<TlsCertificates>,
     reloading: tokio::task::JoinHandle<()>,
-    task: tokio::task::JoinHandle<()>,
+    pub(crate) task: tokio::task::JoinHandle<()>,
 }
 
 /// Cloneable handle for other parts of the server. All clones control the same engine.
@@ -201,7 +204,8 @@ impl Engine {
             listen: settings.tls.clone(),
             peers,
         };
-        let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;
+        let supervisor = settings.supervisor.clone();
+        let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls, &supervisor).await?;
         let udp = sockets
             .udp_address()
             .map_err(io("cannot read the SIP address"))?;
@@ -210,26 +214,15 @@ impl Engine {
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media = MediaPlane::start(settings.media.clone(), media_events)
             .map_err(io("cannot start the media plane"))?;
-        let agent = UserAgent::new(
-            signalling::EndpointSettings {
-                advertised: settings.advertised,
-                udp_port: udp.port(),
-                tcp_port: tcp.unwrap_or(udp).port(),
-                tls_port: tls.or(tcp).unwrap_or(udp).port(),
-                trunks: settings
-                    .trunks
-                    .iter()
-                    .map(|trunk| trunk.sip.clone())
-                    .collect(),
-            },
-            sockets,
-        );
+        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets);
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;
         let call_loop = CallLoop::new(agent, media, store, Arc::new(settings));
-        let reloading = tokio::spawn(certificates.clone().watch());
-        let task = tokio::spawn(call_loop.run(media_inbox, inbox));
+        let watched = certificates.clone();
+        let reloading =
+            supervisor.spawn_restarting(Part::Certificates, move || watched.clone().watch());
+        let task = supervisor.spawn(Part::CallLoop, call_loop.run(media_inbox, inbox));
         Ok(Self {
             udp,
             tcp,
@@ -282,6 +275,23 @@ impl Drop for Engine {
     }
 }
 
+/// Returns the settings of the SIP endpoint. Without TCP or TLS its port is that of the next weaker transport.
+fn endpoint_settings(
+    settings: &EngineSettings,
+    udp: SocketAddr,
+    tcp: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
+) -> signalling::EndpointSettings {
+    let trunks = settings.trunks.iter();
+    signalling::EndpointSettings {
+        advertised: settings.advertised,
+        udp_port: udp.port(),
+        tcp_port: tcp.unwrap_or(udp).port(),
+        tls_port: tls.or(tcp).unwrap_or(udp).port(),
+        trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
+    }
+}
+
 /// Starts a resolver task for every trunk with a host name.
 fn resolve_trunk_names(
     settings: &EngineSettings,
@@ -315,12 +325,15 @@ fn resolve_trunk_names(
                 shared.insert(trunks::dns::resolver(settings.dns).map_err(std::io::Error::other)?)
             }
         };
-        tokio::spawn(trunks::dns::keep_resolved(
-            resolver.clone(),
-            trunk,
-            lookup,
-            engine.clone(),
-        ));
+        let (resolver, engine) = (resolver.clone(), engine.clone());
+        settings.supervisor.spawn_restarting(Part::Dns, move || {
+            trunks::dns::keep_resolved(
+                resolver.clone(),
+                trunk.clone(),
+                lookup.clone(),
+                engine.clone(),
+            )
+        });
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! Writes of one call to the store, in order, and the replies of the store.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use call::{PhoneNumber, Pin, Verdict};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::leg_owner::CallId;
+use crate::metrics::METRICS;
 use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
 /// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
@@ -22,6 +25,18 @@ enum RecordUpdate {
     Ringing(PhoneNumber),
     Answered(PhoneNumber),
     End(Box<CallEnding>),
+}
+
+impl RecordUpdate {
+    /// Returns the reply that lets the call continue if the update cannot be written.
+    fn reply_to_failure(&self) -> Option<StoreReply> {
+        match self {
+            Self::Begin(_) => Some(StoreReply::Routed(Err(StoreError::Closed))),
+            Self::CheckPin(_) => Some(StoreReply::PinChecked(Err(StoreError::Closed))),
+            Self::Ringing(_) | Self::Answered(_) => None,
+            Self::End(_) => Some(StoreReply::Closed),
+        }
+    }
 }
 
 /// Reply to the call loop.
@@ -94,8 +109,15 @@ struct WriterTask {
 impl WriterTask {
     async fn run(self, mut updates: mpsc::UnboundedReceiver<RecordUpdate>) {
         while let Some(update) = updates.recv().await {
+            let after_panic = update.reply_to_failure();
             // A call is idle most of the time. Boxing keeps the size of the write out of the idle task.
-            if let Some(reply) = Box::pin(self.write(update)).await
+            let write = Box::pin(AssertUnwindSafe(self.write(update)).catch_unwind());
+            let reply = write.await.unwrap_or_else(|_| {
+                METRICS.event_panics.inc();
+                tracing::error!(call_sid = %self.sid, "writing a call update failed");
+                after_panic
+            });
+            if let Some(reply) = reply
                 && self.replies.send((self.id, reply)).is_err()
             {
                 return;

@@ -33,6 +33,8 @@ struct EngineHarness {
     engine: Engine,
     agent: Softphone,
     pin: String,
+    store: Store,
+    supervisor: Supervisor,
 }
 
 async fn phone(server: SocketAddr, first_port: u16) -> Softphone {
@@ -95,14 +97,19 @@ impl EngineHarness {
                 max_calls: 1,
                 calls_per_second: 100,
             },
+            supervisor: Supervisor::default(),
         };
         change(&mut settings);
-        let engine = Engine::start(settings, store).await.unwrap();
+        let supervisor = settings.supervisor.clone();
+        settings.media.supervisor = supervisor.clone();
+        let engine = Engine::start(settings, store.clone()).await.unwrap();
         Self {
             _folder: folder,
             engine,
             agent,
             pin,
+            store,
+            supervisor,
         }
     }
 
@@ -307,4 +314,82 @@ async fn a_call_beyond_the_limit_is_rejected_with_503() {
         matches!(event, SoftphoneEvent::Failed(503))
     })
     .await;
+}
+
+/// Runs a bridged call beside a second caller who was answered, lets `disturb` end the second call, and checks that the
+/// first one is unharmed and that both records are complete.
+async fn assert_only_one_call_ends(disturb: impl FnOnce(&Supervisor, &Softphone, LegId)) {
+    let change = |settings: &mut EngineSettings| {
+        settings.max_calls = 2;
+        settings.tenant_limit.max_calls = 2;
+    };
+    let mut harness = EngineHarness::with(change).await;
+    let (mut caller, leg) = harness.caller().await;
+    let ringing = harness.wait_for_ring(&mut caller).await;
+    harness.agent.answer(ringing);
+    let mut other = phone(harness.engine.udp, 33_700).await;
+    let second = other.dial(VN, CUSTOMER).unwrap();
+    until(&mut other, |event| {
+        matches!(event, SoftphoneEvent::Answered(_))
+    })
+    .await;
+    disturb(&harness.supervisor, &other, second);
+    until(&mut other, |event| matches!(event, SoftphoneEvent::HungUp)).await;
+    // The agent presses a key. Its arrival at the customer proves that the first call goes on.
+    harness.agent.press(ringing, "5");
+    let connected = async {
+        loop {
+            tokio::select! {
+                event = harness.agent.event() => assert!(!matches!(event, SoftphoneEvent::HungUp)),
+                event = caller.event() => match event {
+                    SoftphoneEvent::Key(_) => return,
+                    event => assert!(!matches!(event, SoftphoneEvent::HungUp)),
+                },
+            }
+        }
+    };
+    tokio::time::timeout(EVENT_TIMEOUT, connected)
+        .await
+        .expect("the first call goes on");
+    caller.hang_up(leg);
+    harness.wait_for_idle(&mut caller).await;
+    assert!(harness.supervisor.is_sound());
+    assert!(
+        harness.store.open_calls("test").await.unwrap().is_empty(),
+        "a record is open"
+    );
+}
+
+#[tokio::test]
+async fn a_panic_in_one_call_ends_that_call_alone() {
+    assert_only_one_call_ends(|supervisor, caller, leg| {
+        supervisor.arm("call");
+        caller.press(leg, "1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_panic_in_the_media_of_one_leg_ends_its_call_alone() {
+    assert_only_one_call_ends(|supervisor, caller, leg| {
+        supervisor.arm("media_leg");
+        caller.press(leg, "1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_media_thread_is_reported() {
+    let harness = EngineHarness::new().await;
+    harness.supervisor.arm(Part::MediaThread.as_str());
+    let mut caller = phone(harness.engine.udp, 33_800).await;
+    caller.dial(VN, CUSTOMER).unwrap();
+    let failed = async {
+        tokio::select! {
+            failed = harness.supervisor.failure() => failed,
+            () = async { loop { caller.event().await; } } => unreachable!(),
+        }
+    };
+    let failed = tokio::time::timeout(EVENT_TIMEOUT, failed).await.unwrap();
+    assert_eq!(failed, Part::MediaThread);
 }

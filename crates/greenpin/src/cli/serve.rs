@@ -8,9 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::fail;
 use crate::config::Config;
 use crate::server::Server;
+use crate::supervision::Part;
 
 /// Time for live calls to finish after SIGTERM. A second signal ends them at once.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the stop after the end of a task.
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until SIGTERM or SIGINT. SIGHUP reloads the certificates.
 pub(super) async fn run(config: &Config) -> ExitCode {
@@ -55,6 +58,7 @@ pub(super) async fn run(config: &Config) -> ExitCode {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => server.reload_certificates(),
+            part = server.failure() => return stop_after_failure(server, part).await,
         }
     }
     tracing::info!(
@@ -68,4 +72,16 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// Stops a server of which a task has ended: live calls end now, as far as the remaining tasks can end them.
+async fn stop_after_failure(server: Server, part: Part) -> ExitCode {
+    tracing::error!(task = part.as_str(), "stopping after the end of a task");
+    if tokio::time::timeout(FAILURE_TIMEOUT, server.stop(Duration::ZERO))
+        .await
+        .is_err()
+    {
+        tracing::error!("stopping took too long; the rest is closed at the next start");
+    }
+    ExitCode::FAILURE
 }

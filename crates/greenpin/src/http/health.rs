@@ -9,16 +9,26 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
+use crate::supervision::Supervisor;
 
 /// Conditions for readiness, besides a reachable store.
 #[derive(Debug, Default)]
 pub struct Readiness {
+    supervisor: Supervisor,
     sip_bound: AtomicBool,
     draining: AtomicBool,
     drained: AtomicBool,
 }
 
 impl Readiness {
+    /// Creates the readiness of a server whose parts the supervisor watches.
+    pub fn new(supervisor: Supervisor) -> Self {
+        Self {
+            supervisor,
+            ..Self::default()
+        }
+    }
+
     /// Sets the state of the SIP service.
     pub fn set_sip_bound(&self, bound: bool) {
         self.sip_bound.store(bound, Ordering::Relaxed);
@@ -62,6 +72,8 @@ struct Ready {
     sip: bool,
     /// `true` during a drain or a shutdown.
     draining: bool,
+    /// `true` if all long-lived tasks of the node run.
+    tasks: bool,
 }
 
 /// Check liveness
@@ -91,7 +103,8 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
     let draining = api.readiness.is_draining();
     let sip = api.readiness.sip_bound.load(Ordering::Relaxed);
     let store = api.store.ready().await.is_ok();
-    let (status, word) = match !draining && sip && store {
+    let tasks = api.readiness.supervisor.is_sound();
+    let (status, word) = match !draining && sip && store && tasks {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
@@ -102,6 +115,7 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
             store,
             sip,
             draining,
+            tasks,
         }),
     )
         .into_response()

@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::supervision::Part;
+
 mod process;
 
 /// Histogram buckets in seconds, from a cache lookup to an abandoned request.
@@ -61,6 +63,11 @@ struct TrunkLabel {
     trunk: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
 /// Counter by outcome.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
@@ -100,6 +107,8 @@ pub(crate) struct Metrics {
     webhook_endpoints_disabled: Gauge,
     recording_uploads: Outcomes,
     recording_upload_backlog: Gauge,
+    task_failures: Family<TaskLabel, Counter>,
+    pub(crate) event_panics: Counter,
 }
 
 /// Metrics of this process.
@@ -134,6 +143,8 @@ impl Metrics {
             webhook_endpoints_disabled: Gauge::default(),
             recording_uploads: Family::default(),
             recording_upload_backlog: Gauge::default(),
+            task_failures: Family::default(),
+            event_panics: Counter::default(),
         };
         metrics.register();
         metrics.create_counters();
@@ -154,8 +165,16 @@ impl Metrics {
             "Version of the running program",
             Info::new(version),
         );
+        self.register_tasks(&mut registry);
         self.process.register(&mut registry);
         self.registry = registry;
+    }
+
+    fn register_tasks(&self, to: &mut Registry) {
+        let help = "Long-lived tasks and threads that ended unexpectedly";
+        to.register("task_failures", help, self.task_failures.clone());
+        let help = "Events of calls whose processing failed; each ends its call";
+        to.register("event_panics", help, self.event_panics.clone());
     }
 
     fn register_http(&self, to: &mut Registry) {
@@ -246,6 +265,12 @@ impl Metrics {
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
+        for part in Part::ALL {
+            let label = TaskLabel {
+                task: part.as_str(),
+            };
+            self.task_failures.get_or_create(&label).inc_by(0);
+        }
         for outcome in ["uploaded", "failed"] {
             self.recording_uploads
                 .get_or_create(&OutcomeLabel { outcome })
@@ -266,6 +291,11 @@ impl Metrics {
         };
         self.request_duration.get_or_create(&route).observe(seconds);
         self.requests.get_or_create(&request).inc();
+    }
+
+    /// Counts the unexpected end of a long-lived task or thread.
+    pub(crate) fn count_task_failure(&self, task: &'static str) {
+        self.task_failures.get_or_create(&TaskLabel { task }).inc();
     }
 
     /// Counts the end of a call by the call type in its record.

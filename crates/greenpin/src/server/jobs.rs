@@ -8,6 +8,7 @@ use super::memory::return_free_memory;
 use super::retention;
 use crate::recordings::{Recordings, upload_recordings};
 use crate::store::{Store, StoreError, Timestamp};
+use crate::supervision::{Part, Supervisor};
 
 /// Interval at which `allocation.expired` is emitted. No rule depends on it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -22,22 +23,33 @@ pub(crate) fn start(
     recordings: Recordings,
     node: &str,
     heartbeats: impl Future<Output = ()> + Send + 'static,
-) -> [JoinHandle<()>; 5] {
-    let uploads = upload_recordings(store.clone(), recordings.clone(), node.to_owned());
-    [
-        tokio::spawn(heartbeats),
-        tokio::spawn(emit_expiries(store.clone())),
-        tokio::spawn(run_retention(store.clone(), recordings)),
-        tokio::spawn(uploads),
-        tokio::spawn(return_free_memory()),
-    ]
+    supervisor: &Supervisor,
+) -> Vec<JoinHandle<()>> {
+    let mut jobs = vec![
+        supervisor.spawn(Part::Membership, heartbeats),
+        supervisor.spawn_restarting(Part::Memory, return_free_memory),
+    ];
+    let (owned, uploads, node) = (store.clone(), recordings.clone(), node.to_owned());
+    jobs.push(supervisor.spawn_restarting(Part::Uploads, move || {
+        upload_recordings(owned.clone(), uploads.clone(), node.clone())
+    }));
+    let (owned, watched) = (store.clone(), supervisor.clone());
+    jobs.push(supervisor.spawn_restarting(Part::Expiry, move || {
+        emit_expiries(owned.clone(), watched.clone())
+    }));
+    let (owned, watched) = (store.clone(), supervisor.clone());
+    jobs.push(supervisor.spawn_restarting(Part::Retention, move || {
+        run_retention(owned.clone(), recordings.clone(), watched.clone())
+    }));
+    jobs
 }
 
-async fn emit_expiries(store: Store) {
+async fn emit_expiries(store: Store, supervisor: Supervisor) {
     let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in (0..THROTTLE_CLEANUP_ROUNDS).cycle() {
         rounds.tick().await;
+        supervisor.fail_point(Part::Expiry.as_str());
         if let Err(error) = emit_all_expired(&store).await {
             tracing::error!(%error, "emitting the events of expired allocations failed");
         }
@@ -58,11 +70,12 @@ async fn emit_all_expired(store: &Store) -> Result<(), StoreError> {
 
 /// Runs the retention cleanup at its interval. It has a task of its own, because one round may take
 /// long.
-async fn run_retention(store: Store, recordings: Recordings) {
+async fn run_retention(store: Store, recordings: Recordings, supervisor: Supervisor) {
     let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
+        supervisor.fail_point(Part::Retention.as_str());
         if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
             tracing::error!(%error, "retention cleanup failed");
         }

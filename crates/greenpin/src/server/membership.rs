@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::calls;
 use crate::store::{FailureDetector, Heartbeat, Membership, Store, StoreError, Timestamp};
+use crate::supervision::{Part, Supervisor};
 
 /// Heartbeats per lease. Some may be lost or late.
 const HEARTBEATS_PER_LEASE: u32 = 5;
@@ -16,6 +17,7 @@ pub(crate) async fn keep_alive(
     engine: calls::Handle,
     name: String,
     lease: Duration,
+    supervisor: Supervisor,
 ) {
     let mut node = Node {
         membership,
@@ -29,6 +31,7 @@ pub(crate) async fn keep_alive(
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
+        supervisor.fail_point(Part::Membership.as_str());
         if let Err(error) = node.round(lease).await {
             tracing::error!(%error, "writing the heartbeat failed");
         }

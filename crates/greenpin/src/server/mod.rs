@@ -22,6 +22,7 @@ use crate::http;
 use crate::http::{NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
+use crate::supervision::{Part, Supervisor};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
 /// A running server.
@@ -41,8 +42,9 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    jobs: [JoinHandle<()>; 5],
+    jobs: Vec<JoinHandle<()>>,
     membership: Membership,
+    supervisor: Supervisor,
 }
 
 /// Errors that keep a server from starting.
@@ -75,12 +77,21 @@ pub enum ServerError {
 
 /// Opens the configured store. `public_url` is the prefix of links in events.
 pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::OpenError> {
+    open_supervised(config, public_url, &Supervisor::default())
+}
+
+fn open_supervised(
+    config: &Config,
+    public_url: &str,
+    supervisor: &Supervisor,
+) -> Result<Store, store::OpenError> {
     Store::open(&StoreOptions {
         database: config.store.database.clone(),
         key_file: config.store.key_file.clone(),
         tls_ca: config.store.tls_ca.clone(),
         public_url: public_url.to_owned(),
         upload_recordings: config.recordings.bucket.is_some(),
+        supervisor: supervisor.clone(),
     })
 }
 
@@ -97,28 +108,26 @@ pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings
 impl Server {
     /// Opens the store, closes the records of calls that a crash cut short, and starts all parts.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
+        Self::start_supervised(config, Supervisor::default()).await
+    }
+
+    async fn start_supervised(
+        config: &Config,
+        supervisor: Supervisor,
+    ) -> Result<Self, ServerError> {
         let (listener, http) = listen(config.http.listen).await?;
         let public_url = config.http.public_url.clone();
         let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
-        let store = open_store(config, &public_url)?;
+        let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config, store.recording_key())?;
         let membership = join(&store, &config.node).await?;
-        let settings = engine_settings(config, &store)?;
+        let settings = engine_settings(config, &store, &supervisor)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
-        let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config));
-        let readiness = Arc::new(Readiness::default());
+        let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config, &supervisor));
+        let readiness = Arc::new(Readiness::new(supervisor.clone()));
         readiness.set_sip_bound(true);
-        let node = NodeInfo {
-            name: config.node.clone(),
-            started_at: Timestamp::now(),
-            operator_token: config.http.operator_token.clone(),
-            trunks: config.trunks.clone(),
-            call_limit: config.sip.tenant_limit,
-            languages,
-            public_url,
-            engine: engine.handle(),
-        };
+        let node = node_info(config, languages, public_url, &engine);
         let router = http::router(
             store.clone(),
             readiness.clone(),
@@ -130,15 +139,16 @@ impl Server {
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let api = tokio::spawn(http::serve(listener, router, graceful));
+        let api = supervisor.spawn(Part::Http, http::serve(listener, router, graceful));
         let heartbeats = keep_alive(
             membership.clone(),
             store.clone(),
             engine.handle(),
             config.node.clone(),
             config.lease,
+            supervisor.clone(),
         );
-        let jobs = jobs::start(&store, recordings, &config.node, heartbeats);
+        let jobs = jobs::start(&store, recordings, &config.node, heartbeats, &supervisor);
         Ok(Self {
             http,
             sip: engine.udp,
@@ -152,6 +162,7 @@ impl Server {
             api_stop,
             jobs,
             membership,
+            supervisor,
         })
     }
 
@@ -161,10 +172,16 @@ impl Server {
         self.engine.reload_certificates();
     }
 
+    /// Waits until a task or thread ends that must not end. The server is not ready from then on and should be stopped.
+    pub async fn failure(&self) -> Part {
+        self.supervisor.failure().await
+    }
+
     /// Rejects new calls, waits up to `drain_timeout` for live ones and ends the rest. Every call
     /// record and event is durable before this returns.
     pub async fn stop(self, drain_timeout: Duration) {
         self.readiness.drain();
+        self.supervisor.stop();
         self.engine.stop(drain_timeout).await;
         self.jobs.iter().for_each(JoinHandle::abort);
         let _ = self.api_stop.send(true);
@@ -184,6 +201,24 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
     Ok((listener, bound))
 }
 
+fn node_info(
+    config: &Config,
+    languages: Vec<String>,
+    public_url: String,
+    engine: &Engine,
+) -> NodeInfo {
+    NodeInfo {
+        name: config.node.clone(),
+        started_at: Timestamp::now(),
+        operator_token: config.http.operator_token.clone(),
+        trunks: config.trunks.clone(),
+        call_limit: config.sip.tenant_limit,
+        languages,
+        public_url,
+        engine: engine.handle(),
+    }
+}
+
 /// Joins the cluster: closes the records of calls that the last stop of this node cut short, and releases its claimed
 /// deliveries.
 async fn join(store: &Store, node: &str) -> Result<Membership, ServerError> {
@@ -201,16 +236,21 @@ async fn join(store: &Store, node: &str) -> Result<Membership, ServerError> {
     Ok(membership)
 }
 
-fn webhook_settings(config: &Config) -> WebhookSettings {
+fn webhook_settings(config: &Config, supervisor: &Supervisor) -> WebhookSettings {
     WebhookSettings {
         allow_private: config.webhooks_allow_private,
         disable_after: config.webhooks_disable_after,
         node: config.node.clone(),
+        supervisor: supervisor.clone(),
         ..WebhookSettings::default()
     }
 }
 
-fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, PromptError> {
+fn engine_settings(
+    config: &Config,
+    store: &Store,
+    supervisor: &Supervisor,
+) -> Result<EngineSettings, PromptError> {
     let prompts = match &config.media.prompts {
         Some(folder) => Prompts::from_folder(folder)?,
         None => Prompts::built_in()?,
@@ -230,6 +270,7 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
                 .recordings
                 .encrypt
                 .then(|| store.recording_key().clone()),
+            supervisor: supervisor.clone(),
             ..MediaSettings::default()
         },
         prompts,
@@ -238,5 +279,9 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
         tenant_limit: config.sip.tenant_limit,
+        supervisor: supervisor.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,7 @@ use self::tenants::cache::TenantCache;
 use self::tenants::idempotency::ClaimedKey;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
+use crate::supervision::Supervisor;
 
 /// Configuration of the store.
 #[derive(Debug, Clone)]
@@ -91,6 +92,8 @@ pub struct StoreOptions {
     pub public_url: String,
     /// Recordings are uploaded from the disk of their node; `recording.ready` waits for the upload.
     pub upload_recordings: bool,
+    /// Supervisor of the store's threads.
+    pub supervisor: Supervisor,
 }
 
 impl StoreOptions {
@@ -102,6 +105,7 @@ impl StoreOptions {
             tls_ca: None,
             public_url: String::new(),
             upload_recordings: false,
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -238,13 +242,14 @@ impl Store {
             keys.clone(),
             deliveries.clone(),
             idle.clone(),
+            &options.supervisor,
         )?;
         let checkpoints = checkpoints
-            .map(|path| Checkpoints::start(path, idle.clone()))
+            .map(|path| Checkpoints::start(path, idle.clone(), &options.supervisor))
             .transpose()?;
         Ok(Self(Arc::new(StoreParts {
             writer,
-            readers: Readers::open(&target, &keys, idle)?,
+            readers: Readers::open(&target, &keys, idle, &options.supervisor)?,
             keys,
             deliveries,
             settings: Mutex::default(),

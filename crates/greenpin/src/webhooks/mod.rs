@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::store::{Attempt, AttemptOutcome, Delivery, Store, StoreError, Timestamp};
+use crate::supervision::{Part, PartGuard, Supervisor};
 use concurrency::ConcurrencyWindows;
 use post::Poster;
 pub use target::Resolver;
@@ -42,6 +43,8 @@ pub struct WebhookSettings {
     pub disable_after: Duration,
     /// Name of this node. If it dies, another node claims its deliveries again.
     pub node: String,
+    /// Supervisor of the delivery task.
+    pub supervisor: Supervisor,
 }
 
 impl Default for WebhookSettings {
@@ -51,6 +54,7 @@ impl Default for WebhookSettings {
             resolver: None,
             disable_after: Duration::from_secs(5 * 24 * 3600),
             node: "local".into(),
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -74,7 +78,8 @@ impl Dispatcher {
             disable_after: settings.disable_after,
             node: settings.node,
         };
-        let task = tokio::spawn(Arc::new(worker).run(stopping));
+        let guard = settings.supervisor.watch(Part::Webhooks);
+        let task = tokio::spawn(Arc::new(worker).run(stopping, guard));
         Self { stop, task }
     }
 
@@ -104,9 +109,10 @@ enum Poll {
 }
 
 impl Worker {
-    async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>, guard: PartGuard) {
         let mut under_way = JoinSet::new();
         while !*stopping.borrow() {
+            guard.fail_point();
             while under_way.try_join_next().is_some() {}
             let wait = match self.send_due(&mut under_way).await {
                 Ok(Poll::Sent) => continue,
@@ -123,6 +129,7 @@ impl Worker {
                 _ = stopping.changed() => {}
             }
         }
+        guard.end();
         while under_way.join_next().await.is_some() {}
     }
 

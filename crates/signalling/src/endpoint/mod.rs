@@ -152,6 +152,18 @@ enum Purpose {
     Register(usize),
 }
 
+impl Purpose {
+    /// Returns the leg of the transaction.
+    fn leg(&self) -> Option<LegId> {
+        match self {
+            Self::PeerRequest(leg) => *leg,
+            Self::Invite { leg, .. } | Self::Refresh(leg) => Some(*leg),
+            Self::Reinvite(sent) => Some(sent.leg),
+            Self::NoReplyNeeded | Self::KeepAlive(_) | Self::Register(_) => None,
+        }
+    }
+}
+
 /// ACK sent for a 2xx. Sent again for each retransmitted 2xx with the same tag.
 #[derive(Debug)]
 struct SentAck {

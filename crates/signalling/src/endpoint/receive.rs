@@ -58,6 +58,20 @@ impl Endpoint {
         });
     }
 
+    /// Returns the leg that a message concerns: by its dialog, or by the local tag of a response.
+    pub fn leg_of_message(&self, message: &SipMessage) -> Option<LegId> {
+        match &message.0 {
+            MessageContent::Whole(Message::Request(request)) => {
+                self.leg_for_dialog(&DialogId::from_request(request)?)
+            }
+            MessageContent::Whole(Message::Response(response)) => {
+                let key = TransactionKey::from_response(response)?;
+                self.transactions.get(&key)?.purpose.leg()
+            }
+            MessageContent::Malformed(_) => None,
+        }
+    }
+
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
         if !is_answerable(&request) {
             return;

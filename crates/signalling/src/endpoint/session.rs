@@ -273,6 +273,11 @@ impl Endpoint {
         }
     }
 
+    /// Ends a leg that cannot continue, as [`Endpoint::hang_up`] does, and emits `HungUp`.
+    pub fn end_lost_leg(&mut self, id: LegId, now: Instant) {
+        self.end_lost_session(id, now);
+    }
+
     /// Ends a call whose session is lost. Emits `HungUp` and sends a BYE in case the peer is still
     /// there.
     pub(super) fn end_lost_session(&mut self, id: LegId, now: Instant) {

@@ -6,6 +6,7 @@ use call::CallOutcome;
 use media::{DigitCounts, EventReport};
 
 use super::{CallLeg, MaskedCall};
+use crate::calls::context::EngineContext;
 use crate::calls::media::LegMedia;
 use crate::metrics::METRICS;
 use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
@@ -28,6 +29,27 @@ impl MaskedCall {
         });
         streams.into_iter().for_each(LegMedia::close);
         self.write_record_when_closed();
+    }
+
+    /// Ends the call after a panic: hangs up every leg, closes every stream and writes the record, unless that has
+    /// happened before. The reports of the streams are lost.
+    pub(in crate::calls) fn end_after_panic(&mut self, context: &mut EngineContext) {
+        let now = Instant::now();
+        let pending = self.ending.take().map(|pending| pending.outcome);
+        let outcome = pending.or_else(|| self.machine.abort(now));
+        let legs =
+            std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
+        for leg in legs {
+            let id = leg.id;
+            context
+                .agent
+                .command(|endpoint, now| endpoint.hang_up(id, now));
+            context.remove_leg(id, leg.stream.take().as_ref());
+        }
+        if let Some(outcome) = outcome {
+            METRICS.count_call_end(outcome.call_type.as_str());
+            self.record_writer.end(self.call_ending(&outcome));
+        }
     }
 
     pub(super) fn write_record_when_closed(&mut self) {

@@ -347,6 +347,17 @@ impl MaskedCall {
         if self.direct.may_bypass_server() {
             return;
         }
+        tracing::info!(call_sid = %self.sid, "no RTP from a party within the silence limit");
+        self.end_leg(role, context);
+    }
+
+    /// Handles the loss of a party's stream in the media plane.
+    pub(super) fn on_stream_failed(&mut self, role: Role, context: &mut EngineContext) {
+        self.end_leg(role, context);
+    }
+
+    /// Ends a leg without audio like a hangup of its party.
+    fn end_leg(&mut self, role: Role, context: &mut EngineContext) {
         let attempt = match role {
             Role::Caller => None,
             Role::Callee(attempt) => Some(attempt),
@@ -361,7 +372,6 @@ impl MaskedCall {
                 .command(|endpoint, now| endpoint.hang_up(leg, now));
             context.legs.remove(&leg);
         }
-        tracing::info!(call_sid = %self.sid, "no RTP from a party within the silence limit");
         self.hung_up(role, Cause::MediaLost, context);
     }
 
@@ -398,6 +408,7 @@ impl MaskedCall {
 
     /// Feeds one input to the call machine and performs the resulting actions.
     pub(super) fn step(&mut self, input: Input, context: &mut EngineContext) {
+        context.settings.supervisor.fail_point("call");
         if let Input::Ringing(attempt) = &input
             && let Some(dialled) = self
                 .callees

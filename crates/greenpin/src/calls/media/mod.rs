@@ -31,6 +31,7 @@ use media::{
 use signalling::{Network, sdes, sdp};
 
 use crate::RecordingKey;
+use crate::supervision::Supervisor;
 
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
 pub use self::delay::{DelayFigures, Relayed, delay_bench};
@@ -57,6 +58,8 @@ pub struct MediaSettings {
     pub ringback: Ringback,
     /// Key to encrypt recordings; `None`: recordings are not encrypted.
     pub recording_key: Option<RecordingKey>,
+    /// Supervisor of the threads.
+    pub supervisor: Supervisor,
 }
 
 impl Default for MediaSettings {
@@ -69,6 +72,7 @@ impl Default for MediaSettings {
             gather: Duration::from_millis(2),
             ringback: Ringback::default(),
             recording_key: None,
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -175,6 +179,11 @@ pub enum MediaEvent {
         id: MediaId,
         /// Token passed to `play`.
         token: u64,
+    },
+    /// The processing of a leg failed. The leg is gone; its call must end and close it.
+    Failed {
+        /// Id of the leg.
+        id: MediaId,
     },
     /// No RTP arrived within the silence limit. Emitted once, and again only after RTP has arrived in between.
     Silent {

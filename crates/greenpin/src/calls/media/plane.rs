@@ -29,6 +29,7 @@ use super::ports::{OpenLegError, PortPool};
 use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::RecordingWriter;
+use crate::supervision::Part;
 
 /// Handle to all media threads. The threads end after the last clone and the last leg have been dropped.
 #[derive(Debug, Clone)]
@@ -47,7 +48,11 @@ struct PlaneState {
 impl MediaPlane {
     /// Starts the media threads and the recording thread. `events` receives the events of all legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
-        let writer = RecordingWriter::start(events.clone(), settings.recording_key.clone())?;
+        let writer = RecordingWriter::start(
+            events.clone(),
+            settings.recording_key.clone(),
+            &settings.supervisor,
+        )?;
         let mut threads = Vec::new();
         // All threads share one origin, so that timestamps stay valid after a leg moves to another thread.
         let origin = Instant::now();
@@ -63,9 +68,10 @@ impl MediaPlane {
                 &settings,
                 origin,
             );
+            let guard = settings.supervisor.watch(Part::MediaThread);
             thread::Builder::new()
                 .name(format!("media-{number}"))
-                .spawn(move || worker.run())?;
+                .spawn(move || worker.run(guard))?;
             threads.push(ThreadHandle { commands, waker });
         }
         let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));

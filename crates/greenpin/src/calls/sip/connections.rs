@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::certificates::TlsCertificates;
 use super::inbound::Inbound;
 use super::tls::Connector;
+use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of open connections. Further incoming connections are closed.
 const MAX_CONNECTIONS: usize = 1024;
@@ -76,17 +77,21 @@ impl Connections {
         listeners: Vec<Listener>,
         certificates: Arc<TlsCertificates>,
         inbound: mpsc::Sender<Inbound>,
+        supervisor: &Supervisor,
     ) -> Self {
         let table = Table::default();
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
-                tokio::spawn(accept(
+                let (certificates, table) = (certificates.clone(), table.clone());
+                let accepting = accept(
                     listener,
-                    certificates.clone(),
-                    table.clone(),
+                    certificates,
+                    table,
                     inbound.clone(),
-                ))
+                    supervisor.clone(),
+                );
+                supervisor.spawn(Part::SipListener, accepting)
             })
             .collect();
         Self {
@@ -175,6 +180,7 @@ async fn accept(
     certificates: Arc<TlsCertificates>,
     table: Table,
     inbound: mpsc::Sender<Inbound>,
+    supervisor: Supervisor,
 ) {
     let transport = if listener.encrypted {
         Transport::Tls
@@ -187,6 +193,7 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        supervisor.fail_point(Part::SipListener.as_str());
         let tls = listener
             .encrypted
             .then(|| certificates.acceptor())

@@ -6,9 +6,10 @@ mod inbound;
 mod sockets;
 mod tls;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use signalling::{Endpoint, EndpointSettings, Event};
+use signalling::{Endpoint, EndpointSettings, Event, LegId};
 
 use self::inbound::Inbound;
 use crate::crypto::random;
@@ -63,23 +64,46 @@ impl UserAgent {
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
                 inbound = self.sockets.receive() => self.on_inbound(inbound),
-                () = until(deadline) => self.endpoint.handle_timeout(Instant::now()),
+                () = until(deadline) => self.isolate(None, |endpoint, now| endpoint.handle_timeout(now)),
             }
         }
     }
 
     fn on_inbound(&mut self, inbound: Inbound) {
-        let now = Instant::now();
         match inbound {
             Inbound::Message {
                 transport,
                 source,
                 message,
             } => {
-                self.endpoint.receive(transport, source, message, now);
+                let leg = self.endpoint.leg_of_message(&message);
+                self.isolate(leg, |endpoint, now| {
+                    endpoint.receive(transport, source, message, now);
+                });
             }
-            Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),
+            Inbound::Failed(ticket) => {
+                self.isolate(None, |endpoint, now| {
+                    endpoint.transport_failed(&ticket, now)
+                });
+            }
             Inbound::Nothing => {}
+        }
+    }
+
+    /// Processes one message or timer. A panic ends the leg that it concerns, and nothing else.
+    fn isolate(&mut self, leg: Option<LegId>, process: impl FnOnce(&mut Endpoint, Instant)) {
+        let now = Instant::now();
+        let endpoint = &mut self.endpoint;
+        if catch_unwind(AssertUnwindSafe(|| process(endpoint, now))).is_ok() {
+            return;
+        }
+        METRICS.event_panics.inc();
+        tracing::error!("processing of a SIP message or timer failed");
+        if let Some(leg) = leg {
+            let ended = catch_unwind(AssertUnwindSafe(|| endpoint.end_lost_leg(leg, now)));
+            if ended.is_err() {
+                tracing::error!("a leg could not be ended");
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::connections::{Connections, Listener};
 use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
+use crate::supervision::Supervisor;
 
 /// Maximum size of a UDP datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -104,7 +105,7 @@ impl SipSockets {
     /// Binds a UDP socket, and a TCP listener on request. If both ports are 0, both sockets get the same port, as peers
     /// expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
-        Self::bind_with(udp, tcp, Tls::default()).await
+        Self::bind_with(udp, tcp, Tls::default(), &Supervisor::default()).await
     }
 
     /// Binds the sockets of [`SipSockets::bind`] and a TLS listener.
@@ -112,6 +113,7 @@ impl SipSockets {
         udp: SocketAddr,
         tcp: Option<SocketAddr>,
         tls: Tls,
+        supervisor: &Supervisor,
     ) -> Result<Self, BindError> {
         let bound = Self::bind_both(udp, tcp).await?;
         let mut listeners = Vec::new();
@@ -133,6 +135,7 @@ impl SipSockets {
             bound,
             listeners,
             Arc::new(TlsCertificates::read(tls)?),
+            supervisor,
         ))
     }
 
@@ -140,6 +143,7 @@ impl SipSockets {
         bound: Bound,
         mut listeners: Vec<Listener>,
         certificates: Arc<TlsCertificates>,
+        supervisor: &Supervisor,
     ) -> Self {
         let address = |socket: &TcpListener| socket.local_addr().ok();
         let tls_address = listeners
@@ -151,7 +155,7 @@ impl SipSockets {
             encrypted: false,
         }));
         let (sender, inbound) = mpsc::channel(MAX_WAITING_MESSAGES);
-        let connections = Connections::serve(listeners, certificates.clone(), sender);
+        let connections = Connections::serve(listeners, certificates.clone(), sender, supervisor);
         let buffer = vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice();
         Self {
             udp: bound.udp,

@@ -39,7 +39,7 @@ struct SrvTarget {
 }
 
 /// Trunk peer to resolve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TrunkLookup {
     /// Peer with a host name or a domain.
     pub(crate) peer: TrunkPeer,

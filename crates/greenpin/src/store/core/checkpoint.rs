@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::store::core::reader::IdleReaders;
 use crate::store::{OpenError, StoreError};
+use crate::supervision::{Part, Supervisor};
 
 /// Interval between two checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
@@ -23,12 +24,18 @@ pub(crate) struct Checkpoints(SyncSender<oneshot::Sender<bool>>);
 impl Checkpoints {
     /// Starts the thread with its own connection. The automatic checkpoint of the writer remains as a fallback and
     /// rarely has work to do.
-    pub(crate) fn start(path: &Path, readers: IdleReaders) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        path: &Path,
+        readers: IdleReaders,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OpenError> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let (requests, received) = sync_channel::<oneshot::Sender<bool>>(1);
+        let guard = supervisor.watch(Part::StoreCheckpoint);
         let work = move || {
             loop {
+                guard.fail_point();
                 match received.recv_timeout(CHECKPOINT_INTERVAL) {
                     Ok(answer_to) => {
                         let _ = answer_to.send(truncate(&connection, &readers));
@@ -40,7 +47,7 @@ impl Checkpoints {
                         let _ =
                             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                     }
-                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Disconnected) => return guard.end(),
                 }
             }
         };

@@ -17,6 +17,7 @@ use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, R
 use crate::store::core::sql;
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, TenantId};
+use crate::supervision::{Part, PartGuard, Supervisor};
 
 /// Maximum number of idle connections to a file. More are opened for concurrent reads.
 const MAX_IDLE_CONNECTIONS: usize = 16;
@@ -157,6 +158,7 @@ impl Readers {
         target: &DatabaseTarget,
         keys: &Arc<Keyring>,
         idle: IdleReaders,
+        supervisor: &Supervisor,
     ) -> Result<Self, OpenError> {
         match target {
             DatabaseTarget::Sqlite(file) => {
@@ -172,9 +174,9 @@ impl Readers {
                     idle,
                 })))
             }
-            DatabaseTarget::Postgres(_) => {
-                Ok(Self::Server(Arc::new(ReaderThreads::start(target, keys)?)))
-            }
+            DatabaseTarget::Postgres(_) => Ok(Self::Server(Arc::new(ReaderThreads::start(
+                target, keys, supervisor,
+            )?))),
         }
     }
 
@@ -323,13 +325,18 @@ impl SharedSnapshot {
 }
 
 impl ReaderThreads {
-    fn start(target: &DatabaseTarget, keys: &Arc<Keyring>) -> Result<Self, OpenError> {
+    fn start(
+        target: &DatabaseTarget,
+        keys: &Arc<Keyring>,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OpenError> {
         let (queue, jobs) = sync_channel::<ReadJob>(MAX_QUEUED_READS);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..READER_THREADS {
             let jobs = jobs.clone();
             let thread = std::thread::Builder::new().name("store-reader".into());
-            let started = thread.spawn(move || run_jobs(&jobs));
+            let guard = supervisor.watch(Part::StoreReader);
+            let started = thread.spawn(move || run_jobs(&jobs, guard));
             started.map_err(|source| OpenError::Io {
                 path: "a reader's thread".into(),
                 source,
@@ -364,16 +371,18 @@ impl ReaderThreads {
     }
 }
 
-fn run_jobs(jobs: &Mutex<Receiver<ReadJob>>) {
+fn run_jobs(jobs: &Mutex<Receiver<ReadJob>>, guard: PartGuard) {
     let mut cached = None;
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(job) = next() {
+        guard.fail_point();
         let run = catch_unwind(AssertUnwindSafe(|| job(&mut cached)));
         if run.is_err() {
             tracing::error!("a store read panicked");
             cached = None;
         }
     }
+    guard.end();
 }
 
 /// Runs a read on the cached connection, or on a new one: the server may have closed an idle connection.
@@ -413,7 +422,9 @@ mod tests {
         target.prepare().unwrap();
         let keys = Arc::new(Keyring::open(&folder.path().join("master.key")).unwrap());
         let idle = IdleReaders::default();
-        let Readers::File(pool) = Readers::open(&target, &keys, idle.clone()).unwrap() else {
+        let Readers::File(pool) =
+            Readers::open(&target, &keys, idle.clone(), &Supervisor::default()).unwrap()
+        else {
             unreachable!()
         };
         let read = || {

@@ -9,6 +9,7 @@ use crate::store::core::reader::IdleReaders;
 use crate::store::core::statement::{Rows, Statement};
 use crate::store::{StoreError, Tx, Writer};
 use crate::store::{TenantId, tenants::settings};
+use crate::supervision::Supervisor;
 
 const ADD: &Statement = &Statement::new(
     "ADD",
@@ -48,6 +49,7 @@ fn writer() -> (tempfile::TempDir, Writer) {
         Arc::new(keys),
         Arc::default(),
         IdleReaders::default(),
+        &Supervisor::default(),
     )
     .unwrap();
     (folder, writer)
@@ -110,6 +112,7 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
             Arc::new(keys),
             Arc::default(),
             IdleReaders::default(),
+            &Supervisor::default(),
         )
         .unwrap();
         let mut crowd = tokio::task::JoinSet::new();
@@ -148,6 +151,7 @@ async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
         Arc::new(keys),
         Arc::default(),
         IdleReaders::default(),
+        &Supervisor::default(),
     )
     .unwrap();
     let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::audio_file::{AudioFile, RecordingError, unfinished_path};
 use crate::RecordingKey;
 use crate::calls::media::{MediaEvent, MediaId};
+use crate::supervision::{Part, PartGuard, Supervisor};
 
 /// Maximum number of queued samples, 64 MiB. Further samples are lost, and the recording is marked as failed.
 const MAX_BACKLOG_SAMPLES: usize = 32 << 20;
@@ -47,7 +48,9 @@ impl RecordingWriter {
     pub(crate) fn start(
         events: UnboundedSender<MediaEvent>,
         key: Option<RecordingKey>,
+        supervisor: &Supervisor,
     ) -> io::Result<Self> {
+        let guard = supervisor.watch(Part::RecordingThread);
         let (commands, inbox) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let shared = backlog.clone();
@@ -58,7 +61,7 @@ impl RecordingWriter {
                 events,
                 key,
             }
-            .run(&inbox)
+            .run(&inbox, guard)
         };
         thread::Builder::new()
             .name("recordings".to_owned())
@@ -103,8 +106,9 @@ struct OpenRecording {
 }
 
 impl WriterThread {
-    fn run(mut self, inbox: &mpsc::Receiver<WriterCommand>) {
+    fn run(mut self, inbox: &mpsc::Receiver<WriterCommand>, guard: PartGuard) {
         while let Ok(command) = inbox.recv() {
+            guard.fail_point();
             match command {
                 WriterCommand::Start(id, path) => {
                     let state = AudioFile::create(&path, self.key.as_ref());
@@ -115,6 +119,7 @@ impl WriterThread {
                 WriterCommand::Finish(id, then) => self.finish(id, then),
             }
         }
+        guard.end();
     }
 
     fn write(&mut self, id: MediaId, samples: &[i16]) {
@@ -151,5 +156,22 @@ impl WriterThread {
     fn emit(&self, event: MediaEvent) {
         // The receiver is gone during the shutdown of the engine. The file is complete nevertheless.
         let _ = self.events.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_the_thread_is_reported() {
+        let supervisor = Supervisor::default();
+        supervisor.arm(Part::RecordingThread.as_str());
+        let (events, _inbox) = unbounded_channel();
+        let writer = RecordingWriter::start(events, None, &supervisor).unwrap();
+        writer.finish(MediaId(1), None);
+        assert_eq!(supervisor.failure().await, Part::RecordingThread);
     }
 }

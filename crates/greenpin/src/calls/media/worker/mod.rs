@@ -3,8 +3,9 @@
 mod relay;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -16,8 +17,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
-use super::{MediaEvent, MediaId, MediaSettings, Remote};
+use super::{MediaEvent, MediaId, MediaReport, MediaSettings, Remote};
 use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
+use crate::metrics::METRICS;
+use crate::supervision::{PartGuard, Supervisor};
 
 /// Token of the waker. Legs use two tokens per slot, starting at 0.
 pub(super) const WAKER_TOKEN: usize = usize::MAX;
@@ -49,6 +52,9 @@ pub(super) struct Worker {
     by_id: HashMap<MediaId, usize>,
     /// Queued commands for legs in transit from another thread.
     arriving: HashMap<MediaId, Vec<LegCommand>>,
+    /// Legs removed after a panic whose call has not closed them yet.
+    failed: HashSet<MediaId>,
+    supervisor: Supervisor,
     ticking: Vec<usize>,
     /// Sockets with more datagrams than one turn allows.
     unfinished_sockets: Vec<usize>,
@@ -91,6 +97,8 @@ impl Worker {
             vacant: Vec::new(),
             by_id: HashMap::new(),
             arriving: HashMap::new(),
+            failed: HashSet::new(),
+            supervisor: settings.supervisor.clone(),
             ticking: Vec::new(),
             unfinished_sockets: Vec::new(),
             next_tick: Duration::ZERO,
@@ -102,7 +110,7 @@ impl Worker {
     }
 
     /// Serves all legs until the plane is dropped.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, guard: PartGuard) {
         let mut ready = Events::with_capacity(1024);
         loop {
             if let Err(error) = self.poll.poll(&mut ready, self.poll_timeout()) {
@@ -112,20 +120,22 @@ impl Worker {
                 tracing::error!(%error, "media thread cannot poll its sockets; stopping the thread");
                 return;
             }
+            guard.fail_point();
             self.now = self.origin.elapsed();
             // Commands go first: a command sent before a packet applies to this packet.
             if self.run_commands().is_err() {
-                return;
+                return guard.end();
             }
             self.unfinished_sockets
                 .drain(..)
                 .collect::<Vec<_>>()
                 .into_iter()
-                .for_each(|token| self.read_socket(token));
+                .for_each(|token| self.isolate(token / 2, |worker| worker.read_socket(token)));
             ready
                 .iter()
                 .filter(|event| event.token().0 != WAKER_TOKEN)
-                .for_each(|event| self.read_socket(event.token().0));
+                .map(|event| event.token().0)
+                .for_each(|token| self.isolate(token / 2, |worker| worker.read_socket(token)));
             self.tick_if_due();
             self.sweep_if_due();
             if self.packet_rate.is_busy(self.now)
@@ -153,6 +163,7 @@ impl Worker {
         let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else {
             return;
         };
+        self.supervisor.fail_point("media_leg");
         let is_rtp = token.is_multiple_of(2);
         let mut datagram = std::mem::take(&mut self.datagram);
         let mut read = 0;
@@ -190,6 +201,39 @@ impl Worker {
         self.start_ticks(token / 2);
     }
 
+    /// Runs the processing of one leg. If it panics, that leg ends and no other.
+    fn isolate(&mut self, slot: usize, process: impl FnOnce(&mut Self)) {
+        let leg = self.slots.get(slot).and_then(Option::as_ref);
+        let id = leg.map(|leg| leg.id);
+        if catch_unwind(AssertUnwindSafe(|| process(self))).is_err()
+            && let Some(id) = id
+        {
+            self.on_panic(slot, id);
+        }
+    }
+
+    /// Removes a leg whose processing panicked.
+    fn on_panic(&mut self, slot: usize, id: MediaId) {
+        METRICS.event_panics.inc();
+        tracing::error!("processing of a leg's media failed; ending its call");
+        self.datagram.resize(DATAGRAM_BYTES + SRTP_OVERHEAD, 0);
+        if self.by_id.remove(&id).is_none() {
+            // The leg was being closed.
+            let report = MediaReport::default();
+            return emit(&self.events, MediaEvent::Closed { id, report });
+        }
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = None;
+            self.vacant.push(slot);
+        }
+        self.ticking.retain(|ticking| *ticking != slot);
+        for leg in self.slots.iter_mut().flatten() {
+            leg.bridged = leg.bridged.filter(|bridged| *bridged != slot);
+        }
+        self.failed.insert(id);
+        emit(&self.events, MediaEvent::Failed { id });
+    }
+
     fn start_ticks(&mut self, slot: usize) {
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
@@ -214,17 +258,24 @@ impl Worker {
         };
         self.release_overdue();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
+        let mut failed = Vec::new();
         self.ticking.retain(|slot| {
             let Some(Some(leg)) = slots.get_mut(*slot) else {
                 return false;
             };
-            let ticked = leg.tick(now);
+            let Ok(ticked) = catch_unwind(AssertUnwindSafe(|| leg.tick(now))) else {
+                failed.push((*slot, leg.id));
+                return false;
+            };
             if let Some(token) = ticked.finished {
                 emit(events, MediaEvent::PlayFinished { id: leg.id, token });
             }
             leg.ticking = ticked.more;
             ticked.more
         });
+        for (slot, id) in failed {
+            self.on_panic(slot, id);
+        }
     }
 
     /// Gives up missing packets after their deadline, so that the packets behind them continue.
@@ -236,13 +287,17 @@ impl Worker {
         };
         let waiting: Vec<usize> = self.ticking.iter().copied().filter(is_waiting).collect();
         for slot in waiting {
-            let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else {
-                continue;
-            };
-            self.release_due(&mut leg);
-            if let Some(entry) = self.slots.get_mut(slot) {
-                *entry = Some(leg);
-            }
+            self.isolate(slot, |worker| worker.release_slot(slot));
+        }
+    }
+
+    fn release_slot(&mut self, slot: usize) {
+        let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.release_due(&mut leg);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = Some(leg);
         }
     }
 
@@ -251,18 +306,25 @@ impl Worker {
             return;
         }
         self.next_sweep = self.now.saturating_add(SWEEP_INTERVAL);
-        for leg in self.slots.iter_mut().flatten() {
-            leg.report_if_due(self.now);
-            if leg.check_silence(self.silence_limit, self.now) {
-                emit(&self.events, MediaEvent::Silent { id: leg.id });
-            }
-            while let Some(block) = leg
-                .recording
-                .as_mut()
-                .and_then(|recording| recording.timeline.next_block(self.now))
-            {
-                self.writer.write(leg.id, block);
-            }
+        for slot in 0..self.slots.len() {
+            self.isolate(slot, |worker| worker.sweep(slot));
+        }
+    }
+
+    fn sweep(&mut self, slot: usize) {
+        let Some(Some(leg)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        leg.report_if_due(self.now);
+        if leg.check_silence(self.silence_limit, self.now) {
+            emit(&self.events, MediaEvent::Silent { id: leg.id });
+        }
+        while let Some(block) = leg
+            .recording
+            .as_mut()
+            .and_then(|recording| recording.timeline.next_block(self.now))
+        {
+            self.writer.write(leg.id, block);
         }
     }
 
@@ -283,7 +345,10 @@ impl Worker {
             Command::Adopt(leg) => self.adopt(leg),
             Command::Expect(id) => drop(self.arriving.insert(id, Vec::new())),
             Command::HandOver(id, to) => self.hand_over(id, &to),
-            Command::Leg(id, command) => self.apply_or_queue(id, command),
+            Command::Leg(id, command) => match self.by_id.get(&id).copied() {
+                Some(slot) => self.isolate(slot, |worker| worker.apply_or_queue(id, command)),
+                None => self.apply_or_queue(id, command),
+            },
             Command::Shutdown => {}
         }
     }
@@ -345,7 +410,7 @@ impl Worker {
 
     fn apply(&mut self, id: MediaId, command: LegCommand) {
         let Some(slot) = self.by_id.get(&id).copied() else {
-            return;
+            return self.on_command_for_failed_leg(id, &command);
         };
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
@@ -371,6 +436,17 @@ impl Worker {
             LegCommand::Close { report } => self.close(id, report),
         }
         self.start_ticks(slot);
+    }
+
+    /// Answers the close of a leg that is gone after a panic, and completes its recording.
+    fn on_command_for_failed_leg(&mut self, id: MediaId, command: &LegCommand) {
+        if let LegCommand::Close { report } = command
+            && self.failed.remove(&id)
+        {
+            let report = report.then(MediaReport::default);
+            let closed = report.map(|report| MediaEvent::Closed { id, report });
+            self.writer.finish(id, closed);
+        }
     }
 
     fn connect(&mut self, slot: usize, remote: &Remote) {

@@ -32,6 +32,7 @@ use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, Timestamp};
+use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of waiting jobs. Further jobs fail with [`StoreError::Overloaded`].
 const MAX_QUEUED_JOBS: usize = 8192;
@@ -68,7 +69,9 @@ impl<C: WriterCache + 'static> Writer<C> {
         keys: Arc<Keyring>,
         deliveries: Arc<Notify>,
         readers: IdleReaders,
+        supervisor: &Supervisor,
     ) -> Result<Self, OpenError> {
+        let supervisor = supervisor.clone();
         let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
         let (ready, opened) = sync_channel(1);
         let open = Arc::<AtomicUsize>::default();
@@ -80,8 +83,9 @@ impl<C: WriterCache + 'static> Writer<C> {
         // The connection is created on the thread and stays there.
         let work = move || match Thread::<C>::open(target, keys, listeners) {
             Ok(thread) => {
+                let guard = supervisor.watch(Part::StoreWriter);
                 let _ = ready.send(Ok(()));
-                thread.run(&jobs);
+                thread.run(&jobs, guard);
             }
             Err(error) => {
                 let _ = ready.send(Err(error));

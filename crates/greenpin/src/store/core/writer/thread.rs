@@ -23,6 +23,7 @@ use crate::store::core::ids::EventIds;
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::sql;
 use crate::store::{OpenError, StoreError};
+use crate::supervision::PartGuard;
 
 /// Maximum number of jobs in one commit. With more, the first job would wait longer than a disk flush takes.
 const MAX_BATCH_JOBS: usize = 256;
@@ -105,16 +106,19 @@ impl<C: WriterCache> Thread<C> {
     }
 
     /// Runs jobs until the last sender is dropped.
-    pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>) {
+    pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>, guard: PartGuard) {
         let mut detector = IdleDetector::new(self.connection.changes(), Instant::now());
         let mut state = WriterState::Idle;
         loop {
             state = match jobs.recv_timeout(state.timeout()) {
-                Ok(first) => self.run_batch(state.open(), first, jobs),
+                Ok(first) => {
+                    guard.fail_point();
+                    self.run_batch(state.open(), first, jobs)
+                }
                 Err(RecvTimeoutError::Timeout) => self.release_lease(state),
                 Err(RecvTimeoutError::Disconnected) => {
                     self.release_lease(state);
-                    return;
+                    return guard.end();
                 }
             };
             if detector.became_idle(self.connection.changes(), Instant::now()) {
