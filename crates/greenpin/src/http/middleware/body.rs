@@ -52,7 +52,10 @@ pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
 
 async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if !is_json(headers) {
-        return Err(Problem::plain(Code::UnsupportedMediaType));
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "The body must be application/json.",
+        ));
     }
     parse(&bytes(headers, body, MAX_JSON_BYTES).await?)
 }

@@ -47,33 +47,33 @@ codes! {
     /// The body is not valid JSON, or an object contains a duplicate key.
     InvalidJson = "invalid_json", 400, "The body is not valid JSON";
     /// The file is not a CSV list of numbers, or a line has the wrong number of fields.
-    InvalidCsv = "invalid_csv", 400, "The file is not a list of numbers";
+    InvalidCsv = "invalid_csv", 400, "The file is not valid CSV";
     /// Fields are missing, unknown or malformed. See `errors` for each field.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
     /// A required field is missing.
     MissingField = "missing_field", 400, "A required field is missing";
     /// The field does not exist.
-    UnknownField = "unknown_field", 400, "The field is not known";
+    UnknownField = "unknown_field", 400, "The field does not exist";
     /// The value has the wrong JSON type.
-    WrongType = "wrong_type", 400, "The value has a wrong type";
+    WrongType = "wrong_type", 400, "The value has the wrong type";
     /// The number is not in E.164 form.
-    NotE164 = "not_e164", 400, "The number is not in E.164 form";
+    NotE164 = "not_e164", 400, "The number is not in E.164 format";
     /// The text exceeds the maximum length.
     TooLong = "too_long", 400, "The text is too long";
     /// The value is not allowed for this field.
     InvalidValue = "invalid_value", 400, "The value is not allowed";
     /// This version does not support the value.
-    NotSupported = "not_supported", 400, "Not supported by this version";
+    NotSupported = "not_supported", 400, "This version does not support the value";
     /// Credentials are missing or wrong.
     Unauthorized = "unauthorized", 401, "Credentials are missing or wrong";
     /// The operator token is missing or wrong.
     OperatorUnauthorized = "operator_unauthorized", 401, "The operator token is missing or wrong";
     /// `http.operator_token` is not configured.
-    OperatorApiOff = "operator_api_off", 403, "The operator API is off";
+    OperatorApiOff = "operator_api_off", 403, "The operator API is disabled";
     /// The operator has suspended the tenant.
     TenantSuspended = "tenant_suspended", 403, "The tenant is suspended";
     /// The credentials belong to another tenant.
-    ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
+    ForeignTenant = "foreign_tenant", 403, "The credentials belong to another tenant";
     /// The virtual number is not in the tenant's pool.
     NumberNotInPool = "number_not_in_pool", 403, "The number is not in the tenant's pool";
     /// The link is incomplete, or its signature is not from this server.
@@ -81,81 +81,81 @@ codes! {
     /// The link has expired.
     LinkExpired = "link_expired", 403, "The link has expired";
     /// The resource does not exist.
-    NotFound = "not_found", 404, "There is no such resource";
+    NotFound = "not_found", 404, "The resource does not exist";
     /// The resource does not support this method.
-    MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed here";
+    MethodNotAllowed = "method_not_allowed", 405, "The resource does not support this method";
     /// The body did not arrive within 20 seconds.
     RequestTimeout = "request_timeout", 408, "The body did not arrive in time";
     /// The exclusive number already has an active allocation.
-    VirtualNumberBusy = "virtual_number_busy", 409, "The number has an active allocation";
+    VirtualNumberBusy = "virtual_number_busy", 409, "The number already has an active allocation";
     /// The number has reached `max_active`, or has no free PIN.
-    PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
+    PinSpaceExhausted = "pin_space_exhausted", 409, "The number cannot take another allocation";
     /// The allocation has already been deleted.
-    AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
+    AlreadyDeleted = "already_deleted", 409, "The allocation is already deleted";
     /// The operator has quarantined the number, so it accepts no new allocations.
     NumberQuarantined = "number_quarantined", 409, "The number is quarantined";
     /// A tenant with this name exists or existed before.
-    TenantExists = "tenant_exists", 409, "The tenant exists already";
+    TenantExists = "tenant_exists", 409, "The tenant name is already taken";
     /// The tenant has been erased, or its erasure is in progress.
-    TenantErased = "tenant_erased", 409, "The tenant was erased";
+    TenantErased = "tenant_erased", 409, "The tenant is erased or being erased";
     /// The tenant has calls in progress.
-    TenantHasCalls = "tenant_has_calls", 409, "Calls of the tenant are under way";
+    TenantHasCalls = "tenant_has_calls", 409, "The tenant has live calls";
     /// The account SID is already in use.
-    AccountSidTaken = "account_sid_taken", 409, "The account SID is in use";
+    AccountSidTaken = "account_sid_taken", 409, "The account SID is already in use";
     /// The credential has already been revoked.
-    AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
+    AlreadyRevoked = "already_revoked", 409, "The credential is already revoked";
     /// The number is already in a pool.
-    NumberExists = "number_exists", 409, "The number is in a pool already";
+    NumberExists = "number_exists", 409, "The number is already in a pool";
     /// The number has active allocations, so this change is not possible.
     NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.
     AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
     /// The idempotency key was used for a different request within the last 24 hours.
-    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for a different request";
     /// Another request with the same idempotency key is in progress.
-    IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
+    IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is in progress";
     /// The body exceeds the limit: 64 KiB for JSON, 1 MiB for a prompt, 8 MiB for an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The array has more items than one request accepts.
     TooManyItems = "too_many_items", 413, "The array has too many items";
     /// The `Content-Type` is not the expected one, in most cases `application/json`.
-    UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
+    UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
     /// The requested range lies outside the file.
-    RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is outside the recording";
     /// The request is well formed but violates a rule. See `errors` for each field.
-    RuleViolated = "rule_violated", 422, "The request is against a rule";
+    RuleViolated = "rule_violated", 422, "The request violates a rule";
     /// The file is not a WAV file with 8 kHz, mono, 16-bit PCM, or it is too long.
-    InvalidPrompt = "invalid_prompt", 422, "The file cannot be a prompt";
+    InvalidPrompt = "invalid_prompt", 422, "The file is not a valid prompt";
     /// The file has invalid lines, so nothing was imported. See `refused` for each line.
-    ImportRefused = "import_refused", 422, "Nothing was imported";
+    ImportRefused = "import_refused", 422, "The file has invalid lines";
     /// The tenant does not exist or has been erased.
-    NoSuchTenant = "no_such_tenant", 422, "There is no such tenant";
+    NoSuchTenant = "no_such_tenant", 422, "The tenant does not exist";
     /// The number is outside its range.
-    OutOfRange = "out_of_range", 422, "The number is out of its range";
+    OutOfRange = "out_of_range", 422, "The value is out of range";
     /// The list has fewer items than required.
     TooFew = "too_few", 422, "The list has too few items";
     /// The list has more items than allowed.
     TooMany = "too_many", 422, "The list has too many items";
     /// The list contains the item twice.
-    Repeated = "repeated", 422, "The item is in the list twice";
+    Repeated = "repeated", 422, "The list contains the item twice";
     /// The number is in both `from` and `to`.
-    OnBothSides = "on_both_sides", 422, "The number is on both sides";
+    OnBothSides = "on_both_sides", 422, "The number is in both 'from' and 'to'";
     /// `to` must list the callers, because the number is shared and has short PINs.
-    ToRequired = "to_required", 422, "The number needs 'to'";
+    ToRequired = "to_required", 422, "The number requires 'to'";
     /// The tenant has no webhook endpoint with this `id`.
-    UnknownEndpoint = "unknown_endpoint", 422, "There is no such webhook endpoint";
+    UnknownEndpoint = "unknown_endpoint", 422, "The webhook endpoint does not exist";
     /// The tenant has exceeded its rate limit, or the address has sent too many wrong credentials.
     RateLimited = "rate_limited", 429, "Too many requests";
     /// The server failed to process the request.
-    Internal = "internal", 500, "An internal error";
+    Internal = "internal", 500, "Internal server error";
     /// The recording is not available yet: another node is still uploading it.
-    RecordingNotReady = "recording_not_ready", 503, "The recording is being uploaded";
+    RecordingNotReady = "recording_not_ready", 503, "The recording is still being uploaded";
     /// The server has more requests than it can process.
-    Overloaded = "overloaded", 503, "Overloaded";
+    Overloaded = "overloaded", 503, "The server is overloaded";
     /// The server cannot reach its database.
-    StoreUnreachable = "store_unreachable", 503, "The database cannot be reached";
+    StoreUnreachable = "store_unreachable", 503, "The server cannot reach its database";
     /// The server is shutting down or drained.
-    Draining = "draining", 503, "The server is shutting down";
+    Draining = "draining", 503, "The server is draining or shutting down";
 }
 
 /// Fault of one field of a request.
