@@ -11,14 +11,12 @@ use serde_json::{Map, Value};
 
 use super::problem::{Code, Problem};
 use super::validation::Fields;
-use crate::prompt_file;
 
 /// Maximum size of a JSON body, in bytes.
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
-/// Maximum size of an uploaded prompt, in bytes: samples of two bytes each, plus 64 KiB for other chunks of a WAV
-/// file.
-pub(crate) const MAX_WAV_BYTES: usize =
-    (prompt_file::MAX_PROMPT_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
+/// Maximum size of an uploaded prompt, in bytes. The samples of the longest prompt take 960,000 bytes; the rest is for
+/// other chunks of a WAV file.
+pub(crate) const MAX_WAV_BYTES: usize = 1024 * 1024;
 /// Maximum time to receive a whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
