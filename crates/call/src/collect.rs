@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use crate::{Keypress, Pin, deadline};
 
 /// Time from the end of the prompt to the first digit.
-const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time from one digit to the next.
-const NEXT_DIGIT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const NEXT_DIGIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit for a prompt. No prompt, including those of tenants, is longer than 60 s. If the
 /// engine never reports the end of a sound, the call continues after this time.
 pub(crate) const MAX_PROMPT_DURATION: Duration = Duration::from_secs(70);
 /// Maximum number of times that silence repeats the prompt before the call ends.
-const MAX_PROMPT_REPEATS: u8 = 2;
+pub const MAX_PROMPT_REPEATS: u8 = 2;
 
 /// Digits so far, and the deadline for the next key.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod collect;
 mod deadline;
 mod hunt;
 mod input;
+pub mod limits;
 mod machine;
 mod number;
 mod outcome;

@@ -13,7 +13,7 @@ use crate::{
 /// Key that a screened party presses to accept the call.
 const ACCEPT_KEY: char = '1';
 /// Time for a screened party to press the key after the prompt.
-const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Masked call.
 ///

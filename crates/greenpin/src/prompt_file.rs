@@ -5,7 +5,7 @@ use std::io::Cursor;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 /// Maximum length of a prompt in seconds.
-pub(crate) const MAX_PROMPT_SECONDS: u32 = 60;
+pub const MAX_PROMPT_SECONDS: u32 = 60;
 /// Samples per second.
 pub(crate) const SAMPLE_RATE: u32 = 8000;
 /// Names of the prompts.

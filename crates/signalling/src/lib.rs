@@ -13,6 +13,7 @@
 mod dialog;
 mod endpoint;
 mod identity;
+pub mod limits;
 mod malformed;
 mod parameters;
 pub mod sdes;

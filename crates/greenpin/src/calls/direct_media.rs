@@ -5,7 +5,7 @@ use call::Side;
 use signalling::sdp::RemoteMedia;
 
 /// Maximum number of attempts per call. A peer that changes its media after every attempt stays relayed in the end.
-const MAX_DIRECT_ATTEMPTS: u8 = 8;
+pub const MAX_DIRECT_ATTEMPTS: u8 = 8;
 
 /// Properties of a call that decide between relayed and direct media.
 #[derive(Debug, Clone, Copy)]

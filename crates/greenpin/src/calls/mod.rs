@@ -5,6 +5,7 @@
 //! - `call_loop`: the single loop that processes every event of every call.
 //! - `context`: the state that all calls share, such as the user agent, the media plane and the trunks.
 //! - `leg_owner`: the call of each leg and media stream.
+//! - `limits`: the limits that the reference of limits names.
 //! - `masked_call`: one call on its legs, in `actions`, `media_path` and `ending`.
 //! - `direct_media`: the state machine for media between two carriers.
 //! - `record_writer`: the writes of one call to the store, in order.
@@ -22,6 +23,7 @@ mod call_loop;
 mod context;
 mod direct_media;
 mod leg_owner;
+pub mod limits;
 mod masked_call;
 pub mod media;
 mod record_writer;

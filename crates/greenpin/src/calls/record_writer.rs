@@ -13,7 +13,7 @@ use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, 
 
 /// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
 /// start closes the call.
-const MAX_END_ATTEMPTS: u32 = 60;
+pub const MAX_END_ATTEMPTS: u32 = 60;
 
 /// Queue of updates. A task writes them in order, so that the call loop never waits for the store.
 pub(super) struct CallRecordWriter(mpsc::UnboundedSender<RecordUpdate>);

@@ -100,6 +100,11 @@ enum Command {
     },
 }
 
+/// Returns the definition of the command line: commands, arguments and options.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command of the arguments. Exit code 0: done; 1: failed; 2: misuse.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -1,17 +1,15 @@
 //! `greenpin serve`
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::fail;
 use crate::config::Config;
 use crate::server::Server;
+use crate::server::limits::DRAIN_TIMEOUT;
 use crate::supervision::Part;
 
-/// Time for live calls to finish after SIGTERM. A second signal ends them at once.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the stop after the end of a task.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -63,10 +61,10 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     }
     tracing::info!(
         "stopping: no new calls or allocations; calls under way have {} s",
-        TIMEOUT.as_secs()
+        DRAIN_TIMEOUT.as_secs()
     );
     tokio::select! {
-        () = server.stop(TIMEOUT) => {}
+        () = server.stop(DRAIN_TIMEOUT) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -4,9 +4,11 @@
 //! - `operator/`: handlers of the operator, below `/v1/admin`.
 //! - `middleware/`: parts shared by all requests, such as credentials, rate limits, bodies and errors.
 //! - `openapi/`: the OpenAPI document and its HTML page.
+//! - `limits`: the limits that the reference of limits names.
 //! - `health`, `serving`: liveness and readiness; the HTTP/1.1 server.
 
 mod health;
+pub mod limits;
 pub(crate) mod middleware;
 mod openapi;
 pub(crate) mod operator;

@@ -21,7 +21,7 @@ use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
 /// Time limit of a request. One part of an upload has at most 10 MiB.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Retries within one upload or download. The queue retries for much longer.
 const RETRIES: usize = 2;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -3,6 +3,7 @@
 
 mod bucket;
 mod decrypting_reader;
+pub mod limits;
 mod upload;
 
 use std::io::{self, ErrorKind, SeekFrom};

@@ -17,13 +17,14 @@ use crate::store::{Store, StoreError, TenantId, Timestamp, Upload};
 /// Interval at which the queue is polled.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of concurrent uploads.
-const MAX_CONCURRENT: usize = 4;
+pub const MAX_CONCURRENT: usize = 4;
 /// Entries of the queue per read.
 const BATCH_SIZE: u32 = 32;
 /// Pause after the first failure. It doubles with each further one up to [`MAX_PAUSE`]; retries
 /// never end.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
+pub const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Maximum pause between two attempts of an upload.
+pub const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Uploads the recordings of this node until the task is aborted. Returns at once if there is no
 /// bucket.

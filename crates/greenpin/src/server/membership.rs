@@ -7,7 +7,7 @@ use crate::store::{FailureDetector, Heartbeat, Membership, Store, StoreError, Ti
 use crate::supervision::{Part, Supervisor};
 
 /// Heartbeats per lease. Some may be lost or late.
-const HEARTBEATS_PER_LEASE: u32 = 5;
+pub const HEARTBEATS_PER_LEASE: u32 = 5;
 
 /// Writes heartbeats until the task is aborted, and evicts nodes that have written none for a
 /// `lease`.

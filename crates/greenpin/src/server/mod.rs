@@ -1,6 +1,7 @@
 //! The server: store, engine, API and webhooks, started and stopped together.
 
 mod jobs;
+pub mod limits;
 mod membership;
 mod memory;
 mod retention;

@@ -22,6 +22,7 @@ mod calls;
 mod cluster;
 mod core;
 mod events;
+pub mod limits;
 mod numbers;
 mod pins;
 mod retention;

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use crate::store::{DueEndpoint, EndpointId, Timestamp};
 
 /// Maximum number of deliveries under way.
-const MAX_DELIVERIES: u32 = 512;
+pub const MAX_DELIVERIES: u32 = 512;
 /// Maximum number of deliveries under way to one endpoint.
-const MAX_PER_ENDPOINT: u32 = 32;
+pub const MAX_PER_ENDPOINT: u32 = 32;
 /// Number of deliveries under way to an endpoint without a history.
-const INITIAL_PER_ENDPOINT: u32 = 4;
+pub const INITIAL_PER_ENDPOINT: u32 = 4;
 
 /// Slots of all endpoints. Each successful delivery doubles the slots of its endpoint; each failed
 /// one reduces them to one.

@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod flat;
+pub mod limits;
 mod post;
 mod schedule;
 mod signature;
@@ -23,7 +24,7 @@ use post::Poster;
 pub use target::Resolver;
 
 /// Time limit for the response of a receiver.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Lease of a claimed delivery. It outlasts the longest attempt; after it, another worker claims
 /// the delivery.
 const CLAIM_LEASE: Duration = Duration::from_secs(60);

@@ -10,11 +10,11 @@ use super::{RESPONSE_TIMEOUT, Resolver, flat, signature};
 use crate::store::{Attempt, AttemptError, Delivery, EndpointFormat, Timestamp};
 
 /// Bytes of a response body that are stored.
-const MAX_STORED_BYTES: usize = 512;
+pub const MAX_STORED_BYTES: usize = 512;
 /// Bytes of a response body that are read, so that its connection can be reused.
-const MAX_READ_BYTES: usize = 16 * 1024;
+pub const MAX_READ_BYTES: usize = 16 * 1024;
 /// Time limit for the body of a response. The body does not decide the outcome.
-const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sender of events.
 pub(super) struct Poster {

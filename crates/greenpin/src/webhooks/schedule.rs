@@ -5,10 +5,12 @@ use std::time::Duration;
 use crate::limits::backoff;
 use crate::store::Timestamp;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+/// Pause after the first failed attempt. It doubles with each further one.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Maximum pause between two attempts.
+pub const MAX_PAUSE: Duration = Duration::from_secs(3600);
 /// Time after which a delivery is given up: three days, longer than a weekend.
-const LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
+pub const LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Returns the pause after `attempts` failed attempts, 1 or more.
 pub(super) fn pause(attempts: u32, random: u64) -> Duration {

@@ -9,7 +9,7 @@ use crate::sip::{Method, TransactionKey};
 
 /// Time allowed for a response to a probe. Over UDP the request is sent five times within this
 /// time.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Endpoint {
     pub(super) fn keep_alive_interval(&self, trunk: usize) -> Option<Duration> {

@@ -12,7 +12,7 @@ use crate::wire::{Path, Transmit};
 
 /// Maximum number of attempts, the first included, of a re-INVITE that collides with one of the
 /// peer.
-const MAX_ATTEMPTS: u8 = 5;
+pub const MAX_REINVITE_ATTEMPTS: u8 = 5;
 
 /// Destination and format of a peer's audio. The peer learns nothing else about the other leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -256,7 +256,7 @@ impl Endpoint {
         let Some(pending) = leg.pending_reinvite.as_mut() else {
             return;
         };
-        if pending.attempts >= MAX_ATTEMPTS {
+        if pending.attempts >= MAX_REINVITE_ATTEMPTS {
             return self.on_redirect_failure(id, 491);
         }
         (pending.sent, pending.deferred) = (false, true);

@@ -8,18 +8,18 @@ use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
 
 /// Registration expiry requested by default.
-const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
+pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
 /// Maximum expiry that a registrar can demand or grant.
-const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 /// Minimum expiry. If a registrar grants less, renewals are still at least half of this time apart.
-const MIN_EXPIRY: Duration = Duration::from_secs(10);
+pub const MIN_EXPIRY: Duration = Duration::from_secs(10);
 /// Time between a renewal and the expiry. It is enough for an attempt that times out after 32 s and
 /// a second one.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
 /// Delay after the first failure. It doubles with each further failure.
-const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+pub const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Maximum delay between attempts. A longer `Retry-After` is respected up to [`DEFAULT_EXPIRY`].
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
 /// Registration with one trunk.
 #[derive(Debug, Default)]

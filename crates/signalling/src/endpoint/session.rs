@@ -9,11 +9,11 @@ use crate::sip::{
 };
 
 /// Minimum session interval (RFC 4028, section 5).
-const MIN_SESSION_INTERVAL: Duration = Duration::from_secs(90);
+pub const MIN_SESSION_INTERVAL: Duration = Duration::from_secs(90);
 
 /// Session interval for a peer that supports session timers but proposes no interval (recommended
 /// by RFC 4028, section 4).
-const DEFAULT_SESSION_INTERVAL: Duration = Duration::from_secs(1800);
+pub const DEFAULT_SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 
 /// Maximum session interval. An endpoint may shorten the interval that the peer proposes (RFC 4028,
 /// section 9); a peer that insists on more gets no session timer.

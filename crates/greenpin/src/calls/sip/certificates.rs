@@ -14,7 +14,7 @@ use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer};
 use crate::metrics::METRICS;
 
 /// Interval between two checks of the files.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// TLS certificates of one user agent.
 pub struct TlsCertificates {

@@ -19,17 +19,17 @@ use super::tls::Connector;
 use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of open connections. Further incoming connections are closed.
-const MAX_CONNECTIONS: usize = 1024;
+pub const MAX_CONNECTIONS: usize = 1024;
 /// Maximum number of messages queued for a slow peer. Further messages fail.
 const MAX_QUEUED_MESSAGES: usize = 256;
 /// Maximum time for the rest of a partial message, so that a peer cannot hold memory.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum idle time before a connection is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
 /// Time for the peer to read our last response after a framing error.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum time to open a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 4096;
 
 /// Open connections.

@@ -1,9 +1,9 @@
 //! Sockets under the SIP endpoint of the [`signalling`] crate.
 
-mod certificates;
-mod connections;
+pub(super) mod certificates;
+pub(super) mod connections;
 mod inbound;
-mod sockets;
+pub(super) mod sockets;
 mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

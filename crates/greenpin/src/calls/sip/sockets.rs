@@ -19,7 +19,7 @@ use crate::metrics::METRICS;
 use crate::supervision::Supervisor;
 
 /// Maximum size of a UDP datagram.
-const MAX_DATAGRAM_BYTES: usize = 65_535;
+pub const MAX_DATAGRAM_BYTES: usize = 65_535;
 /// Maximum number of attempts to find a port that is free for both UDP and TCP.
 const MAX_PORT_ATTEMPTS: u32 = 16;
 /// Maximum number of received messages in the queue. Beyond it, connections stop reading.

@@ -19,15 +19,15 @@ use crate::crypto::random;
 use crate::limits::backoff;
 
 /// Minimum time between two lookups, even if the TTL is shorter.
-const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+pub const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum time between two lookups, even if the TTL is longer.
-const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
+pub const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
 /// Time to the next lookup of a name without addresses.
-const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
+pub const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// Delay after the first failed lookup. It doubles with each failure.
-const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+pub const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Maximum delay after a failed lookup.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// Target of an SRV record.
 #[derive(Debug, Clone, PartialEq, Eq)]

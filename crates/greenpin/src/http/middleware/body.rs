@@ -13,12 +13,12 @@ use super::problem::{Code, Problem};
 use super::validation::Fields;
 
 /// Maximum size of a JSON body, in bytes.
-pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
+pub const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Maximum size of an uploaded prompt, in bytes. The samples of the longest prompt take 960,000 bytes; the rest is for
 /// other chunks of a WAV file.
-pub(crate) const MAX_WAV_BYTES: usize = 1024 * 1024;
+pub const MAX_WAV_BYTES: usize = 1024 * 1024;
 /// Maximum time to receive a whole body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Reads a body and requires a JSON object.
 pub(crate) async fn json_object(

@@ -15,7 +15,8 @@ use crate::store::{
 };
 
 const KEY_HEADER: &str = "idempotency-key";
-const MAX_KEY_LENGTH: usize = 255;
+/// Maximum length of a key, in characters.
+pub const MAX_KEY_LENGTH: usize = 255;
 /// Maximum size of a stored response, in bytes. Every response to a write is smaller.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 

@@ -9,9 +9,9 @@ use super::problem::{Code, FieldError, Problem};
 use crate::store::Timestamp;
 
 /// Default number of items on a page.
-const DEFAULT_LIMIT: u32 = 50;
+pub const DEFAULT_PAGE_ITEMS: u32 = 50;
 /// Maximum number of items on a page.
-const MAX_LIMIT: u32 = 200;
+pub const MAX_PAGE_ITEMS: u32 = 200;
 
 /// Query parameters of a page.
 #[derive(Deserialize, IntoParams)]
@@ -68,12 +68,12 @@ pub(crate) fn page_request<T>(
     read: impl FnOnce(&str) -> Option<T>,
 ) -> Result<PageRequest<T>, Problem> {
     let limit = match limit {
-        None => DEFAULT_LIMIT,
+        None => DEFAULT_PAGE_ITEMS,
         Some(text) => {
             let limit = text
                 .parse()
                 .ok()
-                .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                .filter(|limit| (1..=MAX_PAGE_ITEMS).contains(limit));
             limit.ok_or_else(|| invalid_parameter("limit", "must be 1 to 200"))?
         }
     };

@@ -13,7 +13,7 @@ use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
 /// Wrong credentials allowed per address: a burst of 20, then one per second.
-const FAILURE_LIMIT: RateLimit = RateLimit {
+pub const FAILURE_LIMIT: RateLimit = RateLimit {
     requests_per_second: 1,
     burst: 20,
 };

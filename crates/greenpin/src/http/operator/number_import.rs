@@ -11,9 +11,9 @@ use crate::store::{
 };
 
 /// Maximum number of lines, without the header.
-pub(crate) const MAX_LINES: usize = 100_000;
+pub const MAX_LINES: usize = 100_000;
 /// Maximum size of a file, in bytes.
-pub(crate) const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
 /// Columns. Only the first is required.
 pub(crate) const COLUMNS: [&str; 4] = ["virtual_number", "mode", "pin_length", "max_active"];
 /// Numbers per lookup.

@@ -17,7 +17,7 @@ use crate::store::numbers::NumberMode;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Minimum length of a PIN that unlisted callers may use. An unlisted caller could guess one of many shorter PINs.
-pub(crate) const OPEN_PIN_LENGTH: u8 = 6;
+pub const OPEN_PIN_LENGTH: u8 = 6;
 
 /// Stored allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]

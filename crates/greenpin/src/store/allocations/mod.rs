@@ -14,7 +14,7 @@ pub(crate) mod pin_draw;
 pub(crate) mod sql;
 
 pub(crate) use self::allocation::*;
-pub use self::allocation::{Allocation, Status};
+pub use self::allocation::{Allocation, OPEN_PIN_LENGTH, Status};
 pub use self::change::{AllocationChange, ChangeError, PartyList};
 pub(crate) use self::create::create;
 pub use self::create::{CreateError, NewAllocation};

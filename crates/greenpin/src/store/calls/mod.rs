@@ -8,7 +8,7 @@ pub(crate) mod record;
 pub(crate) mod recording;
 pub(crate) mod recording_links;
 mod report;
-mod route;
+pub(crate) mod route;
 pub(crate) mod sql;
 pub(crate) mod uploads;
 

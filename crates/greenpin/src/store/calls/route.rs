@@ -22,7 +22,7 @@ use crate::store::{
 };
 
 /// Maximum number of wrong attempts in one call of an unlisted caller.
-const UNLISTED_CALLER_ATTEMPTS: u8 = 3;
+pub const UNLISTED_CALLER_ATTEMPTS: u8 = 3;
 
 /// Incoming call.
 #[derive(Debug, Clone)]

@@ -22,14 +22,14 @@ use crate::supervision::{Part, PartGuard, Supervisor};
 /// Maximum number of idle connections to a file. More are opened for concurrent reads.
 const MAX_IDLE_CONNECTIONS: usize = 16;
 /// Number of reader threads for a server, each with a connection.
-const READER_THREADS: usize = 8;
+pub const READER_THREADS: usize = 8;
 /// Maximum age of a shared transaction, and maximum pause between two reads that share it. Changes by another process,
 /// such as a command, become visible with this delay at most.
 const MAX_SHARED_AGE: Duration = Duration::from_millis(2);
 /// Idle time after which a connection releases its page cache.
 const MEMORY_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of waiting reads on a server. Further reads fail with [`StoreError::Overloaded`].
-const MAX_QUEUED_READS: usize = 8192;
+pub const MAX_QUEUED_READS: usize = 8192;
 
 #[derive(Clone)]
 pub(crate) enum Readers {

@@ -13,11 +13,11 @@ use crate::store::events::sql::{AttemptRow, DeliveryRow, QueueState};
 use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
 /// Retention of attempts, and maximum wait of events for a paused or disabled endpoint.
-const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Maximum number of rows in one transaction.
 const MAX_BATCH_ROWS: u32 = 500;
 /// Maximum number of shown attempts of an event, newest first.
-const MAX_SHOWN_ATTEMPTS: u32 = 500;
+pub const MAX_SHOWN_ATTEMPTS: u32 = 500;
 
 /// POST request with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]

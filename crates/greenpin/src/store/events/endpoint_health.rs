@@ -14,7 +14,7 @@ use crate::store::{EndpointId, Store, StoreError, TenantId, TenantStore, Timesta
 
 /// Minimum number of consecutive failures before an endpoint is disabled. A clock that jumps can turn an hour into
 /// days.
-const MIN_FAILURES: i64 = 10;
+pub const MIN_FAILURES: i64 = 10;
 
 impl Store {
     /// Returns the number of disabled endpoints.

@@ -11,9 +11,9 @@ use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Maximum number of events in one transaction, so that calls and creates do not wait long.
-const MAX_BATCH_EVENTS: u32 = 100;
+pub const MAX_BATCH_EVENTS: u32 = 100;
 /// Maximum number of transactions for one request.
-const MAX_BATCHES: u32 = 10;
+pub const MAX_BATCHES: u32 = 10;
 
 /// Selection of events for a replay.
 #[derive(Debug, Clone)]

@@ -7,5 +7,5 @@ pub(crate) mod sql;
 
 pub use self::capacity::NumberCapacity;
 pub(crate) use self::number::*;
-pub use self::number::{NewNumber, NumberError, NumberMode, PoolNumber};
+pub use self::number::{NewNumber, NumberError, NumberMode, PoolNumber, UNLISTED_BURST};
 pub use self::pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};

@@ -16,7 +16,7 @@ use crate::store::tenants::status;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Size of the budget of wrong PINs of unlisted callers on a shared number.
-pub(crate) const UNLISTED_BURST: i64 = 20;
+pub const UNLISTED_BURST: i64 = 20;
 
 words! {
     /// Number of allocations that a virtual number supports.

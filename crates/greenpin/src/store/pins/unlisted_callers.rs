@@ -15,10 +15,13 @@ use crate::store::pins::sql::HistoryRow;
 use crate::store::{Store, StoreError, Timestamp};
 
 /// Interval after which the budget grows by one attempt.
-const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
-const MAX_WRONG_ATTEMPTS: i64 = 5;
-const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
-const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
+pub const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
+/// Number of wrong attempts after which a caller is locked out.
+pub const MAX_WRONG_ATTEMPTS: i64 = 5;
+/// First lockout of a caller. It doubles with each further one.
+pub const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
+/// Maximum lockout of a caller.
+pub const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
 /// Time after the last attempt during which the history of a caller counts.
 const HISTORY_TTL: Duration = Duration::from_secs(24 * 3600);
 

@@ -16,7 +16,7 @@ use crate::store::{
 const MAX_BATCH_ROWS: u32 = 200;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Minimum retention of events: the period in which endpoints may still receive them.
-const MIN_EVENT_DAYS: u32 = 7;
+pub const MIN_EVENT_DAYS: u32 = 7;
 
 /// Recording to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]

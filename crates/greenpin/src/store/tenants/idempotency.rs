@@ -14,9 +14,9 @@ use crate::store::tenants::sql::IdempotencyRow;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Lifetime of a stored answer.
-const ANSWER_TTL: Duration = Duration::from_secs(24 * 3600);
+pub const ANSWER_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Age of a claim without an answer from which another request may take it over. Its process has probably crashed.
-const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
+pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of keys deleted in one transaction.
 const MAX_BATCH_KEYS: u32 = 500;
 

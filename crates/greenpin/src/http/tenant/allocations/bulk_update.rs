@@ -20,7 +20,8 @@ use crate::http::openapi::schemas::ItemStatus;
 use crate::http::{Api, Success, success};
 use crate::store::{AllocationChange, GreenpinId, TenantSettings};
 
-pub(crate) const MAX_ITEMS: usize = 100;
+/// Maximum number of items in one request.
+pub const MAX_ITEMS: usize = 100;
 
 problems! {
     BulkProblems: [InvalidRequest, TooManyItems, TooFew];

@@ -27,7 +27,7 @@ use crate::store;
 use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
 
 /// Maximum value of `wait`, in seconds.
-const MAX_WAIT_SECONDS: u64 = 30;
+pub const MAX_WAIT_SECONDS: u64 = 30;
 /// Interval between two reads of the log while a request waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 const ENDPOINT_RULE: &str = "must be an endpoint id: ep_ and 26 characters";

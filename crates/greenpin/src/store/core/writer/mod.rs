@@ -35,7 +35,7 @@ use crate::store::{OpenError, StoreError, Timestamp};
 use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of waiting jobs. Further jobs fail with [`StoreError::Overloaded`].
-const MAX_QUEUED_JOBS: usize = 8192;
+pub const MAX_QUEUED_JOBS: usize = 8192;
 
 /// Handle of the writer thread, which ends with the last clone.
 pub(crate) struct Writer<C> {

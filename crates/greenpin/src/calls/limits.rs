@@ -1,0 +1,13 @@
+//! Limits that a caller or a carrier can notice. The page `docs/reference/limits.md` has a row for each.
+
+pub use super::direct_media::MAX_DIRECT_ATTEMPTS;
+pub use super::record_writer::MAX_END_ATTEMPTS;
+pub use super::sip::certificates::RELOAD_INTERVAL;
+pub use super::sip::connections::{
+    CONNECT_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS, MESSAGE_TIMEOUT,
+};
+pub use super::sip::sockets::MAX_DATAGRAM_BYTES;
+pub use super::trunks::dns::{
+    EMPTY_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL, MAX_RETRY_DELAY, MIN_LOOKUP_INTERVAL,
+    MIN_RETRY_DELAY,
+};

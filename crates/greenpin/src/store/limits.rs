@@ -1,0 +1,15 @@
+//! Limits of stored data that a tenant or an operator can notice. The page `docs/reference/limits.md` has a row for each.
+
+pub use super::allocations::OPEN_PIN_LENGTH;
+pub use super::calls::route::UNLISTED_CALLER_ATTEMPTS;
+pub use super::core::reader::{MAX_QUEUED_READS, READER_THREADS};
+pub use super::core::writer::MAX_QUEUED_JOBS;
+pub use super::events::attempts::{ATTEMPT_RETENTION, MAX_SHOWN_ATTEMPTS};
+pub use super::events::endpoint_health::MIN_FAILURES;
+pub use super::events::redelivery::{MAX_BATCH_EVENTS, MAX_BATCHES};
+pub use super::numbers::UNLISTED_BURST;
+pub use super::pins::unlisted_callers::{
+    MAX_LOCKOUT, MAX_WRONG_ATTEMPTS, MIN_LOCKOUT, REFILL_INTERVAL,
+};
+pub use super::retention::enforce::MIN_EVENT_DAYS;
+pub use super::tenants::idempotency::{ANSWER_TTL, CLAIM_TIMEOUT};
