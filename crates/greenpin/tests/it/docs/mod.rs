@@ -1,7 +1,9 @@
-//! The documentation matches the program: links, catalogues, snippets, and commands to copy.
+//! The documentation matches the program: links, catalogues, limits, snippets, and commands to copy.
 
 mod catalogue;
 mod commands;
+mod limit_constants;
+mod limits;
 mod links;
 mod markdown;
 mod snippets;
