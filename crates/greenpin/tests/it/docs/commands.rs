@@ -14,7 +14,8 @@ use crate::support::process::send_signal;
 use crate::support::server::{SID, Server, TENANT, TOKEN};
 use crate::support::time_limit;
 
-const OPERATOR_TOKEN: &str = "fictional-operator-token";
+/// Token of the operator API on the servers of these tests.
+pub const OPERATOR_TOKEN: &str = "fictional-operator-token";
 /// Page for the server of `greenpin demo`.
 const FIRST_CALL: &str = "first-call.md";
 /// Shell code before each page: an error of the server fails the test.
@@ -31,7 +32,7 @@ fn script(page: &Path) -> String {
 }
 
 /// Runs the commands of a page in a folder, with `greenpin` in the `PATH`.
-fn run(page: &Path, script: &str, folder: &Path, variables: &[(&str, String)]) {
+pub fn run(page: &Path, script: &str, folder: &Path, variables: &[(&str, String)]) {
     let programs = folder.join("programs");
     fs::create_dir(&programs).unwrap();
     symlink(env!("CARGO_BIN_EXE_greenpin"), programs.join("greenpin")).unwrap();
