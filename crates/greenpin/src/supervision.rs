@@ -99,6 +99,14 @@ impl Default for State {
 }
 
 impl Supervisor {
+    /// Creates a supervisor and makes the counters of its parts visible.
+    pub fn new() -> Self {
+        for part in Part::ALL {
+            METRICS.count_task_failures(part.as_str(), 0);
+        }
+        Self::default()
+    }
+
     /// Starts the supervision of a part, which lasts until the guard is dropped.
     pub(crate) fn watch(&self, part: Part) -> PartGuard {
         PartGuard {
@@ -115,6 +123,8 @@ impl Supervisor {
     {
         let guard = self.watch(part);
         tokio::spawn(async move {
+            let task = std::pin::pin!(task);
+            // Dropped before the task, so that this part is reported before those that end with it.
             let _guard = guard;
             task.await;
         })
@@ -134,7 +144,7 @@ impl Supervisor {
                 if AssertUnwindSafe(start()).catch_unwind().await.is_ok() {
                     return;
                 }
-                METRICS.count_task_failure(part.as_str());
+                METRICS.count_task_failures(part.as_str(), 1);
                 tracing::error!(task = part.as_str(), "task panicked; restarting it");
                 tokio::time::sleep(RESTART_DELAY).await;
             }
@@ -166,7 +176,7 @@ impl Supervisor {
     }
 
     fn report(&self, part: Part) {
-        METRICS.count_task_failure(part.as_str());
+        METRICS.count_task_failures(part.as_str(), 1);
         tracing::error!(task = part.as_str(), "task ended unexpectedly");
         self.0
             .failed

@@ -1,6 +1,7 @@
 //! `greenpin serve`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -15,8 +15,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::supervision::Part;
-
 mod process;
 
 /// Histogram buckets in seconds, from a cache lookup to an abandoned request.
@@ -265,12 +263,6 @@ impl Metrics {
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
-        for part in Part::ALL {
-            let label = TaskLabel {
-                task: part.as_str(),
-            };
-            self.task_failures.get_or_create(&label).inc_by(0);
-        }
         for outcome in ["uploaded", "failed"] {
             self.recording_uploads
                 .get_or_create(&OutcomeLabel { outcome })
@@ -293,9 +285,10 @@ impl Metrics {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// Counts the unexpected end of a long-lived task or thread.
-    pub(crate) fn count_task_failure(&self, task: &'static str) {
-        self.task_failures.get_or_create(&TaskLabel { task }).inc();
+    /// Counts unexpected ends of a long-lived task or thread; 0 makes the counter visible.
+    pub(crate) fn count_task_failures(&self, task: &'static str, count: u64) {
+        let label = TaskLabel { task };
+        self.task_failures.get_or_create(&label).inc_by(count);
     }
 
     /// Counts the end of a call by the call type in its record.

@@ -109,7 +109,7 @@ pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings
 impl Server {
     /// Opens the store, closes the records of calls that a crash cut short, and starts all parts.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
-        Self::start_supervised(config, Supervisor::default()).await
+        Self::start_supervised(config, Supervisor::new()).await
     }
 
     async fn start_supervised(

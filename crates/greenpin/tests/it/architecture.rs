@@ -13,7 +13,14 @@ use syn::{Attribute, Item, ItemUse, Macro, UseTree};
 const MAY_USE: &[(&str, &[&str])] = &[
     (
         "calls",
-        &["crypto", "limits", "metrics", "prompt_file", "store"],
+        &[
+            "crypto",
+            "limits",
+            "metrics",
+            "prompt_file",
+            "store",
+            "supervision",
+        ],
     ),
     (
         "cli",
@@ -26,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "recordings",
             "server",
             "store",
+            "supervision",
         ],
     ),
     ("config", &["calls", "crypto", "recordings", "store"]),
@@ -41,6 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "prompt_file",
             "recordings",
             "store",
+            "supervision",
         ],
     ),
     ("limits", &[]),
@@ -57,11 +66,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "recordings",
             "store",
+            "supervision",
             "webhooks",
         ],
     ),
-    ("store", &["crypto", "metrics"]),
-    ("webhooks", &["crypto", "limits", "metrics", "store"]),
+    ("store", &["crypto", "metrics", "supervision"]),
+    ("supervision", &["metrics"]),
+    (
+        "webhooks",
+        &["crypto", "limits", "metrics", "store", "supervision"],
+    ),
 ];
 
 /// Libraries forbidden in a folder.

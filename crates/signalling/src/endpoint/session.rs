@@ -17,7 +17,7 @@ pub const DEFAULT_SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 
 /// Maximum session interval. An endpoint may shorten the interval that the peer proposes (RFC 4028,
 /// section 9); a peer that insists on more gets no session timer.
-const MAX_SESSION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_SESSION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Delay before a refresh is sent again that could not be sent or was refused for another reason
 /// than its interval.

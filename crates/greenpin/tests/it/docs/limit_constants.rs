@@ -20,6 +20,10 @@ const AREAS: [(&str, &str); 9] = [
 /// Constants that no row of the page names, by the reason for it.
 const INTERNAL: &[(&str, &[&str])] = &[
     (
+        "no time of a call or session is longer: its own limit is lower",
+        &["call_limits::MAX_DELAY", "signalling_limits::MAX_DELAY"],
+    ),
+    (
         "range of a request field: the test takes it from the OpenAPI document",
         &[
             "http::MAX_DURATION",
@@ -38,6 +42,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
         "size of one step of a longer work",
         &[
             "calls::MAX_DATAGRAMS_PER_TURN",
+            "calls::MAX_TICK_DELAY",
             "store::MAX_BATCH_CALLS",
             "store::MAX_BATCH_JOBS",
             "store::MAX_BATCH_KEYS",
@@ -59,6 +64,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "signalling_limits::MAX_SLACK",
             "signalling_limits::MIN_PEAK",
             "store::MAX_CACHED_STATEMENTS",
+            "store::MAX_REMEMBERED_COLUMNS",
             "store::MAX_IDLE_CHANGES",
             "store::MAX_IDLE_CONNECTIONS",
             "store::MAX_NUMBERS",

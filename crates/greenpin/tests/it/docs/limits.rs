@@ -309,6 +309,7 @@ fn sip_rows() -> Vec<Row> {
     let (message, header) = signalling_limits::message_bytes();
     limits! {
         "shortest session timer" => time(signalling_limits::MIN_SESSION_INTERVAL),
+        "longest session timer" => time(signalling_limits::MAX_SESSION_INTERVAL),
         "session timer for a caller that proposes none" => time(signalling_limits::DEFAULT_SESSION_INTERVAL),
         "time to answer OPTIONS" => time(signalling_limits::PROBE_TIMEOUT),
         "attempts of direct media in a call" => calls::MAX_DIRECT_ATTEMPTS.to_string(),
