@@ -7,6 +7,9 @@ use crate::{Cause, Route, Verdict};
 pub enum Input {
     /// The store has returned the route. This is the first input of every call.
     Routed(Route),
+    /// The caller has acknowledged the answer with something that only the receiver of the answer can know. Before it,
+    /// the source of the call may be forged.
+    Confirmed,
     /// The caller pressed a key.
     Key(Keypress),
     /// A dialled party pressed a key after its answer and before the connection.

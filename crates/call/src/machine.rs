@@ -7,13 +7,19 @@ use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
 use crate::{
     Action, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy, Input,
-    PhoneNumber, Prompt, Route, Screening, Side, Verdict, deadline,
+    Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict, deadline,
 };
 
 /// Key that a screened party presses to accept the call.
 const ACCEPT_KEY: char = '1';
 /// Time for a screened party to press the key after the prompt.
 pub const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the caller to acknowledge the answer. SIP gives up before, after 32 s (RFC 3261, section 13.3.1.4).
+const MAX_CONFIRMATION_WAIT: Duration = Duration::from_secs(40);
+
+/// Maximum number of keys that wait for the acknowledgement: more than any PIN has.
+const MAX_WAITING_KEYS: usize = 16;
 
 /// Masked call.
 ///
@@ -36,6 +42,13 @@ pub struct Call {
 enum State {
     /// The store looks up the route.
     Routing,
+    /// The call is answered, and the caller has not acknowledged it. Nothing is played. Keys wait, because they can
+    /// overtake the acknowledgement.
+    Unconfirmed {
+        next: AfterConfirmation,
+        keys: Vec<Keypress>,
+        until: Instant,
+    },
     /// A prompt asks for the PIN, or the caller enters digits.
     Collecting {
         plan: Collect,
@@ -69,6 +82,15 @@ enum State {
     },
     /// The call has ended.
     Ended,
+}
+
+/// Continuation of a call after the caller has acknowledged the answer.
+#[derive(Debug)]
+enum AfterConfirmation {
+    /// Prompt for the PIN.
+    Collect(Collect),
+    /// Play the prompt for a number that is not in use.
+    NotInUse,
 }
 
 /// Facts for the call record.
@@ -125,9 +147,9 @@ impl Call {
         match &self.state {
             State::Routing | State::Checking { .. } | State::Ended => None,
             State::Collecting { collector, .. } => Some(collector.deadline()),
-            State::PlayingWrongPin { until, .. } | State::PlayingLastPrompt { until, .. } => {
-                Some(*until)
-            }
+            State::Unconfirmed { until, .. }
+            | State::PlayingWrongPin { until, .. }
+            | State::PlayingLastPrompt { until, .. } => Some(*until),
             State::Bridged { until, warn_at } => Some(warn_at.unwrap_or(*until)),
             State::Hunting { hunt, .. } => hunt.deadline(),
         }
@@ -169,6 +191,27 @@ impl Call {
             (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
             (State::Routing, Input::Routed(route)) => self.on_routed(route, now),
             (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
+            (State::Unconfirmed { next, keys, .. }, Input::Confirmed) => {
+                let state = self.on_confirmed(next, now);
+                let keys = keys.into_iter().map(Input::Key);
+                keys.fold(state, |state, key| self.next(state, key, now))
+            }
+            (
+                State::Unconfirmed {
+                    next,
+                    mut keys,
+                    until,
+                },
+                Input::Key(key),
+            ) => {
+                if keys.len() < MAX_WAITING_KEYS {
+                    keys.push(key);
+                }
+                State::Unconfirmed { next, keys, until }
+            }
+            (state @ State::Unconfirmed { until, .. }, Input::Elapsed) if now >= until => {
+                self.end(state, HangupBy::System, Cause::MediaLost, now)
+            }
             (State::Checking { .. }, Input::StoreFailed) => {
                 self.end_after_prompt(Prompt::Unavailable, Cause::Internal, now)
             }
@@ -209,20 +252,28 @@ impl Call {
         match route {
             Route::UnknownNumber => self.reject(Cause::NotFound, now),
             Route::Refuse(cause) => self.reject(cause, now),
-            Route::NotInUse => {
-                self.answer(now);
-                self.end_after_prompt(Prompt::NotInUse, Cause::Normal, now)
-            }
-            Route::Collect(plan) => {
-                self.answer(now);
-                self.prompt_for_pin(plan, Collector::new(now))
-            }
+            Route::NotInUse => self.answer(AfterConfirmation::NotInUse, now),
+            Route::Collect(plan) => self.answer(AfterConfirmation::Collect(plan), now),
         }
     }
 
-    fn answer(&mut self, now: Instant) {
+    fn answer(&mut self, next: AfterConfirmation, now: Instant) -> State {
         self.history.answered_at = Some(now);
         self.actions.push_back(Action::Answer);
+        State::Unconfirmed {
+            next,
+            keys: Vec::new(),
+            until: deadline(now, MAX_CONFIRMATION_WAIT),
+        }
+    }
+
+    fn on_confirmed(&mut self, next: AfterConfirmation, now: Instant) -> State {
+        match next {
+            AfterConfirmation::NotInUse => {
+                self.end_after_prompt(Prompt::NotInUse, Cause::Normal, now)
+            }
+            AfterConfirmation::Collect(plan) => self.prompt_for_pin(plan, Collector::new(now)),
+        }
     }
 
     fn prompt_for_pin(&mut self, plan: Collect, collector: Collector) -> State {

@@ -57,7 +57,9 @@ impl SimulatedCall {
     fn awaiting_pin(collect: Collect) -> Self {
         let mut call = Self::new();
         let actions = call.handle(Input::Routed(Route::Collect(collect)));
-        assert_eq!(actions, [Action::Answer, Action::Play(Prompt::EnterPin, 1)]);
+        assert_eq!(actions, [Action::Answer]);
+        let actions = call.handle(Input::Confirmed);
+        assert_eq!(actions, [Action::Play(Prompt::EnterPin, 1)]);
         call
     }
 
@@ -282,10 +284,42 @@ fn unknown_numbers_are_rejected_and_unused_numbers_hear_a_prompt() {
 
     let mut call = SimulatedCall::new();
     let actions = call.handle(Input::Routed(Route::NotInUse));
-    assert_eq!(actions, [Action::Answer, Action::Play(Prompt::NotInUse, 1)]);
+    assert_eq!(actions, [Action::Answer]);
+    assert_eq!(
+        call.handle(Input::Confirmed),
+        [Action::Play(Prompt::NotInUse, 1)]
+    );
     let actions = call.handle(Input::PlaybackFinished(1));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Normal));
     assert_eq!(outcome(&actions).call_type, CallType::CallAttempt);
+}
+
+#[test]
+fn an_answer_without_acknowledgement_plays_nothing_and_counts_no_attempt() {
+    let mut call = SimulatedCall::new();
+    assert_eq!(
+        call.handle(Input::Routed(Route::Collect(settings()))),
+        [Action::Answer]
+    );
+    assert_eq!(call.press("12341234"), []);
+    let ended = outcome(&call.advance_to_deadline());
+    assert_eq!(
+        (ended.call_type, ended.pin_attempts, ended.hangup_by),
+        (CallType::CallAttempt, 0, HangupBy::System)
+    );
+}
+
+#[test]
+fn keys_before_the_acknowledgement_are_taken_after_it() {
+    let mut call = SimulatedCall::new();
+    call.handle(Input::Routed(Route::Collect(settings())));
+    assert_eq!(call.press("1234567890123456789"), []);
+    let actions = call.handle(Input::Confirmed);
+    assert_eq!(
+        actions[..2],
+        [Action::Play(Prompt::EnterPin, 1), Action::StopPlaying]
+    );
+    assert!(matches!(actions[2..], [Action::CheckPin(_)]), "{actions:?}");
 }
 
 #[test]
@@ -454,6 +488,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => (attempt(), any_cause()).prop_map(|(attempt, cause)| Input::Failed(attempt, cause)),
         1 => (prop_oneof![Just(Side::Caller), Just(Side::Callee)], any_cause())
             .prop_map(|(side, cause)| Input::HungUp(side, cause)),
+        4 => Just(Input::Confirmed),
         1 => Just(Input::StoreFailed),
         1 => Just(Input::EndRequested),
         4 => Just(Input::Elapsed),
@@ -471,13 +506,16 @@ proptest! {
     ) {
         let mut call = SimulatedCall::new();
         let mut actions = call.handle(Input::Routed(Route::Collect(Collect { parallel, ..settings() })));
+        let mut confirmed = false;
         let mut checking = false;
         let mut pin_accepted = false;
         for (input, seconds) in inputs {
             call.now += Duration::from_secs(seconds);
             pin_accepted |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
+            confirmed |= input == Input::Confirmed;
             let new = call.handle(input);
             for action in &new {
+                prop_assert!(confirmed || matches!(action, Action::HangUp(..) | Action::Finish(_)));
                 prop_assert!(pin_accepted || !matches!(action, Action::Bridge(_) | Action::Dial(..)));
                 checking = checking || matches!(action, Action::CheckPin(_));
             }

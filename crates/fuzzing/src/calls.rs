@@ -77,6 +77,7 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
         ),
         12 if operand < 8 => Input::EndRequested,
         12 if operand < 16 => Input::StoreFailed,
+        12 if operand < 24 => Input::Confirmed,
         _ => Input::Elapsed,
     })
 }
@@ -102,7 +103,12 @@ pub(crate) fn operations(octets: &[u8]) {
         now += Duration::from_secs((seconds % 40).into());
         pin_accepted |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
         let was_over = call.is_over();
+        // Most callers acknowledge the answer at once.
+        let confirms = matches!(input, Input::Routed(_)) && seconds % 8 != 7;
         call.handle(input, now);
+        if confirms {
+            call.handle(Input::Confirmed, now);
+        }
         while let Some(action) = call.poll() {
             assert!(!was_over, "action after the end: {action:?}");
             assert!(

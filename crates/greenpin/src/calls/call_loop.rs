@@ -19,6 +19,7 @@ use super::media::{MediaEvent, MediaId, MediaPlane};
 use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;
 use super::trunks::number_format;
+use super::unproven_calls::UnprovenCalls;
 use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
 use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
@@ -36,6 +37,7 @@ pub(super) struct CallLoop {
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
     call_limiter: CallLimiter,
+    unproven: UnprovenCalls,
     /// Notified after every registration has been removed from the trunks.
     unregistering: Option<oneshot::Sender<()>>,
 }
@@ -59,6 +61,7 @@ impl CallLoop {
             draining: Vec::new(),
             admitting: true,
             call_limiter: CallLimiter::default(),
+            unproven: UnprovenCalls::default(),
             unregistering: None,
         }
     }
@@ -105,11 +108,12 @@ impl CallLoop {
     fn on_sip_event(&mut self, event: Event) {
         match event {
             Event::IncomingCall(incoming) => self.on_incoming_call(incoming),
-            Event::Confirmed { leg, remote } => self.with_leg(leg, |call, role, context| {
-                if let Some(remote) = remote {
-                    call.media_changed(role, remote, context);
+            Event::Confirmed { leg, remote } => {
+                if let Some(owner) = self.context.legs.get(&leg) {
+                    self.unproven.remove(owner.trunk, owner.call);
                 }
-            }),
+                self.with_leg(leg, |call, _, context| call.confirmed(remote, context));
+            }
             Event::MediaChanged { leg, remote } => {
                 self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)
@@ -231,6 +235,12 @@ impl CallLoop {
         );
         let call = MaskedCall::new(id, sid, number, incoming, started, record_writer);
         self.calls.insert(id, Box::new(call));
+        if !incoming.proven
+            && let Some(oldest) = self.unproven.add(incoming.trunk, id)
+        {
+            METRICS.unproven_calls_ended.inc();
+            self.with_call(oldest, MaskedCall::give_up);
+        }
     }
 
     fn refuse(&mut self, leg: LegId, status: u16) {
@@ -254,6 +264,7 @@ impl CallLoop {
     fn on_closed(&mut self, id: CallId) {
         if let Some(call) = self.calls.remove(&id) {
             METRICS.calls_active.dec();
+            self.unproven.remove(call.caller_trunk(), id);
             call.tenant()
                 .into_iter()
                 .for_each(|tenant| self.call_limiter.release(tenant));
@@ -379,6 +390,7 @@ impl CallLoop {
         let context = &self.context;
         EngineLoad {
             calls: self.calls.len(),
+            unproven_calls: self.unproven.len(),
             legs: context.legs.len(),
             streams: context.streams.len(),
             media_legs: context.media.legs(),

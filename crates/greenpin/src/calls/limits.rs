@@ -11,3 +11,4 @@ pub use super::trunks::dns::{
     EMPTY_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL, MAX_RETRY_DELAY, MIN_LOOKUP_INTERVAL,
     MIN_RETRY_DELAY,
 };
+pub use super::unproven_calls::MAX_UNPROVEN_CALLS;

@@ -13,6 +13,7 @@
 //! - `trunks`: trunk selection, number formats and DNS.
 //! - `sip`: sockets, connections and TLS under the SIP endpoint.
 //! - `media`: media threads, legs, prompts and recordings.
+//! - `unproven_calls`: calls whose source may be forged.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
@@ -30,6 +31,7 @@ mod record_writer;
 pub mod sip;
 pub mod softphone;
 pub mod trunks;
+mod unproven_calls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -173,6 +175,8 @@ enum Command {
 pub struct EngineLoad {
     /// Masked calls.
     pub calls: usize,
+    /// Masked calls whose source is not proven.
+    pub unproven_calls: usize,
     /// Legs of masked calls.
     pub legs: usize,
     /// Media streams of masked calls.

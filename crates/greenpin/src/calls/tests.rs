@@ -142,13 +142,14 @@ impl EngineHarness {
                 let load = self.engine.load().await.unwrap();
                 let held = (
                     load.calls,
+                    load.unproven_calls,
                     load.legs,
                     load.streams,
                     load.media_legs,
                     load.deadlines,
                     load.sip.legs,
                 );
-                if held == (0, 0, 0, 0, 0, 0) {
+                if held == (0, 0, 0, 0, 0, 0, 0) {
                     return;
                 }
                 tokio::select! {

@@ -107,6 +107,7 @@ pub(crate) struct Metrics {
     recording_upload_backlog: Gauge,
     task_failures: Family<TaskLabel, Counter>,
     pub(crate) event_panics: Counter,
+    pub(crate) unproven_calls_ended: Counter,
 }
 
 /// Metrics of this process.
@@ -143,6 +144,7 @@ impl Metrics {
             recording_upload_backlog: Gauge::default(),
             task_failures: Family::default(),
             event_panics: Counter::default(),
+            unproven_calls_ended: Counter::default(),
         };
         metrics.register();
         metrics.create_counters();
@@ -184,6 +186,13 @@ impl Metrics {
     }
 
     fn register_calls(&self, to: &mut Registry) {
+        let help =
+            "Calls ended before the ACK of their answer because their trunk had too many of them";
+        to.register(
+            "unproven_calls_ended",
+            help,
+            self.unproven_calls_ended.clone(),
+        );
         let help = "Masked calls in progress";
         to.register("calls_active", help, self.calls_active.clone());
         let help = "Incoming calls admitted";

@@ -13,7 +13,7 @@ pub struct LegId(pub u64);
 pub enum Event {
     /// A trunk sends a call. Answer it, reject it, or hang up.
     IncomingCall(IncomingCall),
-    /// The caller acknowledged the answer.
+    /// The caller acknowledged the answer with its tag, 64 random bits that only the receiver of the answer knows.
     Confirmed {
         /// The leg.
         leg: LegId,
@@ -107,6 +107,9 @@ pub struct IncomingCall {
     pub source: IpAddr,
     /// The caller's audio. `None` if the INVITE has no offer (late offer).
     pub remote: Option<RemoteMedia>,
+    /// The source is proven: by a connection, or by digest credentials. Otherwise it may be forged until
+    /// [`Event::Confirmed`].
+    pub proven: bool,
 }
 
 impl std::fmt::Debug for IncomingCall {

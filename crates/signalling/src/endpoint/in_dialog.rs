@@ -218,9 +218,18 @@ impl Endpoint {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),
             LegState::Confirmed { .. } => self.send_bye(id, now),
-            // A BYE must not precede the ACK (RFC 3261, section 15). It is sent when the ACK
-            // arrives or times out.
+            LegState::AwaitingAck(answer) if !answer.initial => self.send_bye(id, now),
+            // A BYE must not precede the ACK of the initial INVITE (RFC 3261, section 15). It is
+            // sent when the ACK arrives or times out.
             LegState::AwaitingAck(_) => {}
+        }
+    }
+
+    /// Ends a leg without waiting for the ACK of its answer, because the source of the call may be forged.
+    pub fn give_up(&mut self, id: LegId, now: Instant) {
+        match self.legs.get(&id).map(|leg| &leg.state) {
+            Some(LegState::AwaitingAck(_)) => self.send_bye(id, now),
+            _ => self.hang_up(id, now),
         }
     }
 

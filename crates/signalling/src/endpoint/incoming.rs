@@ -56,7 +56,8 @@ pub(super) struct SentAnswer {
     /// The 2xx carries the offer, and the ACK carries the answer.
     answer_awaited: bool,
     sequence: u32,
-    initial: bool,
+    /// The 2xx answers the initial INVITE, not a re-INVITE.
+    pub(super) initial: bool,
 }
 
 impl Endpoint {
@@ -127,6 +128,7 @@ impl Endpoint {
         let caller = identity::caller(request, settings.caller_from);
         let source = path.connection.unwrap_or(path.destination).ip();
         let remote = invite.description.as_ref().map(Description::remote);
+        let proven = path.transport.is_stream() || self.trunk_for_address(source).is_none();
         self.recent_invites.extend(identity.clone());
         let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
         let leg = self.add_leg(SipLeg {
@@ -151,6 +153,7 @@ impl Endpoint {
             caller,
             source,
             remote,
+            proven,
         }));
     }
 

@@ -181,5 +181,8 @@ pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
         }
         None => SourceRule::Negotiated,
     };
-    stream.connect(Remote::negotiated(remote, source));
+    stream.connect(Remote {
+        proven: leg.proven,
+        ..Remote::negotiated(remote, source)
+    });
 }

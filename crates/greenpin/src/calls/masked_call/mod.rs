@@ -16,6 +16,7 @@ use signalling::{IncomingCall, LegId};
 
 use self::actions::open_stream;
 use self::ending::PendingRecord;
+use self::media_path::connect;
 use super::context::EngineContext;
 use super::direct_media::DirectMedia;
 use super::leg_owner::{CallId, LegOwner, Role};
@@ -74,6 +75,9 @@ struct CallLeg {
     remote: Option<RemoteMedia>,
     report: Option<Box<MediaReport>>,
     keys: DigitFilter,
+    /// The peer has sent something that only the receiver of a message of this leg can know. Nothing is sent to it
+    /// before.
+    proven: bool,
     /// Dialled number and remaining trunks; `None` for the caller.
     dialled: Option<DialledNumber>,
 }
@@ -95,6 +99,7 @@ impl CallLeg {
             remote: incoming.remote,
             report: None,
             keys: DigitFilter::default(),
+            proven: false,
             dialled: None,
         }
     }
@@ -108,6 +113,7 @@ impl CallLeg {
             remote: None,
             report: None,
             keys: DigitFilter::default(),
+            proven: true,
             dialled: Some(dialled),
         }
     }
@@ -153,6 +159,28 @@ impl MaskedCall {
 
     pub(super) fn caller_leg(&self) -> LegId {
         self.caller.id
+    }
+
+    pub(super) fn caller_trunk(&self) -> usize {
+        self.caller.trunk
+    }
+
+    /// Starts the audio of a caller who has acknowledged the answer. `remote` is the caller's audio after a late offer.
+    pub(super) fn confirmed(&mut self, remote: Option<RemoteMedia>, context: &mut EngineContext) {
+        self.caller.remote = remote.or(self.caller.remote);
+        self.caller.proven = true;
+        connect(&self.caller, context);
+        self.step(Input::Confirmed, context);
+    }
+
+    /// Ends a call whose source may be forged, in favour of a newer one.
+    pub(super) fn give_up(&mut self, context: &mut EngineContext) {
+        let leg = self.caller.id;
+        context
+            .agent
+            .command(|endpoint, now| endpoint.give_up(leg, now));
+        context.legs.remove(&leg);
+        self.step(Input::EndRequested, context);
     }
 
     pub(super) fn sid(&self) -> &CallSid {

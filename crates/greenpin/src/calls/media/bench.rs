@@ -249,6 +249,7 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
         send: true,
         receive: true,
         source,
+        proven: true,
     }
 }
 

@@ -100,6 +100,8 @@ pub struct Remote {
     pub receive: bool,
     /// Accepted source of RTP.
     pub source: SourceRule,
+    /// `false` while the peer's address may be forged: nothing is sent to it, not even RTCP.
+    pub proven: bool,
 }
 
 impl Remote {
@@ -127,6 +129,7 @@ impl Remote {
             send,
             receive,
             source,
+            proven: true,
         }
     }
 }

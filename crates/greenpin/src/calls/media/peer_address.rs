@@ -87,6 +87,7 @@ mod tests {
             send: true,
             receive: true,
             source,
+            proven: true,
         }
     }
 

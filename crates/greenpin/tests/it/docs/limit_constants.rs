@@ -21,7 +21,15 @@ const AREAS: [(&str, &str); 9] = [
 const INTERNAL: &[(&str, &[&str])] = &[
     (
         "no time of a call or session is longer: its own limit is lower",
-        &["call_limits::MAX_DELAY", "signalling_limits::MAX_DELAY"],
+        &[
+            "call_limits::MAX_CONFIRMATION_WAIT",
+            "call_limits::MAX_DELAY",
+            "signalling_limits::MAX_DELAY",
+        ],
+    ),
+    (
+        "keys that wait for the ACK: more than a PIN has",
+        &["call_limits::MAX_WAITING_KEYS"],
     ),
     (
         "range of a request field: the test takes it from the OpenAPI document",

@@ -63,6 +63,7 @@ struct NegotiatedMedia {
     formats: NegotiatedFormats,
     send: bool,
     receive: bool,
+    send_rtcp: bool,
 }
 
 struct RtcpState {
@@ -134,8 +135,10 @@ impl MediaLeg {
         self.negotiated = Some(NegotiatedMedia {
             peer,
             formats,
-            send,
+            send: send && remote.proven,
             receive,
+            // 0.0.0.0 is a hold of RFC 2543, in which nothing is sent (RFC 3264, section 8.4).
+            send_rtcp: remote.proven && !remote.rtp.ip().is_unspecified(),
         });
         if before != Some(formats.codec) {
             self.switch_codec(formats.codec);

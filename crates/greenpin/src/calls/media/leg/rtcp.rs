@@ -36,7 +36,8 @@ impl MediaLeg {
     }
 
     fn send_rtcp(&mut self, bye: Bye, now: Duration) {
-        let Some(negotiated) = &self.negotiated else {
+        let negotiated = self.negotiated.as_ref();
+        let Some(negotiated) = negotiated.filter(|negotiated| negotiated.send_rtcp) else {
             return;
         };
         let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));

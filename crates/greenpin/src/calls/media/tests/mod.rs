@@ -141,6 +141,7 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
         send: true,
         receive: true,
         source: SourceRule::Negotiated,
+        proven: true,
     }
 }
 
