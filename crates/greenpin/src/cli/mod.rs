@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use self::logging::Log;
 use crate::config::Config;
 use crate::store::Store;
 
@@ -108,15 +109,17 @@ pub fn definition() -> clap::Command {
 /// Runs the command of the arguments. Exit code 0: done; 1: failed; 2: misuse.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Dropped last, after the runtime.
+    let _log = match Log::start() {
+        Ok(log) => log,
+        Err(error) => return fail(error),
+    };
     // The server logs its activity; the other commands print their own output and log only
     // warnings.
-    logging::start(
-        if matches!(cli.command, Command::Serve | Command::BenchBaseline { .. }) {
-            "info"
-        } else {
-            "warn"
-        },
-    );
+    logging::log_events(match cli.command {
+        Command::Serve | Command::BenchBaseline { .. } => "info",
+        _ => "warn",
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

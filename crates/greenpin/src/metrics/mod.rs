@@ -108,6 +108,7 @@ pub(crate) struct Metrics {
     task_failures: Family<TaskLabel, Counter>,
     pub(crate) event_panics: Counter,
     pub(crate) unproven_calls_ended: Counter,
+    pub(crate) log_lines_lost: Counter,
 }
 
 /// Metrics of this process.
@@ -145,6 +146,7 @@ impl Metrics {
             task_failures: Family::default(),
             event_panics: Counter::default(),
             unproven_calls_ended: Counter::default(),
+            log_lines_lost: Counter::default(),
         };
         metrics.register();
         metrics.create_counters();
@@ -166,6 +168,8 @@ impl Metrics {
             Info::new(version),
         );
         self.register_tasks(&mut registry);
+        let help = "Log lines lost because they could not be written in time";
+        registry.register("log_lines_lost", help, self.log_lines_lost.clone());
         self.process.register(&mut registry);
         self.registry = registry;
     }

@@ -1,16 +1,53 @@
 //! The log: one line per event on standard error, at the level of `GREENPIN_LOG`. It never contains
 //! a telephone number.
+//!
+//! Lines pass through a bounded queue to a thread that writes them. If standard error cannot be
+//! written, lines are lost; everything else continues.
 
-use std::io::IsTerminal;
+mod panics;
+mod queue;
+
+use std::io::{self, IsTerminal as _, stderr};
+use std::thread;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use self::queue::LogQueue;
+
 /// Levels of libraries. They may warn; their details could contain data that passes through them.
 const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
+/// Time limit for writing the queued lines when the program ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Starts logging. `GREENPIN_LOG` is off, error, warn, info, debug or trace, else `default`
-/// applies. `GREENPIN_LOG_FORMAT=json` selects JSON lines.
-pub(super) fn start(default: &str) {
+/// The log belongs to the process, like its standard error.
+static LOG: LogQueue = LogQueue::new();
+
+/// Running log. When it is dropped, queued lines are written.
+pub(super) struct Log(());
+
+impl Log {
+    /// Starts the thread that writes the log.
+    pub(super) fn start() -> io::Result<Self> {
+        let thread = thread::Builder::new().name("log".to_owned());
+        thread.spawn(|| {
+            LOG.write_to(stderr(), |lines| {
+                tracing::warn!(lines, "log lines were lost");
+            });
+        })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// Logs events and panics from now on. `GREENPIN_LOG` is off, error, warn, info, debug or trace, else
+/// `default` applies. `GREENPIN_LOG_FORMAT=json` selects JSON lines.
+pub(super) fn log_events(default: &str) {
     let level = std::env::var("GREENPIN_LOG").unwrap_or_default();
     let level = match level.as_str() {
         "off" | "error" | "warn" | "info" | "debug" | "trace" => level.as_str(),
@@ -19,13 +56,19 @@ pub(super) fn start(default: &str) {
     let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .log_internal_errors(false)
+        .with_writer(|| &LOG);
     let json = std::env::var("GREENPIN_LOG_FORMAT").is_ok_and(|format| format == "json");
     if json {
         log.json().flatten_event(true).init();
     } else {
-        log.with_ansi(std::io::stderr().is_terminal())
+        log.with_ansi(stderr().is_terminal())
             .with_target(false)
             .init();
     }
+    panics::log_panics();
+}
+
+fn flush() {
+    LOG.flush(FLUSH_TIMEOUT);
 }

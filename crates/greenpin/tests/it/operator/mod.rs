@@ -2,6 +2,7 @@
 //!
 //! - `access`, `tenants`, `credentials`, `numbers`, `import`, `erasure`, `node`: the operator API.
 //! - `commands`, `command_line`: the command line.
+//! - `log`: a log that cannot be written.
 
 mod access;
 mod command_line;
@@ -10,6 +11,7 @@ mod credentials;
 mod demo;
 mod erasure;
 mod import;
+mod log;
 mod node;
 mod numbers;
 mod tenants;

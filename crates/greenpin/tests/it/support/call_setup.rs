@@ -1,5 +1,7 @@
 //! Common setup of call tests: a server with one number, an agent behind its trunk, and a customer.
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use super::party::{Party, exchange_audio};
@@ -48,6 +50,13 @@ impl CallSetup {
             agent,
             customer,
         }
+    }
+
+    /// Restarts the server with another standard error.
+    pub fn restart_with_log(&mut self, log: impl Into<Stdio>) {
+        self.server.restart_with_log(log);
+        self.agent.set_server(self.server.sip);
+        self.customer.set_server(self.server.sip);
     }
 
     /// Allocates a PIN for the agent and the customer. `more` adds or replaces fields.

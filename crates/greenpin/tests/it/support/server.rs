@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::ports::free_port;
 use super::process::send_signal;
 use super::time_limit;
 
@@ -265,6 +266,49 @@ impl Server {
         self.wait_until_ready();
     }
 
+    /// Restarts the server in the same folder, with another standard error than the file of [`Server::log`].
+    pub fn restart_with_log(&mut self, log: impl Into<Stdio>) {
+        self.kill();
+        // Without a log the ports are chosen here.
+        let any = || SocketAddr::from(([127, 0, 0, 1], free_port()));
+        (self.http, self.sip) = (any(), any());
+        self.process = serve(self.folder.path())
+            .env("GREENPIN_HTTP__LISTEN", self.http.to_string())
+            .env("GREENPIN_SIP__LISTEN", format!("udp:{}", self.sip))
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + TIMEOUT;
+        while self.readiness() != Some(200) {
+            let ended = self.process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "not ready: {ended:?}"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// Returns the status of `/readyz`; `None`: the server does not answer.
+    pub fn readiness(&self) -> Option<u16> {
+        let url = format!("http://{}/readyz", self.http);
+        let request = self.client.get(url).timeout(TIMEOUT);
+        let response = self.runtime.block_on(async { request.send().await });
+        Some(response.ok()?.status().as_u16())
+    }
+
+    /// Waits for the end of the process and returns its exit code.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::yield_now();
+        }
+    }
+
     /// Runs a command with the same configuration.
     pub fn command(&self, arguments: &[&str]) -> Output {
         command(self.folder.path(), arguments)
@@ -420,12 +464,17 @@ fn command(folder: &Path, arguments: &[&str]) -> Output {
 
 fn spawn(folder: &Path, start: u32) -> Child {
     let log = File::create(folder.join(format!("log{start}"))).unwrap();
+    serve(folder).stderr(log).spawn().unwrap()
+}
+
+fn serve(folder: &Path) -> Command {
     let mut command = program(folder);
     command
         .arg("serve")
         .env("GREENPIN_LOG", "trace")
-        .env("GREENPIN_LOG_FORMAT", "json");
-    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        .env("GREENPIN_LOG_FORMAT", "json")
+        .stdout(Stdio::null());
+    command
 }
 
 /// Returns a time of a response in seconds since the Unix epoch.
