@@ -1,4 +1,5 @@
 //! Prints the cost of bridged calls: `cargo run --release --example relay [CALLS] [SECONDS] [GATHER_MICROSECONDS]`.
+#![allow(clippy::print_stdout)]
 
 use std::{env, error::Error, time::Duration};
 

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::arguments::tenant_id;
+use super::output::{CommandError, print_line};
 use super::request_options::{RequestOptions, describe};
 use crate::http::tenant::allocations::fields::CreateAllocation;
 use crate::http::tenant::allocations::resource::AllocationDetails;
@@ -92,7 +93,7 @@ pub(super) struct ById {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store) -> Result<(), CommandError> {
     let name = match &command {
         Command::Create(create) => &create.tenant,
         Command::List(list) => &list.tenant,
@@ -103,7 +104,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
         .await
         .map_err(|error| error.to_string())?
     {
-        return Err(format!("tenant {name}: there is no such tenant"));
+        return Err(format!("tenant {name}: there is no such tenant").into());
     }
     let operator = store.operator(Actor::command_line());
     let store = store.tenant(name.clone());
@@ -124,7 +125,7 @@ async fn create(
     create: Create,
     store: &TenantStore,
     operator: &OperatorStore,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let settings = store.settings().await.map_err(|error| error.to_string())?;
     let new = CreateAllocation::parse(create.request.body, &settings)
         .map_err(|problem| describe(problem.faults()))?;
@@ -132,11 +133,10 @@ async fn create(
     let now = Timestamp::now();
     let made = operator.create_allocation(&create.tenant, new, now).await;
     let made = made.map_err(|error| format!("{}: {error}", virtual_number.expose()))?;
-    print(&made, &settings.zone(), now, create.json);
-    Ok(())
+    print(&made, &settings.zone(), now, create.json)
 }
 
-async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
+async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), CommandError> {
     let status = list.status.map(|standing| match standing {
         StatusArgument::Active => Status::Active,
         StatusArgument::Expired => Status::Expired,
@@ -154,10 +154,10 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
         .map_err(|error| error.to_string())?;
     for allocation in &found {
         if list.json {
-            println!("{}", json_of(allocation, zone, now));
+            print_line(json_of(allocation, zone, now))?;
             continue;
         }
-        println!(
+        print_line(format_args!(
             "{}  {:<17} {:<8} until {}{}",
             allocation.greenpin_id,
             allocation.virtual_number.expose(),
@@ -168,26 +168,25 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
             } else {
                 ""
             }
-        );
+        ))?;
     }
     Ok(())
 }
 
-async fn show(allocation: &ById, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
+async fn show(allocation: &ById, store: &TenantStore, zone: &TimeZone) -> Result<(), CommandError> {
     let found = store
         .allocation(&allocation.id)
         .await
         .map_err(|error| error.to_string())?;
     let found = found.ok_or_else(|| format!("{}: there is no such allocation", allocation.id))?;
-    print(&found, zone, Timestamp::now(), allocation.json);
-    Ok(())
+    print(&found, zone, Timestamp::now(), allocation.json)
 }
 
 async fn delete(
     allocation: &ById,
     operator: &OperatorStore,
     zone: &TimeZone,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let deleted = operator
         .delete_allocation(&allocation.tenant, &allocation.id, Timestamp::now())
         .await;
@@ -195,27 +194,35 @@ async fn delete(
         .map_err(|error| format!("{}: {error}", allocation.id))?
         .rfc3339(zone);
     if allocation.json {
-        println!(
-            "{}",
-            json!({ "greenpin_id": allocation.id.as_str(), "status": "deleted", "deleted_at": deleted_at })
-        );
+        print_line(json!({
+            "greenpin_id": allocation.id.as_str(),
+            "status": "deleted",
+            "deleted_at": deleted_at,
+        }))
     } else {
-        println!("deleted {} at {deleted_at}", allocation.id);
+        print_line(format_args!("deleted {} at {deleted_at}", allocation.id))
     }
-    Ok(())
 }
 
-fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
+fn print(
+    allocation: &Allocation,
+    zone: &TimeZone,
+    now: Timestamp,
+    json: bool,
+) -> Result<(), CommandError> {
     if json {
-        return println!("{}", json_of(allocation, zone, now));
+        return print_line(json_of(allocation, zone, now));
     }
     let side = |numbers: &[PhoneNumber]| exposed(numbers).join(", ");
-    println!("id              {}", allocation.greenpin_id);
-    println!("virtual number  {}", allocation.virtual_number.expose());
-    println!("PIN             {}", allocation.pin.expose());
-    println!("from            {}", side(&allocation.from));
-    println!("to              {}", side(&allocation.to));
-    println!(
+    print_line(format_args!("id              {}", allocation.greenpin_id))?;
+    print_line(format_args!(
+        "virtual number  {}",
+        allocation.virtual_number.expose()
+    ))?;
+    print_line(format_args!("PIN             {}", allocation.pin.expose()))?;
+    print_line(format_args!("from            {}", side(&allocation.from)))?;
+    print_line(format_args!("to              {}", side(&allocation.to)))?;
+    print_line(format_args!(
         "status          {}{}",
         allocation.status(now).as_str(),
         if allocation.is_locked() {
@@ -223,12 +230,15 @@ fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
         } else {
             ""
         }
-    );
-    println!("until           {}", allocation.expires_at.rfc3339(zone));
-    println!(
+    ))?;
+    print_line(format_args!(
+        "until           {}",
+        allocation.expires_at.rfc3339(zone)
+    ))?;
+    print_line(format_args!(
         "calls           {} connected of {}",
         allocation.call_count, allocation.attempt_count
-    );
+    ))
 }
 
 /// Returns the representation of the API, and `deleted_at` even where it is `null`.

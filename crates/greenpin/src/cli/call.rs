@@ -13,7 +13,7 @@ use serde_json::json;
 use signalling::{LegId, Transport};
 
 use super::audio_probe::AudioProbe;
-use super::fail;
+use super::output::{CommandError, Lines, exit_code};
 use crate::calls::media::read_clip;
 use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::config::Config;
@@ -53,10 +53,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, config: &Config) -> ExitCode {
-    match TestCall::make(&arguments, config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(error),
-    }
+    exit_code(TestCall::make(&arguments, config).await)
 }
 
 struct TestCall<'a> {
@@ -65,10 +62,11 @@ struct TestCall<'a> {
     leg: LegId,
     clip: Option<Arc<Clip>>,
     recording: bool,
+    lines: Lines,
 }
 
 impl<'a> TestCall<'a> {
-    async fn make(arguments: &'a Arguments, config: &Config) -> Result<(), String> {
+    async fn make(arguments: &'a Arguments, config: &Config) -> Result<(), CommandError> {
         let clip = match &arguments.play {
             Some(file) => Some(Arc::new(
                 read_clip(file).map_err(|error| error.to_string())?,
@@ -86,12 +84,13 @@ impl<'a> TestCall<'a> {
             leg,
             clip,
             recording: false,
+            lines: Lines::default(),
         }
         .talk()
         .await
     }
 
-    async fn talk(mut self) -> Result<(), String> {
+    async fn talk(mut self) -> Result<(), CommandError> {
         self.until_answered().await?;
         if let Some(file) = &self.arguments.record {
             self.phone.record(self.leg, file.clone());
@@ -101,7 +100,7 @@ impl<'a> TestCall<'a> {
         tokio::select! {
             _ = audio.wait_for_prompt() => self.print_event("prompt", "a prompt was heard"),
             () = tokio::time::sleep(PROMPT_TIMEOUT) => self.print_event("no_prompt", "no prompt was heard"),
-            () = hung_up(&mut self.phone) => return Err("the server hung up before the PIN was keyed in".to_owned()),
+            () = hung_up(&mut self.phone) => return Err("the server hung up before the PIN was keyed in".to_owned().into()),
         }
         self.phone.press(self.leg, self.arguments.pin.expose());
         self.print_event("pin", "the PIN was keyed in");
@@ -118,7 +117,8 @@ impl<'a> TestCall<'a> {
             self.phone.hang_up(self.leg);
             self.print_event("hang_up", "hung up");
         }
-        self.until_recorded().await
+        self.until_recorded().await?;
+        self.lines.finish()
     }
 
     async fn until_answered(&mut self) -> Result<(), String> {
@@ -150,11 +150,11 @@ impl<'a> TestCall<'a> {
         Ok(())
     }
 
-    fn print_event(&self, event: &str, text: &str) {
+    fn print_event(&mut self, event: &str, text: &str) {
         if self.arguments.json {
-            println!("{}", json!({ "event": event, "text": text }));
+            self.lines.print(json!({ "event": event, "text": text }));
         } else {
-            anstream::println!("{text}");
+            self.lines.print(text);
         }
     }
 }

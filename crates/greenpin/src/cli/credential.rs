@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::arguments::{account_sid, tenant_id};
+use super::output::{CommandError, note, print_line};
 use crate::store::{CreatedCredential, NewCredential, OperatorStore, TenantId, Timestamp};
 
 #[derive(Subcommand)]
@@ -83,7 +84,7 @@ pub(super) struct Revoke {
     account_sid: String,
 }
 
-pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), CommandError> {
     let now = Timestamp::now();
     match command {
         Command::List { tenant, json } => list(&tenant, json, store, now).await,
@@ -92,8 +93,8 @@ pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), S
             let made = store
                 .create_credential(&tenant, new.credential(), now)
                 .await;
-            made.map(|made| print(&made, json))
-                .map_err(|error| format!("tenant {tenant}: {error}"))
+            let made = made.map_err(|error| format!("tenant {tenant}: {error}"))?;
+            print(&made, json)
         }
         Command::Rotate(Rotate {
             tenant,
@@ -105,8 +106,8 @@ pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), S
             let made = store
                 .rotate_credential(&tenant, &old, new.credential(), overlap, now)
                 .await;
-            made.map(|made| print(&made, json))
-                .map_err(|error| format!("credential {old}: {error}"))
+            let made = made.map_err(|error| format!("credential {old}: {error}"))?;
+            print(&made, json)
         }
         Command::Revoke(Revoke {
             tenant,
@@ -114,8 +115,7 @@ pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), S
         }) => {
             let revoked = store.revoke_credential(&tenant, &account_sid, now).await;
             revoked.map_err(|error| format!("credential {account_sid}: {error}"))?;
-            println!("revoked {account_sid}");
-            Ok(())
+            print_line(format_args!("revoked {account_sid}"))
         }
     }
 }
@@ -129,16 +129,23 @@ impl New {
     }
 }
 
-fn print(made: &CreatedCredential, json: bool) {
-    if json {
-        return println!(
-            "{}",
-            json!({ "account_sid": made.account_sid, "token": made.token })
-        );
+/// Prints a new credential. Its token is lost if that fails.
+fn print(made: &CreatedCredential, json: bool) -> Result<(), CommandError> {
+    let (sid, token) = (&made.account_sid, &made.token);
+    let printed = if json {
+        print_line(json!({ "account_sid": sid, "token": token }))
+    } else {
+        print_line(format_args!("account SID  {sid}\ntoken        {token}"))
+    };
+    printed.map_err(|error| {
+        error.into_failure(format_args!(
+            "credential {sid} was created and its token is lost: revoke it and create another"
+        ))
+    })?;
+    if !json {
+        note("Keep the token: it is not shown again.");
     }
-    println!("account SID  {}", made.account_sid);
-    println!("token        {}", made.token);
-    eprintln!("Keep the token: it is not shown again.");
+    Ok(())
 }
 
 async fn list(
@@ -146,7 +153,7 @@ async fn list(
     json: bool,
     store: &OperatorStore,
     now: Timestamp,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let found = store
         .credentials(tenant)
         .await
@@ -164,18 +171,18 @@ async fn list(
                 "last_used_at": time(one.last_used_at),
                 "revoked_at": time(one.revoked_at),
             });
-            println!("{line}");
+            print_line(line)?;
             continue;
         }
         let used = time(one.last_used_at).unwrap_or_else(|| "never".to_owned());
         let until = time(one.revoked_at)
             .map(|moment| format!("  revoked from {moment}"))
             .unwrap_or_default();
-        println!(
+        print_line(format_args!(
             "{:<34} last used {used}{until}  {}",
             one.account_sid,
             one.label.as_deref().unwrap_or_default()
-        );
+        ))?;
     }
     Ok(())
 }

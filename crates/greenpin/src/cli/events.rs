@@ -1,12 +1,12 @@
 //! `greenpin events`
 
-use std::io::{ErrorKind, Write as _};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::arguments::tenant_id;
+use super::output::{CommandError, print_line};
 use crate::store::{
     Actor, EventId, LoggedEvent, OperatorStore, Store, StoreError, TenantId, TenantStatus,
     Timestamp,
@@ -47,7 +47,7 @@ fn event_id(text: &str) -> Result<EventId, String> {
         .ok_or_else(|| "must be the id of an event: evt_ and 26 characters".to_owned())
 }
 
-pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store) -> Result<(), CommandError> {
     let Command::Tail(tail) = command;
     if let Some(name) = &tail.tenant
         && !store
@@ -55,7 +55,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())?
     {
-        return Err(format!("tenant {name}: there is no such tenant"));
+        return Err(format!("tenant {name}: there is no such tenant").into());
     }
     tokio::select! {
         followed = follow(&tail, &store) => followed,
@@ -69,7 +69,7 @@ struct Followed {
     after: Option<EventId>,
 }
 
-async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
+async fn follow(tail: &Tail, store: &Store) -> Result<(), CommandError> {
     let operator = store.operator(Actor::command_line());
     let mut followed: Vec<Followed> = Vec::new();
     let mut rounds = tokio::time::interval(POLL_INTERVAL);
@@ -99,8 +99,12 @@ async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
             );
         }
         new.sort_by(|one, other| one.event_id.cmp(&other.event_id));
-        if print(&new, tail.json)? == Output::Closed {
-            return Ok(());
+        for event in &new {
+            if tail.json {
+                print_line(&event.body)?;
+            } else {
+                print_line(shown(&event.body))?;
+            }
         }
     }
 }
@@ -158,30 +162,6 @@ impl Followed {
             new.extend(page);
         }
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Output {
-    Open,
-    /// The reader of the pipe, such as `head`, has closed it.
-    Closed,
-}
-
-fn print(events: &[LoggedEvent], json: bool) -> Result<Output, String> {
-    let mut out = std::io::stdout().lock();
-    for event in events {
-        let line = if json {
-            event.body.clone()
-        } else {
-            shown(&event.body)
-        };
-        match writeln!(out, "{line}").and_then(|()| out.flush()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Output::Closed),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-    Ok(Output::Open)
 }
 
 /// The fields of an event that a line shows.

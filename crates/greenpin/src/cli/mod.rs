@@ -11,19 +11,19 @@ mod events;
 mod logging;
 mod number;
 mod number_import;
+mod output;
 mod request_options;
 mod serve;
 mod tenant;
 mod trunk;
 
-use std::fmt::Display;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::logging::Log;
+use self::output::{CommandError, exit_code, fail, fail_without_log};
 use crate::config::Config;
 use crate::store::Store;
 
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
     // Dropped last, after the runtime.
     let _log = match Log::start() {
         Ok(log) => log,
-        Err(error) => return fail(error),
+        Err(error) => return fail_without_log(error),
     };
     // The server logs its activity; the other commands print their own output and log only
     // warnings.
@@ -136,17 +136,11 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::BenchBaseline { database } => bench::serve_baseline(database).await,
-        Command::Openapi => {
-            print!("{}", crate::http::openapi());
-            ExitCode::SUCCESS
-        }
+        Command::Openapi => exit_code(output::print(crate::http::openapi())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "greenpin", &mut script);
-            match std::io::stdout().write_all(&script) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(error),
-            }
+            exit_code(output::print(String::from_utf8_lossy(&script)))
         }
         command => run_configured(command, cli.common.config.as_deref()).await,
     }
@@ -168,10 +162,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             with_store(&config, |store| allocation::run(command, store)).await
         }
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
-        Command::Trunk(command) => {
-            trunk::run(&command, &config).await;
-            ExitCode::SUCCESS
-        }
+        Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
         | Command::Bench(_)
         | Command::BenchBaseline { .. }
@@ -181,7 +172,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
 }
 
 /// Runs a command on the store itself. It works whether or not the server runs.
-async fn with_store<R: Future<Output = Result<(), String>>>(
+async fn with_store<R: Future<Output = Result<(), CommandError>>>(
     config: &Config,
     command: impl FnOnce(Store) -> R,
 ) -> ExitCode {
@@ -189,14 +180,5 @@ async fn with_store<R: Future<Output = Result<(), String>>>(
         Ok(store) => store,
         Err(error) => return fail(error),
     };
-    match command(store).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(error),
-    }
-}
-
-/// Prints an error to standard error.
-fn fail(error: impl Display) -> ExitCode {
-    anstream::eprintln!("greenpin: {error}");
-    ExitCode::FAILURE
+    exit_code(command(store).await)
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::arguments::tenant_id;
 use super::number_import;
+use super::output::{CommandError, print_line};
 use crate::store::{
     Actor, NewNumber, NumberChange, NumberFilter, NumberMode, NumberRecord, OperatorStore,
     PoolError, Store, TenantId, Timestamp,
@@ -127,7 +128,7 @@ pub(super) struct List {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store) -> Result<(), CommandError> {
     let (store, now) = (store.operator(Actor::command_line()), Timestamp::now());
     let (result, target) = match command {
         Command::Add(add) => return self::add(add, &store).await,
@@ -155,15 +156,14 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     print_changed(result, &target, &store).await
 }
 
-async fn remove(target: &ByNumber, store: &OperatorStore) -> Result<(), String> {
+async fn remove(target: &ByNumber, store: &OperatorStore) -> Result<(), CommandError> {
     let vn = target.number.expose();
     let removed = store.remove_number(target.number, Timestamp::now()).await;
     removed.map_err(|error| format!("{vn}: {error}"))?;
     match target.json {
-        true => println!("{}", json!({ "virtual_number": vn, "status": "removed" })),
-        false => println!("removed {vn}"),
+        true => print_line(json!({ "virtual_number": vn, "status": "removed" })),
+        false => print_line(format_args!("removed {vn}")),
     }
-    Ok(())
 }
 
 impl From<Mode> for NumberMode {
@@ -175,7 +175,7 @@ impl From<Mode> for NumberMode {
     }
 }
 
-async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
+async fn add(add: Add, store: &OperatorStore) -> Result<(), CommandError> {
     let vn = add.number.expose();
     let new = NewNumber::with_defaults(
         add.number,
@@ -196,11 +196,14 @@ async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
             "pin_length": new.pin_length,
             "max_active": new.max_active,
         });
-        println!("{line}");
+        print_line(line)
     } else {
-        println!("added {vn} to {} ({})", add.tenant, new.mode.as_str());
+        print_line(format_args!(
+            "added {vn} to {} ({})",
+            add.tenant,
+            new.mode.as_str()
+        ))
     }
-    Ok(())
 }
 
 /// Prints a number after a change.
@@ -208,7 +211,7 @@ async fn print_changed(
     result: Result<(), PoolError>,
     target: &ByNumber,
     store: &OperatorStore,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", target.number.expose());
     result.map_err(|error| failed(&error))?;
     let found = store
@@ -218,11 +221,10 @@ async fn print_changed(
     print(
         &found.ok_or_else(|| failed(&PoolError::NotFound))?,
         target.json,
-    );
-    Ok(())
+    )
 }
 
-async fn list(list: List, store: &OperatorStore) -> Result<(), String> {
+async fn list(list: List, store: &OperatorStore) -> Result<(), CommandError> {
     let filter = NumberFilter {
         tenant: list.tenant,
         mode: list.mode.map(NumberMode::from),
@@ -238,11 +240,10 @@ async fn list(list: List, store: &OperatorStore) -> Result<(), String> {
         all.extend(page);
     }
     all.sort_unstable_by_key(|record| record.number.virtual_number.expose());
-    all.iter().for_each(|record| print(record, list.json));
-    Ok(())
+    all.iter().try_for_each(|record| print(record, list.json))
 }
 
-fn print(record: &NumberRecord, json: bool) {
+fn print(record: &NumberRecord, json: bool) -> Result<(), CommandError> {
     let number = &record.number;
     let quarantined = record.quarantined_at.is_some();
     if json {
@@ -255,9 +256,9 @@ fn print(record: &NumberRecord, json: bool) {
             "active": number.active,
             "quarantined": quarantined,
         });
-        return println!("{line}");
+        return print_line(line);
     }
-    println!(
+    print_line(format_args!(
         "{:<17} {:<24} {:<9} PIN of {}  {}/{} active{}",
         number.virtual_number.expose(),
         number.tenant_id.as_str(),
@@ -266,5 +267,5 @@ fn print(record: &NumberRecord, json: bool) {
         number.active,
         number.max_active,
         if quarantined { "  quarantined" } else { "" }
-    );
+    ))
 }

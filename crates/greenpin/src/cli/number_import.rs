@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::arguments::tenant_id;
+use super::output::{CommandError, print_line};
 use crate::http::operator::number_import::{ImportSummary, MAX_FILE_BYTES, NumberFile};
 use crate::store::{OperatorStore, TenantId, Timestamp};
 
@@ -27,15 +28,14 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(), String> {
+pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(), CommandError> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", arguments.file.display());
     let size = std::fs::metadata(&arguments.file)
         .map_err(|error| told(&error))?
         .len();
     if size > MAX_FILE_BYTES as u64 {
-        return Err(told(&format!(
-            "has {size} bytes, at most {MAX_FILE_BYTES} are read"
-        )));
+        let why = format!("has {size} bytes, at most {MAX_FILE_BYTES} are read");
+        return Err(told(&why).into());
     }
     let bytes = std::fs::read(&arguments.file).map_err(|error| told(&error))?;
     let sheet = NumberFile::read(&bytes).map_err(|error| told(&error))?;
@@ -52,13 +52,14 @@ pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(
         .await;
     bar.finish_and_clear();
     let report = imported.map_err(|error| told(&error))?;
-    print(&report, &arguments);
+    print(&report, &arguments)?;
     match report.refused.len() {
         0 => Ok(()),
         refused => Err(told(&format!(
             "{refused} of {} lines are refused; nothing was added",
             report.lines
-        ))),
+        ))
+        .into()),
     }
 }
 
@@ -77,7 +78,7 @@ fn progress(numbers: usize) -> ProgressBar {
     }
 }
 
-fn print(report: &ImportSummary, arguments: &Arguments) {
+fn print(report: &ImportSummary, arguments: &Arguments) -> Result<(), CommandError> {
     if arguments.json {
         let refused: Vec<Value> = report.refused.iter().map(|line| {
             json!({ "line": line.line, "field": line.field, "code": line.fault.as_str(), "message": line.message })
@@ -89,7 +90,7 @@ fn print(report: &ImportSummary, arguments: &Arguments) {
             "added": report.added,
             "refused": refused,
         });
-        return println!("{line}");
+        return print_line(line);
     }
     for line in &report.refused {
         let field = if line.field.is_empty() {
@@ -97,12 +98,12 @@ fn print(report: &ImportSummary, arguments: &Arguments) {
         } else {
             line.field
         };
-        println!(
+        print_line(format_args!(
             "line {}: {field} {} ({})",
             line.line,
             line.message,
             line.fault.as_str()
-        );
+        ))?;
     }
     if report.refused.is_empty() {
         let would = if arguments.dry_run {
@@ -110,6 +111,10 @@ fn print(report: &ImportSummary, arguments: &Arguments) {
         } else {
             "added"
         };
-        println!("{} numbers {would} to {}", report.lines, arguments.tenant);
+        print_line(format_args!(
+            "{} numbers {would} to {}",
+            report.lines, arguments.tenant
+        ))?;
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::fail;
+use super::output::fail;
 use crate::config::Config;
 use crate::server::Server;
 use crate::server::limits::DRAIN_TIMEOUT;

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::arguments::{account_sid, tenant_id};
 use super::credential;
+use super::output::{CommandError, ask, note, print_line};
 use crate::config::Config;
 use crate::server::open_recordings;
 use crate::store::{
-    Actor, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord, TenantSettings,
-    TenantStatus, Timestamp,
+    Actor, CreatedTenant, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord,
+    TenantSettings, TenantStatus, Timestamp,
 };
 
 /// Minimum length of a token that cannot be guessed, in characters.
@@ -88,7 +89,11 @@ pub(super) struct Create {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store, config: &Config) -> Result<(), String> {
+pub(super) async fn run(
+    command: Command,
+    store: Store,
+    config: &Config,
+) -> Result<(), CommandError> {
     let store = store.operator(Actor::command_line());
     match command {
         Command::Create(create) => make(create, &store).await,
@@ -109,29 +114,38 @@ pub(super) async fn run(command: Command, store: Store, config: &Config) -> Resu
     }
 }
 
-async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
+async fn make(create: Create, store: &OperatorStore) -> Result<(), CommandError> {
     if create
         .token
         .as_ref()
         .is_some_and(|token| token.len() < MIN_SAFE_TOKEN_LENGTH)
     {
-        eprintln!(
+        note(format_args!(
             "warning: a token of fewer than {MIN_SAFE_TOKEN_LENGTH} characters can be guessed"
-        );
+        ));
     }
-    let webhooks = create.webhook.map(EndpointSpec::to);
+    let webhooks = create.webhook.clone().map(EndpointSpec::to);
     let new = NewTenant {
         tenant_id: create.name.clone(),
         account_sid: create.account_sid.clone(),
-        token: create.token,
+        token: create.token.clone(),
         settings: TenantSettings {
-            timezone: create.timezone,
+            timezone: create.timezone.clone(),
             ..TenantSettings::default()
         },
         webhooks: webhooks.into_iter().collect(),
     };
     let made = store.create_tenant(new, Timestamp::now()).await;
     let made = made.map_err(|error| format!("tenant {}: {error}", create.name))?;
+    print_created(&create, &made).map_err(|error| {
+        error.into_failure(format_args!(
+            "tenant {0} was created and its token is lost: create another with `greenpin tenant credential create {0}`",
+            create.name
+        ))
+    })
+}
+
+fn print_created(create: &Create, made: &CreatedTenant) -> Result<(), CommandError> {
     if create.json {
         let webhooks: Vec<_> = made
             .webhooks
@@ -144,27 +158,27 @@ async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
             "token": made.token,
             "webhooks": webhooks,
         });
-        println!("{line}");
-        return Ok(());
+        return print_line(line);
     }
-    println!("tenant       {}", create.name);
-    println!("account SID  {}", create.account_sid);
-    println!("token        {}", made.token);
+    print_line(format_args!("tenant       {}", create.name))?;
+    print_line(format_args!("account SID  {}", create.account_sid))?;
+    print_line(format_args!("token        {}", made.token))?;
     for (_, secret) in &made.webhooks {
-        println!("webhook      {secret}");
+        print_line(format_args!("webhook      {secret}"))?;
     }
-    eprintln!("Keep the token and the webhook secret: they are not shown again.");
+    note("Keep the token and the webhook secret: they are not shown again.");
     Ok(())
 }
 
-async fn list(json: bool, store: &OperatorStore) -> Result<(), String> {
+async fn list(json: bool, store: &OperatorStore) -> Result<(), CommandError> {
     let (mut after, now) = (None, Timestamp::now());
     loop {
         let page = store
             .tenants_after(after, PAGE, now)
             .await
             .map_err(|error| error.to_string())?;
-        page.iter().for_each(|tenant| print_line(tenant, json));
+        page.iter()
+            .try_for_each(|tenant| print_tenant(tenant, json))?;
         match page.last() {
             Some(last) => after = Some(last.tenant_id.clone()),
             None => return Ok(()),
@@ -172,7 +186,7 @@ async fn list(json: bool, store: &OperatorStore) -> Result<(), String> {
     }
 }
 
-fn print_line(tenant: &TenantRecord, json: bool) {
+fn print_tenant(tenant: &TenantRecord, json: bool) -> Result<(), CommandError> {
     let created_at = tenant.created_at.rfc3339(&tenant.settings.zone());
     if json {
         let line = json!({
@@ -182,19 +196,19 @@ fn print_line(tenant: &TenantRecord, json: bool) {
             "created_at": created_at,
             "status": tenant.status.as_str(),
         });
-        return println!("{line}");
+        return print_line(line);
     }
     let status = match tenant.status {
         TenantStatus::Active => String::new(),
         other => format!("  {}", other.as_str()),
     };
-    println!(
+    print_line(format_args!(
         "{:<24} {:>6} numbers  {:<20} since {created_at}{status}",
         tenant.tenant_id, tenant.numbers, tenant.settings.timezone
-    );
+    ))
 }
 
-async fn show(target: &ByName, store: &OperatorStore) -> Result<(), String> {
+async fn show(target: &ByName, store: &OperatorStore) -> Result<(), CommandError> {
     let now = Timestamp::now();
     let tenant = store
         .tenant(&target.name, now)
@@ -217,16 +231,21 @@ async fn show(target: &ByName, store: &OperatorStore) -> Result<(), String> {
             "credentials": tenant.credentials,
             "created_at": created_at,
         });
-        println!("{line}");
-        return Ok(());
+        return print_line(line);
     }
-    println!("tenant              {}", tenant.tenant_id);
-    println!("status              {}", tenant.status.as_str());
-    println!("time zone           {}", tenant.settings.timezone);
-    println!("numbers             {}", tenant.numbers);
-    println!("active allocations  {active}");
-    println!("live credentials    {}", tenant.credentials);
-    println!("since               {created_at}");
+    print_line(format_args!("tenant              {}", tenant.tenant_id))?;
+    print_line(format_args!(
+        "status              {}",
+        tenant.status.as_str()
+    ))?;
+    print_line(format_args!(
+        "time zone           {}",
+        tenant.settings.timezone
+    ))?;
+    print_line(format_args!("numbers             {}", tenant.numbers))?;
+    print_line(format_args!("active allocations  {active}"))?;
+    print_line(format_args!("live credentials    {}", tenant.credentials))?;
+    print_line(format_args!("since               {created_at}"))?;
     Ok(())
 }
 
@@ -235,9 +254,9 @@ async fn erase(
     yes: bool,
     store: &OperatorStore,
     config: &Config,
-) -> Result<(), String> {
+) -> Result<(), CommandError> {
     if !yes && !confirmed(&target.name)? {
-        return Err("nothing was erased".to_owned());
+        return Err("nothing was erased".to_owned().into());
     }
     let shelf =
         open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
@@ -254,21 +273,17 @@ async fn erase(
             "finished_at": receipt.finished_at.map(utc),
             "erased": receipt.erased,
         });
-        println!("{line}");
-        return Ok(());
+        return print_line(line);
     }
-    println!("erased    {}", receipt.tenant_id);
-    println!("receipt   {}", receipt.erasure_id);
-    println!("begun     {}", utc(receipt.begun_at));
-    println!(
-        "finished  {}",
-        receipt.finished_at.map(utc).unwrap_or_default()
-    );
+    print_line(format_args!("erased    {}", receipt.tenant_id))?;
+    print_line(format_args!("receipt   {}", receipt.erasure_id))?;
+    print_line(format_args!("begun     {}", utc(receipt.begun_at)))?;
+    let finished_at = receipt.finished_at.map(utc).unwrap_or_default();
+    print_line(format_args!("finished  {finished_at}"))?;
     receipt
         .erased
         .iter()
-        .for_each(|(table, rows)| println!("  {rows:>9} {table}"));
-    Ok(())
+        .try_for_each(|(table, rows)| print_line(format_args!("  {rows:>9} {table}")))
 }
 
 /// Asks for the tenant's name as confirmation. Without a terminal, `--yes` is required.
@@ -276,12 +291,10 @@ fn confirmed(name: &TenantId) -> Result<bool, String> {
     if !std::io::stdin().is_terminal() {
         return Err("give --yes where nobody can be asked: nothing was erased".to_owned());
     }
-    eprint!("This cannot be undone. Type the tenant's name to erase {name}: ");
-    let mut typed = String::new();
-    std::io::stdin()
-        .read_line(&mut typed)
-        .map_err(|error| error.to_string())?;
-    Ok(typed.trim() == name.as_str())
+    let typed = ask(format_args!(
+        "This cannot be undone. Type the tenant's name to erase {name}: "
+    ));
+    Ok(typed.map_err(|error| error.to_string())? == name.as_str())
 }
 
 fn token(text: &str) -> Result<String, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::output::{CommandError, print_line};
 use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
 use crate::http::operator::trunks::TrunkDetails;
@@ -29,7 +30,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) async fn run(command: &Command, config: &Config) {
+pub(super) async fn run(command: &Command, config: &Config) -> Result<(), CommandError> {
     let Command::List { json } = command;
     let served = served(config).await.unwrap_or_default();
     for trunk in &config.trunks {
@@ -37,11 +38,12 @@ pub(super) async fn run(command: &Command, config: &Config) {
             .iter()
             .find(|served| served["name"] == trunk.name.as_str());
         match (json, known) {
-            (true, Some(known)) => println!("{known}"),
-            (true, None) => println!("{}", json!(TrunkDetails::new(trunk, None))),
-            (false, known) => println!("{}", line(trunk, known)),
+            (true, Some(known)) => print_line(known)?,
+            (true, None) => print_line(json!(TrunkDetails::new(trunk, None)))?,
+            (false, known) => print_line(line(trunk, known))?,
         }
     }
+    Ok(())
 }
 
 fn line(trunk: &Trunk, known: Option<&Value>) -> String {

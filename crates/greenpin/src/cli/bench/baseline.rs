@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, NoTls};
 
-use crate::cli::fail;
+use crate::cli::output::fail;
 use crate::crypto::random;
 
 /// Maximum number of requests per commit.

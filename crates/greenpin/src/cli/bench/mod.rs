@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::fail;
+use super::output::{CommandError, exit_code, note, print_line};
 
 pub(super) use self::baseline::serve as serve_baseline;
 
@@ -131,7 +131,7 @@ impl Figure {
             .map(|limit| self.value / limit)
     }
 
-    fn print(&self, json: bool) {
+    fn print(&self, json: bool) -> Result<(), CommandError> {
         let Self {
             name,
             value,
@@ -141,7 +141,7 @@ impl Figure {
         if json {
             let ratio = self.ratio();
             let line = json!({ "figure": name, "value": value, "unit": unit, "goal": goal.words(), "ratio": ratio });
-            println!("{line}");
+            print_line(line)
         } else {
             let ratio = self
                 .ratio()
@@ -151,7 +151,7 @@ impl Figure {
                 "{name:<44} {value:>12.2} {unit:<6} {:<14} {ratio:>8}",
                 goal.words()
             );
-            println!("{}", line.trim_end());
+            print_line(line.trim_end())
         }
     }
 }
@@ -159,11 +159,15 @@ impl Figure {
 /// Prints progress on a terminal; a pipe gets the figures only.
 fn progress(what: &str) {
     if std::io::stderr().is_terminal() {
-        anstream::eprintln!("{what} …");
+        note(format_args!("{what} …"));
     }
 }
 
 pub(super) async fn run(arguments: Arguments) -> ExitCode {
+    exit_code(measure(&arguments).await)
+}
+
+async fn measure(arguments: &Arguments) -> Result<(), CommandError> {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let time = Duration::from_secs(arguments.seconds);
     let mut figures = Vec::new();
@@ -177,19 +181,15 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
             Part::Bridged => bridged::measure(time, arguments.calls).await,
             Part::Flood => flood::measure(time, arguments.flood).await,
         };
-        match measured {
-            Ok(measured) => figures.extend(measured),
-            Err(error) => return fail(error),
-        }
+        figures.extend(measured?);
     }
     if !arguments.json {
-        println!(
+        print_line(format_args!(
             "{:<44} {:>12} {:<6} {:<14} {:>8}",
             "figure", "value", "unit", "goal", "of it"
-        );
+        ))?;
     }
     figures
         .iter()
-        .for_each(|figure| figure.print(arguments.json));
-    ExitCode::SUCCESS
+        .try_for_each(|figure| figure.print(arguments.json))
 }

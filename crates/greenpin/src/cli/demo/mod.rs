@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use self::progress::Progress;
-use super::fail;
+use super::output::{exit_code, fail};
 use crate::config::{Config, Trunk};
 use crate::server::Server;
 use crate::store::Database;
@@ -64,8 +64,8 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Err(MissingStep { step, reason }) => progress.failed(step, reason),
         Ok(pin) => {
             progress.end();
-            if arguments.keep {
-                demo.stay(&progress, pin).await;
+            if arguments.keep && progress.is_printed() {
+                demo.stay(&mut progress, pin).await;
             }
         }
     }
@@ -74,7 +74,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         return fail(error);
     }
     if pin.is_ok() {
-        ExitCode::SUCCESS
+        exit_code(progress.finish())
     } else {
         ExitCode::FAILURE
     }
@@ -361,8 +361,10 @@ impl Demo {
     }
 
     /// Leaves everything up until Ctrl-C, and prints commands that work meanwhile.
-    async fn stay(&self, progress: &Progress, pin: &str) {
-        let program = std::env::args().next().unwrap_or_else(|| "greenpin".into());
+    async fn stay(&self, progress: &mut Progress, pin: &str) {
+        let program = std::env::args_os().next();
+        let program = program.unwrap_or_else(|| "greenpin".into());
+        let program = program.display();
         let (api, sip) = (self.url(""), self.server.sip);
         let (account, token) = (self.account_sid, &self.token);
         let text = format!(

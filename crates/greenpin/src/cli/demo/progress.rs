@@ -5,6 +5,8 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
+use crate::cli::output::{CommandError, Lines, note};
+
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
@@ -15,20 +17,23 @@ pub(super) struct Progress {
     json: bool,
     started_at: Instant,
     steps: u32,
+    lines: Lines,
 }
 
 impl Progress {
     /// Prints the heading.
     pub(super) fn start(json: bool) -> Self {
+        let mut lines = Lines::default();
         if !json {
-            anstream::println!(
+            lines.print(format_args!(
                 "{BOLD}greenpin demo{BOLD:#}: one masked call on this machine, start to end\n"
-            );
+            ));
         }
         Self {
             json,
             started_at: Instant::now(),
             steps: 0,
+            lines,
         }
     }
 
@@ -38,42 +43,54 @@ impl Progress {
         let milliseconds = self.started_at.elapsed().as_millis();
         if self.json {
             let line = json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
-            println!("{line}");
+            self.lines.print(line);
         } else {
-            anstream::println!("{DIM}{milliseconds:>6} ms{DIM:#}  {GOOD}✓{GOOD:#} {text}");
+            self.lines.print(format_args!(
+                "{DIM}{milliseconds:>6} ms{DIM:#}  {GOOD}✓{GOOD:#} {text}"
+            ));
         }
     }
 
     /// Prints the step that was not seen.
-    pub(super) fn failed(&self, step: &str, reason: &str) {
+    pub(super) fn failed(&mut self, step: &str, reason: &str) {
         if self.json {
             let milliseconds = self.started_at.elapsed().as_millis();
-            println!(
-                "{}",
-                json!({ "step": step, "ok": false, "at_ms": milliseconds, "reason": reason })
-            );
+            let line =
+                json!({ "step": step, "ok": false, "at_ms": milliseconds, "reason": reason });
+            self.lines.print(line);
         } else {
-            anstream::eprintln!("\n{BAD}✗ {step}{BAD:#}: {reason}");
+            note(format_args!("\n{BAD}✗ {step}{BAD:#}: {reason}"));
         }
     }
 
     /// Prints the summary after the last step.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&mut self) {
         if !self.json {
             let seconds = self.started_at.elapsed().as_secs_f64();
-            anstream::println!(
+            self.lines.print(format_args!(
                 "\n{GOOD}All {} steps were seen{GOOD:#} in {seconds:.1} s.",
                 self.steps
-            );
+            ));
         }
     }
 
     /// Prints how to reach the server that stays up: `text` for people, `facts` for a program.
-    pub(super) fn staying(&self, text: &str, facts: &Value) {
+    pub(super) fn staying(&mut self, text: &str, facts: &Value) {
         if self.json {
-            println!("{}", json!({ "step": "keep", "ok": true, "facts": facts }));
+            self.lines
+                .print(json!({ "step": "keep", "ok": true, "facts": facts }));
         } else {
-            anstream::println!("{text}");
+            self.lines.print(text);
         }
+    }
+
+    /// Returns whether every line so far was printed.
+    pub(super) fn is_printed(&self) -> bool {
+        self.lines.is_printed()
+    }
+
+    /// Returns the error of the first line that was not printed.
+    pub(super) fn finish(&mut self) -> Result<(), CommandError> {
+        self.lines.finish()
     }
 }

@@ -69,6 +69,17 @@ pub(super) fn log_events(default: &str) {
     panics::log_panics();
 }
 
+/// Writes a line to standard error as it is, in order with the lines of the log.
+pub(super) fn write_line(line: &str) {
+    LOG.push(format!("{line}\n").as_bytes());
+}
+
+/// Writes a text to standard error before it returns, such as a question. The limit is [`FLUSH_TIMEOUT`].
+pub(super) fn write_now(text: &str) {
+    LOG.push(text.as_bytes());
+    flush();
+}
+
 fn flush() {
     LOG.flush(FLUSH_TIMEOUT);
 }

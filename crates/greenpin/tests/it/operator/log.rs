@@ -110,6 +110,21 @@ fn a_reader_that_stalled_gets_the_queued_lines_in_order() {
     assert_eq!(setup.server.exit_code(), Some(0));
 }
 
+#[test]
+fn a_start_that_fails_ends_although_the_log_reader_stalls() {
+    let mut setup = CallSetup::start();
+    let (reader, writer) = pipe().unwrap();
+    fill(&writer);
+    let mut second = setup.server.program();
+    second
+        .env("GREENPIN_HTTP__LISTEN", setup.server.http.to_string())
+        .stderr(writer);
+    let status = second.arg("serve").status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    drop(reader);
+    setup.server.kill();
+}
+
 fn full_disk() -> Stdio {
     File::options()
         .write(true)

@@ -1,7 +1,7 @@
 //! Operator API and command line.
 //!
 //! - `access`, `tenants`, `credentials`, `numbers`, `import`, `erasure`, `node`: the operator API.
-//! - `commands`, `command_line`: the command line.
+//! - `commands`, `command_line`, `output`: the command line.
 //! - `log`: a log that cannot be written.
 
 mod access;
@@ -14,4 +14,5 @@ mod import;
 mod log;
 mod node;
 mod numbers;
+mod output;
 mod tenants;

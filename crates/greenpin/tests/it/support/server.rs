@@ -309,6 +309,11 @@ impl Server {
         }
     }
 
+    /// Returns a command with the same configuration, without arguments.
+    pub fn program(&self) -> Command {
+        program(self.folder.path())
+    }
+
     /// Runs a command with the same configuration.
     pub fn command(&self, arguments: &[&str]) -> Output {
         command(self.folder.path(), arguments)
