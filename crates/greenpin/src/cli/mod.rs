@@ -116,10 +116,13 @@ pub fn main() -> ExitCode {
     };
     // The server logs its activity; the other commands print their own output and log only
     // warnings.
-    logging::log_events(match cli.command {
+    let level = match cli.command {
         Command::Serve | Command::BenchBaseline { .. } => "info",
         _ => "warn",
-    });
+    };
+    if let Err(error) = logging::log_events(level) {
+        return fail(error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

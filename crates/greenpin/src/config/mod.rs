@@ -8,6 +8,7 @@ mod tests;
 pub mod trunk;
 pub(crate) mod values;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -159,14 +160,14 @@ impl Config {
         let name = file
             .map(|path| path.display().to_string())
             .unwrap_or_default();
-        Self::read(&name, &text, std::env::vars())
+        Self::read(&name, &text, std::env::vars_os())
     }
 
     /// Reads a text and an environment. `name` stands for the text in errors.
     pub fn read(
         name: &str,
         text: &str,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let mut source = Source::parse(name, text)?;
         source.overlay(environment);

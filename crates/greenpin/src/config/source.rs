@@ -1,6 +1,7 @@
 //! Keys and values as written, each with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 
 use toml::de::{DeTable, DeValue};
 
@@ -66,13 +67,25 @@ impl Source {
         }
     }
 
-    /// Overrides values by environment variables: `GREENPIN_SECTION__KEY`.
-    pub(super) fn overlay(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
+    /// Overrides values by environment variables: `GREENPIN_SECTION__KEY`. Variables of other
+    /// programs may contain any bytes; ours must be UTF-8.
+    pub(super) fn overlay(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) {
         for (name, value) in environment {
-            if let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) {
-                let path = path.to_ascii_lowercase().replace("__", ".");
-                self.written
-                    .insert(path, (RawValue::Environment(value), name));
+            let is_text = name.to_str().is_some();
+            let name = name.to_string_lossy().into_owned();
+            let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
+                continue;
+            };
+            let path = path.to_ascii_lowercase().replace("__", ".");
+            match value.into_string() {
+                Ok(value) if is_text => {
+                    self.written
+                        .insert(path, (RawValue::Environment(value), name));
+                }
+                _ => self.faults.push(Fault {
+                    origin: name,
+                    message: format!("{path} must be UTF-8"),
+                }),
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Tests of the configuration: defaults, values, and the errors of wrong ones.
 
+use std::os::unix::ffi::OsStringExt as _;
+
 use super::*;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -98,7 +100,7 @@ fn the_environment_goes_over_the_file() {
         ("GREENPIN_LOG", "debug"),
         ("PATH", "/bin"),
     ];
-    let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let environment = environment.map(|(key, value)| (key.into(), value.into()));
     let config = Config::read("", "http.listen = \"127.0.0.1:9\"", environment).unwrap();
     assert_eq!(
         (
@@ -113,13 +115,35 @@ fn the_environment_goes_over_the_file() {
 }
 
 #[test]
+fn a_variable_that_is_not_utf_8_is_a_fault_only_if_it_is_ours() {
+    let broken = |start: &str| OsString::from_vec([start.as_bytes(), b"\xff"].concat());
+    let others = [
+        ("PATH".into(), broken("/bin/")),
+        (broken("NAME"), "x".into()),
+        (broken("HTTP__LISTEN"), broken("")),
+        ("GREENPIN_OTHER".into(), broken("")),
+    ];
+    assert!(Config::read("", "", others).is_ok());
+    let ours = [
+        ("GREENPIN_HTTP__LISTEN".into(), broken("127.0.0.1:")),
+        (broken("GREENPIN_SIP__LISTEN"), "udp:127.0.0.1:2".into()),
+    ];
+    let error = Config::read("", "", ours).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "GREENPIN_HTTP__LISTEN: http.listen must be UTF-8\n\
+         GREENPIN_SIP__LISTEN\u{fffd}: sip.listen\u{fffd} must be UTF-8"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_the_nearest_known_one_and_its_place() {
     let error = error("[http]\nlisten = \"127.0.0.1:1\"\n[sip]\npublic_adress = \"127.0.0.1\"\n");
     assert_eq!(
         error,
         "greenpin.toml:4: unknown key sip.public_adress: did you mean sip.public_address?"
     );
-    let environment = [("GREENPIN_HTTP__LISTN".to_owned(), "x".to_owned())];
+    let environment = [("GREENPIN_HTTP__LISTN".into(), "x".into())];
     let error = Config::read("", "", environment).unwrap_err().to_string();
     assert_eq!(
         error,

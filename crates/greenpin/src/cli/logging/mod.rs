@@ -7,6 +7,7 @@
 mod panics;
 mod queue;
 
+use std::env::VarError;
 use std::io::{self, IsTerminal as _, stderr};
 use std::thread;
 use std::time::Duration;
@@ -47,8 +48,8 @@ impl Drop for Log {
 
 /// Logs events and panics from now on. `GREENPIN_LOG` is off, error, warn, info, debug or trace, else
 /// `default` applies. `GREENPIN_LOG_FORMAT=json` selects JSON lines.
-pub(super) fn log_events(default: &str) {
-    let level = std::env::var("GREENPIN_LOG").unwrap_or_default();
+pub(super) fn log_events(default: &str) -> Result<(), String> {
+    let level = variable("GREENPIN_LOG")?;
     let level = match level.as_str() {
         "off" | "error" | "warn" | "info" | "debug" | "trace" => level.as_str(),
         _ => default,
@@ -58,8 +59,7 @@ pub(super) fn log_events(default: &str) {
         .with_env_filter(filter)
         .log_internal_errors(false)
         .with_writer(|| &LOG);
-    let json = std::env::var("GREENPIN_LOG_FORMAT").is_ok_and(|format| format == "json");
-    if json {
+    if variable("GREENPIN_LOG_FORMAT")? == "json" {
         log.json().flatten_event(true).init();
     } else {
         log.with_ansi(stderr().is_terminal())
@@ -67,6 +67,15 @@ pub(super) fn log_events(default: &str) {
             .init();
     }
     panics::log_panics();
+    Ok(())
+}
+
+/// Returns the value of an environment variable, or an empty text.
+fn variable(name: &str) -> Result<String, String> {
+    match std::env::var(name) {
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} must be UTF-8")),
+        value => Ok(value.unwrap_or_default()),
+    }
 }
 
 /// Writes a line to standard error as it is, in order with the lines of the log.

@@ -1,7 +1,9 @@
-//! Commands whose output cannot be written.
+//! Commands whose output cannot be written, and an environment that is not UTF-8.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{PipeWriter, pipe};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Output, Stdio};
 
 use crate::support::call_setup::VN;
@@ -116,4 +118,22 @@ fn an_error_that_cannot_be_printed_leaves_the_exit_code_as_it_is() {
         .args(["--token", "short"]);
     let warned = command.stderr(full_disk()).output();
     expect_code(&warned.unwrap(), 0);
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_matters_only_if_it_is_ours() {
+    let server = Server::with("");
+    let run = |name: &[u8]| {
+        let mut command = server.program();
+        let value = OsStr::from_bytes(b"\xff");
+        command.env(OsStr::from_bytes(name), value);
+        command.args(["tenant", "list"]).output().unwrap()
+    };
+    for other in [&b"OTHER"[..], b"\xff"] {
+        assert_eq!(expect_code(&run(other), 0), "");
+    }
+    for ours in ["GREENPIN_HTTP__LISTEN", "GREENPIN_LOG"] {
+        let error = expect_code(&run(ours.as_bytes()), 1);
+        assert!(error.contains(ours) && error.contains("UTF-8"), "{error}");
+    }
 }
