@@ -108,11 +108,25 @@ impl Dialog {
 
     /// Returns the URI of the next hop: the first route, otherwise the peer's contact.
     pub(crate) fn next_hop(&self) -> Uri {
-        let route = self
-            .routes
-            .first()
-            .and_then(|route| Address::parse(route, "Route").ok());
-        route.map_or_else(|| self.target.clone(), |address| address.uri)
+        self.first_route().unwrap_or_else(|| self.target.clone())
+    }
+
+    fn first_route(&self) -> Option<Uri> {
+        let route = Address::parse(self.routes.first()?, "Route").ok()?;
+        Some(route.uri)
+    }
+
+    /// Returns the Request-URI and the routes of a request (RFC 3261, section 12.2.1.1). A first route without `lr` is a
+    /// strict router: it becomes the Request-URI, and the peer's contact becomes the last route.
+    fn target_and_routes(&self) -> (Uri, Vec<Bytes>) {
+        match self.first_route() {
+            Some(first) if !is_loose(&first) => {
+                let rest = self.routes.iter().skip(1).cloned();
+                let contact = route(&self.target);
+                (first, rest.chain([contact]).collect())
+            }
+            _ => (self.target.clone(), self.routes.clone()),
+        }
     }
 
     /// Accepts the sequence number of a request of the peer. Returns `false` if it is not newer
@@ -138,9 +152,10 @@ impl Dialog {
         if method != Method::Ack {
             self.local_sequence = self.local_sequence.checked_add(1)?;
         }
-        let mut builder = RequestBuilder::new(method.clone(), self.target.clone()).max_forwards(70);
-        for route in &self.routes {
-            builder = builder.header(HeaderName::Route, route.clone()).ok()?;
+        let (target, routes) = self.target_and_routes();
+        let mut builder = RequestBuilder::new(method.clone(), target).max_forwards(70);
+        for route in routes {
+            builder = builder.header(HeaderName::Route, route).ok()?;
         }
         let builder = builder.header(HeaderName::From, self.local.clone()).ok()?;
         let builder = builder.header(HeaderName::To, self.remote.clone()).ok()?;
@@ -169,9 +184,15 @@ fn contact(headers: &Headers) -> Option<Uri> {
 /// Returns the recorded routes, formatted for `Route`. An item is `None` if its route is invalid.
 fn record_routes(headers: &Headers) -> impl Iterator<Item = Option<Bytes>> {
     let routes = headers.typed_all::<RecordRoute>().map(Result::ok);
-    routes.map(|route| {
-        Some(Bytes::from(
-            [b"<", &route?.0.uri.to_bytes()[..], b">"].concat(),
-        ))
-    })
+    routes.map(|recorded| Some(route(&recorded?.0.uri)))
+}
+
+/// Returns `true` if the URI of a route has `lr` (RFC 3261, section 19.1.1).
+fn is_loose(route: &Uri) -> bool {
+    route.params().is_some_and(|params| params.contains("lr"))
+}
+
+/// Returns a URI as a value of `Route`.
+fn route(uri: &Uri) -> Bytes {
+    Bytes::from([b"<", &uri.to_bytes()[..], b">"].concat())
 }

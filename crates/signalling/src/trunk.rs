@@ -37,6 +37,8 @@ pub struct Trunk {
     pub caller_from: CallerFrom,
     /// Source of the called number.
     pub called_from: CalledFrom,
+    /// The peer is behind a NAT: requests within a call go to the source of its messages, not to its `Contact`.
+    pub nat: bool,
 }
 
 /// Digest algorithm (RFC 7616, RFC 8760).
@@ -146,6 +148,13 @@ impl Trunk {
     pub(crate) fn accepts(&self, digest: Digest) -> bool {
         let any = self.accept_digests.is_empty() || self.accept_digests.contains(&digest);
         any && self.accept_credentials.is_some()
+    }
+
+    /// Returns `true` if requests go out over TLS by configuration, so that requests in clear are not from this trunk.
+    pub(crate) fn requires_tls(&self) -> bool {
+        self.next_hop().is_some_and(|hop| {
+            hop.transport == Transport::Tls && !matches!(hop.host, Host::Domain(_))
+        })
     }
 
     /// Returns the first hop of requests: the outbound proxy, otherwise the peer.

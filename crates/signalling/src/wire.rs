@@ -58,8 +58,11 @@ pub struct Path {
     pub transport: Transport,
     /// Destination address. Over TCP and TLS, connect to it unless `connection` is open.
     pub destination: SocketAddr,
-    /// Over TCP and TLS: remote address of an open connection to use instead.
+    /// Source of the peer's last message. Over TCP and TLS: remote address of an open connection to use instead of
+    /// `destination`.
     pub connection: Option<SocketAddr>,
+    /// The peer may be behind a NAT: requests go to the source of its messages, not to its `Contact`.
+    pub nat: bool,
     /// Index of the peer's trunk in [`crate::EndpointSettings::trunks`], if known. The TLS
     /// certificate must match this trunk.
     pub trunk: Option<usize>,

@@ -36,6 +36,8 @@ pub(super) struct CallLoop {
     /// Notified after the last call has ended. While this is not empty, the loop admits no calls.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
+    /// Availability that OPTIONS announces.
+    available: bool,
     call_limiter: CallLimiter,
     unproven: UnprovenCalls,
     /// Notified after every registration has been removed from the trunks.
@@ -60,6 +62,7 @@ impl CallLoop {
             reply_inbox,
             draining: Vec::new(),
             admitting: true,
+            available: true,
             call_limiter: CallLimiter::default(),
             unproven: UnprovenCalls::default(),
             unregistering: None,
@@ -83,6 +86,7 @@ impl CallLoop {
                 Some(command) = commands.recv() => self.isolate(|calls| calls.on_command(command)),
                 else => return,
             }
+            self.announce_availability();
             self.context
                 .settings
                 .supervisor
@@ -168,16 +172,31 @@ impl CallLoop {
         }
     }
 
+    /// Returns `true` if the engine takes a call now.
+    fn takes_calls(&self) -> bool {
+        let is_stopping = self.unregistering.is_some() || !self.draining.is_empty();
+        self.admitting && !is_stopping && self.calls.len() < self.context.settings.max_calls
+    }
+
+    /// Lets peers know by OPTIONS whether the engine takes calls.
+    fn announce_availability(&mut self) {
+        let available = self.takes_calls();
+        if available != self.available {
+            self.available = available;
+            let retry_after = (!available).then_some(RETRY_AFTER_SECONDS);
+            self.context
+                .agent
+                .command(|endpoint, _| endpoint.set_unavailable(retry_after));
+        }
+    }
+
     /// Admits an incoming call if the engine and the trunk have capacity and the called number is well formed.
     fn on_incoming_call(&mut self, incoming: IncomingCall) {
         let settings = self.context.settings.clone();
         let Some(trunk) = settings.trunks.get(incoming.trunk) else {
             return;
         };
-        let is_full =
-            self.calls.len() >= settings.max_calls || !self.context.has_capacity(incoming.trunk);
-        let is_stopping = self.unregistering.is_some() || !self.draining.is_empty();
-        if !self.admitting || is_stopping || is_full {
+        if !self.takes_calls() || !self.context.has_capacity(incoming.trunk) {
             return self.refuse(incoming.leg, 503);
         }
         let in_clear = incoming

@@ -118,6 +118,7 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         accept_from: accept_from.unwrap_or(own),
         outbound_proxy,
         accept_credentials,
+        nat: source.get_or(&key("nat"), values::boolean, false),
         accept_digests: source.get_or(&key("accept_digest"), values::digests, Vec::new()),
         codecs: source.get_or(&key("codecs"), values::codecs, Vec::new()),
         caller_from: source.get_or(

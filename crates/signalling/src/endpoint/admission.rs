@@ -115,8 +115,7 @@ impl DigestAuthorization {
 impl Endpoint {
     /// Returns the trunk of a request from outside all trunk networks.
     ///
-    /// The request must belong to a known call, or its caller must prove that it knows a trunk's
-    /// password. If no trunk has a password, the endpoint rejects the request with 403 and sends no
+    /// Its caller must prove that it knows a trunk's password. If no trunk has a password, the endpoint rejects the request with 403 and sends no
     /// challenge.
     pub(super) fn authenticate_unknown_source(
         &mut self,
@@ -132,9 +131,6 @@ impl Endpoint {
             .any(|trunk| trunk.accept_credentials.is_some())
         {
             return Err(forbidden());
-        }
-        if let Some(trunk) = self.trunk_for_known_call(request, source) {
-            return Ok(trunk);
         }
         if request.method != Method::Invite || DialogId::from_request(request).is_some() {
             return Err(forbidden());
@@ -197,7 +193,7 @@ impl Endpoint {
 
     /// Returns the trunk of a request that belongs to an accepted call: a retransmitted INVITE, its
     /// CANCEL, or a request within the dialog. The source address must match.
-    fn trunk_for_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
+    pub(super) fn trunk_for_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
         let path = match DialogId::from_request(request) {
             Some(id) => self.legs.get(&self.leg_for_dialog(&id)?)?.path,
             None => {

@@ -35,6 +35,7 @@ impl Endpoint {
         {
             return self.reject_extension(key, &request, unsupported, now);
         }
+        self.note_source(id, key);
         match request.method {
             Method::Bye => {
                 self.respond_status(key, &request, 200, now);
@@ -53,6 +54,19 @@ impl Endpoint {
             // nothing.
             Method::Prack => self.respond_status(key, &request, 481, now),
             _ => self.respond_status(key, &request, 405, now),
+        }
+    }
+
+    /// Notes the source of a request as the place where the peer can be reached.
+    fn note_source(&mut self, id: LegId, key: &TransactionKey) {
+        let source = self
+            .transactions
+            .get(key)
+            .map(|transaction| transaction.path);
+        if let (Some(source), Some(leg)) = (source, self.legs.get_mut(&id))
+            && source.transport == leg.path.transport
+        {
+            leg.path.connection = source.connection;
         }
     }
 

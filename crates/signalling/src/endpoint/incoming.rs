@@ -128,7 +128,7 @@ impl Endpoint {
         let caller = identity::caller(request, settings.caller_from);
         let source = path.connection.unwrap_or(path.destination).ip();
         let remote = invite.description.as_ref().map(Description::remote);
-        let proven = path.transport.is_stream() || self.trunk_for_address(source).is_none();
+        let proven = path.transport.is_stream() || self.is_outside_networks(path);
         self.recent_invites.extend(identity.clone());
         let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
         let leg = self.add_leg(SipLeg {

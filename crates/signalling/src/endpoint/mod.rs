@@ -96,6 +96,8 @@ pub struct Endpoint {
     /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
+    /// Seconds of `Retry-After` in the response to OPTIONS while no call is taken.
+    unavailable: Option<u32>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -223,9 +225,16 @@ impl Endpoint {
             trunk_states,
             realms: HashMap::new(),
             next_leg: 0,
+            unavailable: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Takes calls, or not: then OPTIONS gets a 503 with these seconds of `Retry-After`, so that peers place their calls
+    /// elsewhere (RFC 3261, section 11.2). INVITEs are for the user of the endpoint to reject.
+    pub fn set_unavailable(&mut self, retry_after: Option<u32>) {
+        self.unavailable = retry_after;
     }
 
     /// Returns the next message to send.
@@ -508,7 +517,12 @@ fn path_to(uri: &Uri, fallback: Path) -> Path {
         _ => fallback.transport,
     };
     let port = uri.port().unwrap_or(transport.default_port());
-    let destination = address.map_or(fallback.destination, |ip| SocketAddr::new(ip, port));
+    let source = fallback.connection.unwrap_or(fallback.destination);
+    let destination = match address {
+        Some(ip) if is_behind_nat(ip, source.ip(), fallback.nat) => source,
+        Some(ip) => SocketAddr::new(ip, port),
+        None => fallback.destination,
+    };
     let connection = fallback
         .connection
         .filter(|_| transport.is_stream() && transport == fallback.transport);
@@ -517,5 +531,23 @@ fn path_to(uri: &Uri, fallback: Path) -> Path {
         destination,
         connection,
         ..fallback
+    }
+}
+
+/// Returns `true` if the address that a peer names cannot be reached: it differs from the source of the peer's messages,
+/// and the peer is known to be behind a NAT or names a private address (RFC 1918, RFC 6598) while it sends from another
+/// network.
+fn is_behind_nat(named: IpAddr, source: IpAddr, nat: bool) -> bool {
+    let (named, source) = (named.to_canonical(), source.to_canonical());
+    named != source && (nat || is_private(named) && !is_private(source))
+}
+
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private() || first == 100 && second & 0xc0 == 64
+        }
+        IpAddr::V6(address) => address.is_unique_local(),
     }
 }

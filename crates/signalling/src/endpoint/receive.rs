@@ -32,6 +32,7 @@ impl Endpoint {
             destination: source,
             connection: Some(source),
             trunk: None,
+            nat: false,
         };
         match message.0 {
             MessageContent::Whole(Message::Request(request)) => {
@@ -89,7 +90,11 @@ impl Endpoint {
             Ok(trunk) => trunk,
             Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
-        let path = Path { trunk, ..path };
+        let nat = trunk
+            .and_then(|trunk| self.settings.trunks.get(trunk))
+            .is_some_and(|trunk| trunk.nat)
+            || self.is_outside_networks(source);
+        let path = Path { trunk, nat, ..path };
         let message = Message::Request(request);
         match self
             .layer
@@ -123,7 +128,11 @@ impl Endpoint {
         source: Path,
         now: Instant,
     ) -> Result<Option<usize>, StatelessRefusal> {
-        let trunk_by_address = self.trunk_for_address(source.destination.ip());
+        let address = source.destination.ip();
+        // A request of a known call belongs to the call's trunk, whatever the DNS says now.
+        let trunk_by_address = self
+            .trunk_for_known_call(request, address)
+            .or_else(|| self.trunk_for_source(address, source.transport));
         if request.method == Method::Ack {
             return Ok(trunk_by_address);
         }
@@ -140,7 +149,7 @@ impl Endpoint {
             _ => return Err(StatelessRefusal::with_status(405)),
         }
         let trunk = trunk_by_address.map_or_else(
-            || self.authenticate_unknown_source(request, source.destination.ip(), now),
+            || self.authenticate_unknown_source(request, address, now),
             Ok,
         )?;
         let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
@@ -149,6 +158,12 @@ impl Endpoint {
         } else {
             Err(StatelessRefusal::with_status(416))
         }
+    }
+
+    /// Returns `true` if a source is in no network of a trunk, so that only a password lets it in.
+    pub(super) fn is_outside_networks(&self, source: Path) -> bool {
+        let address = source.connection.unwrap_or(source.destination).ip();
+        self.trunk_for_source(address, source.transport).is_none()
     }
 
     /// Sends a stateless response (RFC 3261, section 8.2.7). Copies of a request get the same tag.
@@ -236,6 +251,14 @@ impl Endpoint {
     ) {
         if let Some(unsupported) = unsupported_extensions(request) {
             return self.reject_extension(key, request, unsupported, now);
+        }
+        if let Some(seconds) = self.unavailable {
+            let builder = self.response(request, 503).and_then(|builder| {
+                builder
+                    .header(HeaderName::RetryAfter, seconds.to_string())
+                    .ok()
+            });
+            return self.respond_or_abandon(key, builder, now);
         }
         let builder = self.response(request, 200).and_then(|builder| {
             let builder = builder.header(HeaderName::Allow, ALLOW).ok()?;

@@ -319,15 +319,32 @@ fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
         }
     };
     let contact = HeaderName::Contact;
-    let lists = response.headers.get_all(&contact);
-    let contacts = lists
-        .filter_map(|list| Address::parse_list(&list.value(), "Contact").ok())
-        .flatten();
-    let own_contact = contacts.into_iter().find(|contact| same(&contact.uri));
-    let expires = own_contact
-        .as_ref()
-        .and_then(|contact| leading_seconds(contact.param("expires")?));
-    expires.or_else(|| seconds(response, &HeaderName::Expires))
+    let contacts: Vec<Address> = response
+        .headers
+        .get_all(&contact)
+        .flat_map(|list| addresses(&list.value()))
+        .collect();
+    let granted = |contact: &Address| leading_seconds(contact.param("expires")?);
+    match contacts.iter().find(|contact| same(&contact.uri)) {
+        Some(contact) => granted(contact),
+        // The registrar has changed our contact: a NAT, or another user. The shortest grant is safe.
+        None => {
+            let grants = contacts.iter().filter_map(granted);
+            grants.filter(|expires| !expires.is_zero()).min()
+        }
+    }
+    .or_else(|| seconds(response, &HeaderName::Expires))
+}
+
+/// Returns the addresses of a list that can be read.
+fn addresses(list: &[u8]) -> Vec<Address> {
+    if let Ok(addresses) = Address::parse_list(list, "Contact") {
+        return addresses;
+    }
+    let items = list.split(|octet| *octet == b',');
+    items
+        .filter_map(|item| Address::parse(item.trim_ascii(), "Contact").ok())
+        .collect()
 }
 
 /// Returns the number of seconds at the beginning of a header.

@@ -58,8 +58,10 @@ impl SessionTimer {
     pub(super) fn from_request_headers(headers: &Headers) -> Result<Option<Self>, ()> {
         let supports_timer = has_token(headers, &HeaderName::Supported, b"timer");
         let Some(Ok(requested)) = headers.typed::<SessionExpires>() else {
-            let both = supports_timer && allows_update(headers);
-            return Ok(both.then_some(Self::new(DEFAULT_SESSION_INTERVAL, true)));
+            let interval = DEFAULT_SESSION_INTERVAL.max(min_interval(headers).unwrap_or_default());
+            let agreed =
+                supports_timer && allows_update(headers) && interval <= MAX_SESSION_INTERVAL;
+            return Ok(agreed.then_some(Self::new(interval, true)));
         };
         // A proxy that adds an interval names no refresher (RFC 4028, section 8.1).
         let supports_timer = supports_timer || requested.refresher.is_some();

@@ -168,26 +168,29 @@ impl Endpoint {
         trunk.map_or(&[], |trunk| &trunk.codecs)
     }
 
-    /// Returns the first trunk with a network containing an address.
-    pub(super) fn trunk_for_address(&self, address: IpAddr) -> Option<usize> {
+    /// Returns the first trunk that accepts requests from an address over a transport. A trunk that is reached over TLS
+    /// accepts nothing in clear.
+    pub(super) fn trunk_for_source(&self, address: IpAddr, transport: Transport) -> Option<usize> {
         let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
         self.settings
             .trunks
             .iter()
             .zip(&self.trunk_states)
             .position(|(trunk, state)| {
-                trunk
+                let listed = trunk
                     .accept_from
                     .iter()
-                    .any(|network| network.contains(address))
-                    || trunk.accept_resolved && state.targets.iter().any(same)
+                    .any(|network| network.contains(address));
+                let known = listed || trunk.accept_resolved && state.targets.iter().any(same);
+                known && (transport == Transport::Tls || !trunk.requires_tls())
             })
     }
 
     /// Returns the path to a trunk's peer. `None` if the trunk takes no calls or its address is
     /// unknown.
     pub(super) fn trunk_path(&self, trunk: usize) -> Option<Path> {
-        self.settings.trunks.get(trunk)?.next_hop()?;
+        let settings = self.settings.trunks.get(trunk)?;
+        settings.next_hop()?;
         let state = self.trunk_states.get(trunk)?;
         let destination = state.next_target(&[])?;
         Some(Path {
@@ -195,6 +198,7 @@ impl Endpoint {
             destination,
             connection: Some(destination),
             trunk: Some(trunk),
+            nat: settings.nat,
         })
     }
 

@@ -68,6 +68,8 @@ pub(crate) struct TrunkDetails {
     country: Option<String>,
     /// `true` if audio is sent to the source address of the received audio.
     symmetric_rtp: bool,
+    /// `true` if requests within a call go to the source of the peer's messages.
+    nat: bool,
     /// `direct` if the gateway may exchange audio directly with another gateway; otherwise `relay`.
     #[schema(value_type = MediaWord)]
     media: &'static str,
@@ -129,6 +131,7 @@ impl TrunkDetails {
             register: trunk.sip.register,
             country: trunk.country.as_ref().map(Region::to_string),
             symmetric_rtp: trunk.symmetric_rtp,
+            nat: trunk.sip.nat,
             media: values::media_name(trunk.direct_media),
             srtp: values::srtp_name(trunk.srtp),
             username: trunk

@@ -384,11 +384,12 @@ impl MediaLeg {
 
     /// Returns `true` once if the peer has been silent for longer than the limit.
     pub(super) fn check_silence(&mut self, limit: Duration, now: Duration) -> bool {
-        let receives = self
+        // A peer that has us on hold may be silent: a phone without music on hold sends nothing.
+        let talks = self
             .negotiated
             .as_ref()
-            .is_some_and(|negotiated| negotiated.receive);
-        let silent = receives
+            .is_some_and(|negotiated| negotiated.receive && negotiated.send);
+        let silent = talks
             && self
                 .last_received
                 .is_some_and(|since| now.saturating_sub(since) > limit);
