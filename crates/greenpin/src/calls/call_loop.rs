@@ -8,7 +8,7 @@ use std::time::Instant;
 use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
-use signalling::{Endpoint, Event, IncomingCall, LegId};
+use signalling::{Event, IncomingCall, LegId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::CallLimiter;
@@ -382,10 +382,7 @@ impl CallLoop {
                 let _ = reply.send(self.load());
             }
             Command::Targets(trunk, transport, targets) => {
-                let set_targets = |endpoint: &mut Endpoint, now| {
-                    endpoint.set_targets(trunk, transport, targets, now)
-                };
-                self.context.agent.command(set_targets);
+                self.context.agent.set_targets(trunk, transport, targets);
             }
             Command::Trunks(reply) => {
                 let _ = reply.send(self.context.trunks.clone());

@@ -4,7 +4,8 @@ pub use super::direct_media::MAX_DIRECT_ATTEMPTS;
 pub use super::record_writer::MAX_END_ATTEMPTS;
 pub use super::sip::certificates::RELOAD_INTERVAL;
 pub use super::sip::connections::{
-    CONNECT_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS, MESSAGE_TIMEOUT,
+    CONNECT_TIMEOUT, FIRST_MESSAGE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_SOURCE, MAX_UNLISTED_CONNECTIONS, MESSAGE_TIMEOUT, UNACKNOWLEDGED_TIMEOUT,
 };
 pub use super::sip::sockets::MAX_DATAGRAM_BYTES;
 pub use super::trunks::dns::{

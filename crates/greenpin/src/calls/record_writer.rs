@@ -11,9 +11,11 @@ use super::leg_owner::CallId;
 use crate::metrics::METRICS;
 use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
-/// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
-/// start closes the call.
+/// Maximum number of attempts to write the end of a call that the store refuses, one per second. While the database is
+/// away, attempts go on without end. Afterwards the reconciliation at the next start closes the call.
 pub const MAX_END_ATTEMPTS: u32 = 60;
+/// Attempts per line in the log.
+const LOGGED_ATTEMPTS: u64 = 60;
 
 /// Queue of updates. A task writes them in order, so that the call loop never waits for the store.
 pub(super) struct CallRecordWriter(mpsc::UnboundedSender<RecordUpdate>);
@@ -155,13 +157,21 @@ impl WriterTask {
         }
     }
 
+    /// Writes the end of the call. The database may be away for long, and the record must not be lost.
     async fn end(&self, ending: CallEnding) {
-        for attempt in 1..=MAX_END_ATTEMPTS {
-            match self.store.end_call(&self.sid, ending.clone()).await {
+        let mut refusals = 0;
+        for attempt in 1_u64.. {
+            let error = match self.store.end_call(&self.sid, ending.clone()).await {
                 Ok(()) => return,
-                Err(error) => {
-                    tracing::error!(call_sid = %self.sid, %error, attempt, "call record could not be written; retrying")
-                }
+                Err(error) => error,
+            };
+            refusals = u32::saturating_add(refusals, u32::from(!error.is_temporary()));
+            if attempt % LOGGED_ATTEMPTS == 1 {
+                tracing::error!(call_sid = %self.sid, %error, attempt, "call record could not be written; retrying");
+            }
+            if refusals >= MAX_END_ATTEMPTS || matches!(error, StoreError::Closed) {
+                tracing::error!(call_sid = %self.sid, "call record left open; the next start closes it");
+                return;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

@@ -108,6 +108,7 @@ pub(crate) struct Metrics {
     task_failures: Family<TaskLabel, Counter>,
     pub(crate) event_panics: Counter,
     pub(crate) unproven_calls_ended: Counter,
+    pub(crate) sip_connections_refused: Counter,
     pub(crate) log_lines_lost: Counter,
 }
 
@@ -146,6 +147,7 @@ impl Metrics {
             task_failures: Family::default(),
             event_panics: Counter::default(),
             unproven_calls_ended: Counter::default(),
+            sip_connections_refused: Counter::default(),
             log_lines_lost: Counter::default(),
         };
         metrics.register();
@@ -190,6 +192,13 @@ impl Metrics {
     }
 
     fn register_calls(&self, to: &mut Registry) {
+        let help =
+            "TCP and TLS connections for SIP that were closed at once because too many were open";
+        to.register(
+            "sip_connections_refused",
+            help,
+            self.sip_connections_refused.clone(),
+        );
         let help =
             "Calls ended before the ACK of their answer because their trunk had too many of them";
         to.register(

@@ -145,6 +145,11 @@ impl Endpoint {
         }
     }
 
+    /// Returns the number of trunks.
+    pub fn trunks(&self) -> usize {
+        self.settings.trunks.len()
+    }
+
     /// Returns the networks that may send audio for a trunk. They are the same ones that may send
     /// its calls.
     pub fn networks(&self, trunk: usize) -> Vec<Network> {

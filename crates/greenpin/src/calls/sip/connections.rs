@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use signalling::{Framer, Ticket, Transmit, Transport};
+use signalling::{Framer, Network, Ticket, Transmit, Transport};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -16,12 +16,24 @@ use tokio_rustls::TlsAcceptor;
 use super::certificates::TlsCertificates;
 use super::inbound::Inbound;
 use super::tls::Connector;
+use crate::metrics::METRICS;
 use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of open connections. Further incoming connections are closed.
 pub const MAX_CONNECTIONS: usize = 1024;
-/// Maximum number of messages queued for a slow peer. Further messages fail.
-const MAX_QUEUED_MESSAGES: usize = 256;
+/// Maximum number of connections from sources outside the networks of all trunks, so that they cannot shut a trunk out.
+pub const MAX_UNLISTED_CONNECTIONS: usize = 256;
+/// Maximum number of such connections from one address.
+pub const MAX_CONNECTIONS_PER_SOURCE: usize = 32;
+/// Maximum number of messages queued for a slow trunk: the end of every call at once. Further messages fail.
+const MAX_QUEUED_MESSAGES: usize = 16_384;
+/// Maximum number of messages queued for a source outside the networks of all trunks.
+const MAX_QUEUED_RESPONSES: usize = 64;
+/// Maximum time from the opening of a connection to its first message.
+pub const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time in which a peer acknowledges nothing (`TCP_USER_TIMEOUT`). The connection is then closed, and the next
+/// message opens another.
+pub const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum time for the rest of a partial message, so that a peer cannot hold memory.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum idle time before a connection is closed.
@@ -38,6 +50,7 @@ pub(super) struct Connections {
     inbound: mpsc::Sender<Inbound>,
     acceptors: Vec<tokio::task::JoinHandle<()>>,
     certificates: Arc<TlsCertificates>,
+    listed: ListedNetworks,
 }
 
 /// Listener for TCP or TLS.
@@ -57,6 +70,9 @@ struct ConnectionKey {
 }
 
 type Table = Arc<Mutex<HashMap<ConnectionKey, mpsc::Sender<Outbound>>>>;
+
+/// Networks of the trunks. A connection from elsewhere has a smaller share.
+pub(super) type ListedNetworks = Arc<RwLock<Vec<Network>>>;
 
 struct Outbound {
     bytes: Bytes,
@@ -80,18 +96,18 @@ impl Connections {
         supervisor: &Supervisor,
     ) -> Self {
         let table = Table::default();
+        let listed = ListedNetworks::default();
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
-                let (certificates, table) = (certificates.clone(), table.clone());
-                let accepting = accept(
-                    listener,
-                    certificates,
-                    table,
-                    inbound.clone(),
-                    supervisor.clone(),
-                );
-                supervisor.spawn(Part::SipListener, accepting)
+                let acceptor = Acceptor {
+                    certificates: certificates.clone(),
+                    table: table.clone(),
+                    listed: listed.clone(),
+                    inbound: inbound.clone(),
+                    supervisor: supervisor.clone(),
+                };
+                supervisor.spawn(Part::SipListener, acceptor.run(listener))
             })
             .collect();
         Self {
@@ -99,7 +115,13 @@ impl Connections {
             inbound,
             acceptors,
             certificates,
+            listed,
         }
+    }
+
+    /// Sets the networks of the trunks.
+    pub(super) fn set_listed(&self, networks: Vec<Network>) {
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = networks;
     }
 
     /// Sends over the connection in the path, or else over a connection to the destination. The connection is opened if
@@ -175,63 +197,97 @@ impl Drop for Connections {
     }
 }
 
-async fn accept(
-    listener: Listener,
+/// Accepts the connections of a listener.
+struct Acceptor {
     certificates: Arc<TlsCertificates>,
     table: Table,
+    listed: ListedNetworks,
     inbound: mpsc::Sender<Inbound>,
     supervisor: Supervisor,
-) {
-    let transport = if listener.encrypted {
-        Transport::Tls
-    } else {
-        Transport::Tcp
-    };
-    loop {
-        let Ok((stream, peer)) = listener.socket.accept().await else {
-            // The process is probably out of file descriptors, so wait before the next attempt.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        supervisor.fail_point(Part::SipListener.as_str());
-        let tls = listener
-            .encrypted
-            .then(|| certificates.acceptor())
-            .transpose();
-        // A TLS listener without certificates must not accept plain text.
-        let Ok(tls) = tls else { continue };
-        let key = ConnectionKey {
-            transport,
-            peer,
-            trunk: None,
-        };
-        let (sender, queue) = mpsc::channel(MAX_QUEUED_MESSAGES);
-        {
-            let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
-            if open.len() >= MAX_CONNECTIONS {
-                tracing::warn!("rejected a SIP connection: {MAX_CONNECTIONS} are open");
+}
+
+impl Acceptor {
+    async fn run(self, listener: Listener) {
+        loop {
+            let Ok((stream, peer)) = listener.socket.accept().await else {
+                // The process is probably out of file descriptors, so wait before the next attempt.
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
-            }
-            open.insert(key, sender);
+            };
+            self.supervisor.fail_point(Part::SipListener.as_str());
+            let tls = listener
+                .encrypted
+                .then(|| self.certificates.acceptor())
+                .transpose();
+            // A TLS listener without certificates must not accept plain text.
+            let Ok(tls) = tls else { continue };
+            let transport = if listener.encrypted {
+                Transport::Tls
+            } else {
+                Transport::Tcp
+            };
+            let key = ConnectionKey {
+                transport,
+                peer,
+                trunk: None,
+            };
+            let Some(queue) = self.admit(key) else {
+                tracing::debug!("rejected a SIP connection: too many are open");
+                METRICS.sip_connections_refused.inc();
+                continue;
+            };
+            let connection = SipConnection {
+                key,
+                queue,
+                table: self.table.clone(),
+                inbound: self.inbound.clone(),
+            };
+            tokio::spawn(run_accepted(connection, stream, tls));
         }
-        let connection = SipConnection {
-            key,
-            queue,
-            table: table.clone(),
-            inbound: inbound.clone(),
-        };
-        tokio::spawn(run_accepted(connection, stream, tls));
     }
+
+    /// Adds a connection to the table if its source may open another one.
+    fn admit(&self, key: ConnectionKey) -> Option<mpsc::Receiver<Outbound>> {
+        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+        let is_listed = |peer: IpAddr| listed.iter().any(|network| network.contains(peer));
+        let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = key.peer.ip();
+        let queued = if is_listed(address) {
+            MAX_QUEUED_MESSAGES
+        } else {
+            let unlisted = open.keys().map(|key| key.peer.ip());
+            let unlisted: Vec<IpAddr> = unlisted.filter(|peer| !is_listed(*peer)).collect();
+            let same = unlisted.iter().filter(|peer| **peer == address).count();
+            if unlisted.len() >= MAX_UNLISTED_CONNECTIONS || same >= MAX_CONNECTIONS_PER_SOURCE {
+                return None;
+            }
+            MAX_QUEUED_RESPONSES
+        };
+        if open.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let (sender, queue) = mpsc::channel(queued);
+        open.insert(key, sender);
+        Some(queue)
+    }
+}
+
+/// Sets the options of a connection: no delay of small messages, and a bound on unacknowledged data.
+fn set_options(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    // Where the system does not know the option, its own timeouts apply.
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
 }
 
 /// Runs an accepted connection, after the TLS handshake if it is encrypted.
 async fn run_accepted(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
-    let _ = stream.set_nodelay(true);
+    set_options(&stream);
     let Some(tls) = tls else {
-        return connection.run(stream).await;
+        return connection.run(stream, false).await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection.run(stream).await,
+        Ok(Ok(stream)) => connection.run(stream, false).await,
         _ => connection.fail().await,
     }
 }
@@ -243,12 +299,12 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
     else {
         return connection.fail().await;
     };
-    let _ = stream.set_nodelay(true);
+    set_options(&stream);
     let Some(Connector { connector, name }) = tls else {
-        return connection.run(stream).await;
+        return connection.run(stream, true).await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => connection.run(stream).await,
+        Ok(Ok(stream)) => connection.run(stream, true).await,
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "TLS handshake with a trunk's peer failed");
             connection.fail().await;
@@ -259,20 +315,22 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
 
 impl SipConnection {
     /// Reads and writes until either direction ends.
-    async fn run(self, stream: impl AsyncRead + AsyncWrite) {
+    async fn run(self, stream: impl AsyncRead + AsyncWrite, is_outgoing: bool) {
         let Self {
             key,
-            queue,
+            mut queue,
             table,
             inbound,
         } = self;
         let (reader, writer) = tokio::io::split(stream);
         let (replies, reply_queue) = mpsc::channel(4);
         tokio::select! {
-            _ = read(reader, key, replies, &inbound) => {}
-            () = write(writer, queue, reply_queue, &inbound) => {}
+            _ = read(reader, key, (replies, is_outgoing), &inbound) => {}
+            () = write(writer, &mut queue, reply_queue, &inbound) => {}
         }
         remove(&table, key);
+        queue.close();
+        report_unsent(queue, &inbound).await;
     }
 
     async fn fail(mut self) {
@@ -294,16 +352,17 @@ fn remove(table: &Table, key: ConnectionKey) {
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     key: ConnectionKey,
-    replies: mpsc::Sender<Bytes>,
+    (replies, is_outgoing): (mpsc::Sender<Bytes>, bool),
     inbound: &mpsc::Sender<Inbound>,
 ) -> Option<()> {
     let mut framer = Framer::new();
     let mut chunk = [0; CHUNK_BYTES];
+    let mut has_received = is_outgoing;
     loop {
-        let timeout = if framer.pending() > 0 {
-            MESSAGE_TIMEOUT
-        } else {
-            IDLE_TIMEOUT
+        let timeout = match (framer.pending() > 0, has_received) {
+            (true, _) => MESSAGE_TIMEOUT,
+            (false, true) => IDLE_TIMEOUT,
+            (false, false) => FIRST_MESSAGE_TIMEOUT,
         };
         let length = tokio::time::timeout(timeout, reader.read(&mut chunk))
             .await
@@ -312,6 +371,7 @@ async fn read(
         let bytes = chunk.get(..length).filter(|bytes| !bytes.is_empty())?;
         let mut messages = Vec::new();
         let pushed = framer.push(bytes, &mut messages);
+        has_received |= !messages.is_empty();
         for message in messages {
             let message = Inbound::Message {
                 transport: key.transport,
@@ -344,7 +404,7 @@ async fn discard(mut reader: impl AsyncRead + Unpin) {
 
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
-    mut queue: mpsc::Receiver<Outbound>,
+    queue: &mut mpsc::Receiver<Outbound>,
     mut replies: mpsc::Receiver<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
 ) {
@@ -364,8 +424,6 @@ async fn write(
             }
         }
     }
-    queue.close();
-    report_unsent(queue, inbound).await;
 }
 
 /// Writes all bytes and flushes them.
@@ -383,5 +441,80 @@ async fn report_unsent(mut queue: mpsc::Receiver<Outbound>, inbound: &mpsc::Send
 async fn report(outbound: Outbound, inbound: &mpsc::Sender<Inbound>) {
     if let Some(ticket) = outbound.ticket {
         let _ = inbound.send(Inbound::Failed(ticket)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signalling::Path;
+
+    use super::super::tls::Tls;
+    use super::*;
+
+    fn acceptor(listed: Vec<Network>) -> Acceptor {
+        let (inbound, _) = mpsc::channel(1);
+        Acceptor {
+            certificates: Arc::new(TlsCertificates::read(Tls::default()).unwrap()),
+            table: Table::default(),
+            listed: Arc::new(RwLock::new(listed)),
+            inbound,
+            supervisor: Supervisor::default(),
+        }
+    }
+
+    fn key(address: [u8; 4], port: u16) -> ConnectionKey {
+        ConnectionKey {
+            transport: Transport::Tcp,
+            peer: SocketAddr::from((address, port)),
+            trunk: None,
+        }
+    }
+
+    #[test]
+    fn connections_of_strangers_leave_room_for_the_trunks() {
+        let acceptor = acceptor(vec![Network::single([192, 0, 2, 1].into())]);
+        let mut strangers = 0;
+        for address in 1..=20 {
+            for port in 0..100 {
+                let admitted = acceptor.admit(key([198, 51, 100, address], port));
+                strangers += usize::from(admitted.is_some());
+                let bound = usize::from(port) < MAX_CONNECTIONS_PER_SOURCE;
+                assert!(bound || admitted.is_none(), "one address has its own bound");
+            }
+        }
+        assert_eq!(strangers, MAX_UNLISTED_CONNECTIONS);
+        let of_trunk =
+            (0..2000).filter(|port| acceptor.admit(key([192, 0, 2, 1], *port)).is_some());
+        assert_eq!(of_trunk.count(), MAX_CONNECTIONS - MAX_UNLISTED_CONNECTIONS);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_many_calls_at_once_is_sent_over_one_connection() {
+        const BYES: usize = 2000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let destination = listener.local_addr().unwrap();
+        let (inbound, _received) = mpsc::channel(1);
+        let certificates = Arc::new(TlsCertificates::read(Tls::default()).unwrap());
+        let supervisor = Supervisor::default();
+        let mut connections = Connections::serve(Vec::new(), certificates, inbound, &supervisor);
+        let bye = Bytes::from(vec![b'x'; 700]);
+        for _ in 0..BYES {
+            let path = Path {
+                transport: Transport::Tcp,
+                destination,
+                connection: None,
+                trunk: None,
+                nat: false,
+            };
+            let transmit = Transmit {
+                path,
+                bytes: bye.clone(),
+                ticket: None,
+            };
+            connections.send(transmit).unwrap();
+        }
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut received = vec![0; BYES * bye.len()];
+        stream.read_exact(&mut received).await.unwrap();
     }
 }

@@ -6,10 +6,11 @@ mod inbound;
 pub(super) mod sockets;
 mod tls;
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use signalling::{Endpoint, EndpointSettings, Event, LegId};
+use signalling::{Endpoint, EndpointSettings, Event, LegId, Transport};
 
 use self::inbound::Inbound;
 use crate::crypto::random;
@@ -30,7 +31,21 @@ impl UserAgent {
     pub fn new(settings: EndpointSettings, sockets: SipSockets) -> Self {
         let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
         endpoint.start(Instant::now());
-        Self { endpoint, sockets }
+        let agent = Self { endpoint, sockets };
+        agent.list_networks();
+        agent
+    }
+
+    /// Sets the targets of a trunk, as resolved from DNS.
+    pub fn set_targets(&mut self, trunk: usize, transport: Transport, targets: Vec<SocketAddr>) {
+        self.command(|endpoint, now| endpoint.set_targets(trunk, transport, targets, now));
+        self.list_networks();
+    }
+
+    fn list_networks(&self) {
+        let trunks = 0..self.endpoint.trunks();
+        let networks = trunks.flat_map(|trunk| self.endpoint.networks(trunk));
+        self.sockets.set_listed(networks.collect());
     }
 
     /// Runs a command on the endpoint at the present time. The next call of [`UserAgent::event`] or

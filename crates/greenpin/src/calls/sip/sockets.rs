@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use signalling::{SipMessage, Transmit, Transport};
+use signalling::{Network, SipMessage, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -263,6 +263,11 @@ impl SipSockets {
                 Inbound::Nothing
             }
         }
+    }
+
+    /// Sets the networks of the trunks, whose connections have the larger share.
+    pub(super) fn set_listed(&self, networks: Vec<Network>) {
+        self.connections.set_listed(networks);
     }
 
     /// Sends a message, or queues it for its connection.

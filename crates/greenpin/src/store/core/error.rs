@@ -32,6 +32,16 @@ pub enum StoreError {
     Unreadable(&'static str),
 }
 
+impl StoreError {
+    /// Returns `true` if the same request may succeed later: the database is away, full or busy.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Overloaded | Self::Closed | Self::Unreachable | Self::Database(_) => true,
+            Self::RowCount { .. } | Self::Unreadable(_) => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error.to_string())

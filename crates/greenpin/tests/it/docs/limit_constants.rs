@@ -127,6 +127,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_BACKLOG_SAMPLES",
             "calls::MAX_PORT_ATTEMPTS",
             "calls::MAX_QUEUED_MESSAGES",
+            "calls::MAX_QUEUED_RESPONSES",
             "calls::MAX_WAITING_MESSAGES",
             "http::MAX_RESPONSE_BYTES",
             "signalling_limits::MAX_FORK_BRANCHES",

@@ -301,7 +301,7 @@ fn call_rows() -> Vec<Row> {
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
         "leg without RTP" => time(MediaSettings::default().silence_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
-        "attempts to write the record of an ended call" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
+        "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
         "live calls after SIGTERM" => time(server::DRAIN_TIMEOUT),
     }
 }
@@ -318,6 +318,13 @@ fn sip_rows() -> Vec<Row> {
         "SIP message" => format!("{}, over UDP {}", size(message), size(calls::MAX_DATAGRAM_BYTES)),
         "header of a SIP message" => size(header),
         "TCP and TLS connections" => number(calls::MAX_CONNECTIONS),
+        "TCP and TLS connections from outside all trunks" => format!(
+            "{}, {} from one address",
+            number(calls::MAX_UNLISTED_CONNECTIONS),
+            calls::MAX_CONNECTIONS_PER_SOURCE,
+        ),
+        "TCP or TLS connection without a first message" => time(calls::FIRST_MESSAGE_TIMEOUT),
+        "TCP or TLS connection whose peer acknowledges nothing" => time(calls::UNACKNOWLEDGED_TIMEOUT),
         "idle TCP or TLS connection" => time(calls::IDLE_TIMEOUT),
         "time to open a TCP or TLS connection" => time(calls::CONNECT_TIMEOUT),
         "time for the rest of a SIP message over TCP or TLS" => time(calls::MESSAGE_TIMEOUT),
