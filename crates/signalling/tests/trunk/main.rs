@@ -8,6 +8,7 @@
 
 mod keep_alive;
 mod registration;
+mod sources;
 mod targets;
 
 use std::net::SocketAddr;
