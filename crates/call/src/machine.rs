@@ -15,6 +15,8 @@ const ACCEPT_KEY: char = '1';
 /// Time for a screened party to press the key after the prompt.
 pub const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time for the store to return a route or the result of a PIN. A caller does not wait longer in silence.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the caller to acknowledge the answer. SIP gives up before, after 32 s (RFC 3261, section 13.3.1.4).
 const MAX_CONFIRMATION_WAIT: Duration = Duration::from_secs(40);
 
@@ -41,7 +43,7 @@ pub struct Call {
 #[derive(Debug)]
 enum State {
     /// The store looks up the route.
-    Routing,
+    Routing { until: Instant },
     /// The call is answered, and the caller has not acknowledged it. Nothing is played. Keys wait, because they can
     /// overtake the acknowledgement.
     Unconfirmed {
@@ -56,7 +58,7 @@ enum State {
         prompt: Option<u32>,
     },
     /// The store checks a block of digits.
-    Checking { plan: Collect },
+    Checking { plan: Collect, until: Instant },
     /// A prompt rejects the block. Keys are discarded meanwhile.
     PlayingWrongPin {
         plan: Collect,
@@ -126,10 +128,12 @@ impl State {
 }
 
 impl Call {
-    /// Creates a call that waits for its route.
-    pub fn new() -> Self {
+    /// Creates a call that waits for its route from `now` on.
+    pub fn new(now: Instant) -> Self {
         Self {
-            state: State::Routing,
+            state: State::Routing {
+                until: deadline(now, STORE_TIMEOUT),
+            },
             actions: VecDeque::new(),
             history: CallHistory::default(),
             playbacks: 0,
@@ -145,9 +149,11 @@ impl Call {
     /// Returns the time at which the call needs [`Input::Elapsed`] if no other input arrives first.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Routing | State::Checking { .. } | State::Ended => None,
+            State::Ended => None,
             State::Collecting { collector, .. } => Some(collector.deadline()),
-            State::Unconfirmed { until, .. }
+            State::Routing { until }
+            | State::Checking { until, .. }
+            | State::Unconfirmed { until, .. }
             | State::PlayingWrongPin { until, .. }
             | State::PlayingLastPrompt { until, .. } => Some(*until),
             State::Bridged { until, warn_at } => Some(warn_at.unwrap_or(*until)),
@@ -189,8 +195,11 @@ impl Call {
             (State::Ended, _) => State::Ended,
             (state, Input::HungUp(side, cause)) => self.on_hung_up(state, side, cause, now),
             (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
-            (State::Routing, Input::Routed(route)) => self.on_routed(route, now),
-            (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
+            (State::Routing { .. }, Input::Routed(route)) => self.on_routed(route, now),
+            (State::Routing { .. }, Input::StoreFailed) => self.reject(Cause::Internal, now),
+            (State::Routing { until }, Input::Elapsed) if now >= until => {
+                self.reject(Cause::Overloaded, now)
+            }
             (State::Unconfirmed { next, keys, .. }, Input::Confirmed) => {
                 let state = self.on_confirmed(next, now);
                 let keys = keys.into_iter().map(Input::Key);
@@ -215,7 +224,10 @@ impl Call {
             (State::Checking { .. }, Input::StoreFailed) => {
                 self.end_after_prompt(Prompt::Unavailable, Cause::Internal, now)
             }
-            (State::Checking { plan }, Input::PinChecked(verdict)) => {
+            (State::Checking { until, .. }, Input::Elapsed) if now >= until => {
+                self.end_after_prompt(Prompt::Unavailable, Cause::Overloaded, now)
+            }
+            (State::Checking { plan, .. }, Input::PinChecked(verdict)) => {
                 self.on_pin_checked(plan, verdict, now)
             }
             (
@@ -305,7 +317,7 @@ impl Call {
                     self.actions.push_back(Action::StopPlaying);
                 }
                 match collector.on_key(key, plan.pin_length, now) {
-                    BlockProgress::Complete(pin) => return self.request_pin_check(plan, pin),
+                    BlockProgress::Complete(pin) => return self.request_pin_check(plan, pin, now),
                     BlockProgress::Incomplete => {}
                 }
             }
@@ -328,10 +340,13 @@ impl Call {
         }
     }
 
-    fn request_pin_check(&mut self, plan: Collect, pin: crate::Pin) -> State {
+    fn request_pin_check(&mut self, plan: Collect, pin: crate::Pin, now: Instant) -> State {
         self.history.pin_attempts = self.history.pin_attempts.saturating_add(1);
         self.actions.push_back(Action::CheckPin(pin));
-        State::Checking { plan }
+        State::Checking {
+            plan,
+            until: deadline(now, STORE_TIMEOUT),
+        }
     }
 
     fn on_pin_checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
@@ -562,7 +577,7 @@ impl Call {
     /// Ends the call from the side of the server, in any state.
     fn end(&mut self, state: State, by: HangupBy, cause: Cause, now: Instant) -> State {
         match state {
-            State::Routing => return self.reject(Cause::Overloaded, now),
+            State::Routing { .. } => return self.reject(Cause::Overloaded, now),
             State::Hunting { hunt, .. } => {
                 self.abandon_all(hunt);
                 self.history.last_failure = Some(Cause::Canceled);
@@ -607,11 +622,5 @@ impl Call {
             bridged_at: history.bridged_at,
             ended_at: now,
         }
-    }
-}
-
-impl Default for Call {
-    fn default() -> Self {
-        Self::new()
     }
 }

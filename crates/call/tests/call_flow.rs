@@ -47,9 +47,10 @@ fn accepted(numbers: &[u32]) -> Input {
 
 impl SimulatedCall {
     fn new() -> Self {
+        let now = Instant::now();
         Self {
-            machine: Call::new(),
-            now: Instant::now(),
+            machine: Call::new(now),
+            now,
         }
     }
 
@@ -292,6 +293,24 @@ fn unknown_numbers_are_rejected_and_unused_numbers_hear_a_prompt() {
     let actions = call.handle(Input::PlaybackFinished(1));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Normal));
     assert_eq!(outcome(&actions).call_type, CallType::CallAttempt);
+}
+
+#[test]
+fn a_caller_does_not_wait_for_a_store_that_does_not_answer() {
+    let mut call = SimulatedCall::new();
+    let actions = call.advance_to_deadline();
+    assert_eq!(actions[0], Action::Reject(Cause::Overloaded));
+    assert_eq!(outcome(&actions).call_type, CallType::CallAttempt);
+    assert_eq!(call.handle(Input::Routed(Route::Collect(settings()))), []);
+
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("1234");
+    assert_eq!(
+        call.advance_to_deadline(),
+        [Action::Play(Prompt::Unavailable, 2)]
+    );
+    assert_eq!(call.handle(accepted(&[1])), [], "the result came too late");
+    outcome(&call.handle(Input::PlaybackFinished(2)));
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
 /// Three octets per input: operation, operand, and the seconds before it. No number is dialled and
 /// no call is bridged before a correct PIN. A call ends once and has no actions after its end.
 pub(crate) fn operations(octets: &[u8]) {
-    let (mut call, mut now) = (Call::new(), Instant::now());
+    let mut now = Instant::now();
+    let mut call = Call::new(now);
     let (mut pin_accepted, mut checking, mut finished) = (false, false, 0);
     let operations =
         octets

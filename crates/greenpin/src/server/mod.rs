@@ -1,5 +1,6 @@
 //! The server: store, engine, API and webhooks, started and stopped together.
 
+mod descriptors;
 mod jobs;
 pub mod limits;
 mod membership;
@@ -116,6 +117,7 @@ impl Server {
         config: &Config,
         supervisor: Supervisor,
     ) -> Result<Self, ServerError> {
+        descriptors::raise_limit(config.sip.max_calls);
         let (listener, http) = listen(config.http.listen).await?;
         let public_url = config.http.public_url.clone();
         let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));

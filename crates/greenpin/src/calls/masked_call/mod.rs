@@ -139,7 +139,7 @@ impl MaskedCall {
         Self {
             id,
             sid,
-            machine: Call::new(),
+            machine: Call::new(started.instant),
             number,
             started,
             tenant: None,
@@ -254,6 +254,10 @@ impl MaskedCall {
         begun: Result<RoutedCall, StoreError>,
         context: &mut EngineContext,
     ) {
+        if self.machine.is_over() {
+            // The caller has left, or has waited too long. No stream must be opened.
+            return;
+        }
         let route = begun.map(|begun| {
             self.voice = begun.voice;
             begun.route

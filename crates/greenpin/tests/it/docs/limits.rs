@@ -298,6 +298,7 @@ fn call_rows() -> Vec<Row> {
             seconds(&["UpdateSettings", "warning_tone"]),
             settings.warning_tone,
         ),
+        "time for the database to answer while a caller waits" => time(call_limits::STORE_TIMEOUT),
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
         "leg without RTP" => time(MediaSettings::default().silence_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
