@@ -509,10 +509,11 @@ impl Call {
         now: Instant,
     ) -> State {
         self.abandon_all(hunt);
-        self.actions.push_back(Action::Bridge(attempt));
+        // The recording starts first, so that it has all that the parties say to each other.
         if record {
             self.actions.push_back(Action::Record);
         }
+        self.actions.push_back(Action::Bridge(attempt));
         if record && plan.announce_recording {
             self.actions.push_back(Action::PlayToBoth(Prompt::Recorded));
         }

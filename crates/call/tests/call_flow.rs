@@ -468,7 +468,7 @@ fn recording_starts_with_the_bridge() {
     let actions = call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(
         actions[..2],
-        [Action::Bridge(DialAttempt(0)), Action::Record]
+        [Action::Record, Action::Bridge(DialAttempt(0))]
     );
 }
 

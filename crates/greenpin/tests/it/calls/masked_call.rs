@@ -177,7 +177,9 @@ fn check_recording(wav: &[u8]) {
             .step_by(2)
             .any(|sample| *sample == said(octet))
     };
-    assert!(holds(0, CUSTOMER_SAYS) && holds(1, AGENT_SAYS));
+    let length = samples.len() / 2;
+    assert!(holds(0, CUSTOMER_SAYS), "customer, {length} samples");
+    assert!(holds(1, AGENT_SAYS), "agent, {length} samples");
     assert!(!holds(0, AGENT_SAYS) && !holds(1, CUSTOMER_SAYS));
 }
 
