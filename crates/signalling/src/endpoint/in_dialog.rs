@@ -7,9 +7,6 @@ use super::{Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
-/// Content types of an INFO with a key press.
-pub(super) const DTMF_CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
-
 impl Endpoint {
     pub(super) fn serve_in_dialog(
         &mut self,
@@ -186,39 +183,6 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    /// Handles a key press in either of the two common body types. An empty INFO is a keep-alive.
-    fn on_info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
-        let content_type = request
-            .headers
-            .value(&HeaderName::ContentType)
-            .unwrap_or_default();
-        let media_type = content_type
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        let body = String::from_utf8_lossy(request.body());
-        let pressed = match media_type.to_ascii_lowercase().as_slice() {
-            b"application/dtmf-relay" => signal(&body),
-            b"application/dtmf" => body.trim().chars().next(),
-            _ if request.body().is_empty() => None,
-            _ => return self.respond_status(key, request, 415, now),
-        };
-        self.respond_status(key, request, 200, now);
-        let pressed = pressed.map(|key| key.to_ascii_uppercase());
-        if let Some(pressed) =
-            pressed.filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))
-        {
-            self.emit(
-                id,
-                Event::Key {
-                    leg: id,
-                    key: pressed,
-                },
-            );
-        }
-    }
-
     /// Ends a leg in any state and emits no further events of it.
     ///
     /// The endpoint still completes the SIP exchange: it sends a CANCEL, or an ACK and a BYE if a
@@ -264,16 +228,5 @@ impl Endpoint {
         if let Some(request) = self.finish_request(builder, path.transport) {
             self.request(request, path, Purpose::NoReplyNeeded, now);
         }
-    }
-}
-
-/// Returns the key of an `application/dtmf-relay` body, such as `Signal=5`.
-fn signal(body: &str) -> Option<char> {
-    let mut lines = body.lines().filter_map(|line| line.split_once('='));
-    let (_, value) = lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))?;
-    match value.trim() {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        value => value.chars().next(),
     }
 }

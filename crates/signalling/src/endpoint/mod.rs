@@ -8,6 +8,7 @@ mod digest_nonce;
 mod event;
 mod in_dialog;
 mod incoming;
+mod info;
 pub(crate) mod keep_alive;
 mod negotiation;
 mod outgoing;

@@ -1,6 +1,6 @@
 //! Construction of responses.
 
-use super::{ALLOW, in_dialog};
+use super::{ALLOW, info};
 use crate::sip::{HeaderName, Method, Request, ResponseBuilder, StatusCode, To};
 
 /// Starts a response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
@@ -33,7 +33,7 @@ fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'stat
     match status {
         405 => Some((HeaderName::Allow, ALLOW)),
         415 if request.method == Method::Info => {
-            Some((HeaderName::Accept, in_dialog::DTMF_CONTENT_TYPES))
+            Some((HeaderName::Accept, info::KEY_CONTENT_TYPES))
         }
         415 => Some((HeaderName::Accept, crate::sdp::CONTENT_TYPE)),
         _ => None,

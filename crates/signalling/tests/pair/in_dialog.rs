@@ -33,40 +33,75 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
 }
 
 #[test]
-fn key_presses_by_info_are_read_in_both_common_body_types() {
+fn key_presses_by_info_are_read_in_all_common_body_types() {
     let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     let bodies = [
         (
             "application/dtmf-relay",
             "Signal=5\r\nDuration=160\r\n",
-            '5',
+            "5",
         ),
-        ("application/dtmf-relay", "Signal= *\r\n", '*'),
-        ("application/dtmf", "7", '7'),
+        ("application/dtmf-relay", "Signal= *\r\n", "*"),
+        ("Application/DTMF-Relay;charset=utf-8", "signal=11\n", "#"),
+        ("application/dtmf", "7", "7"),
+        ("application/dtmf", "d=5\r\n", "5"),
+        ("audio/telephone-event", "d=5\r\n", "5"),
+        (
+            "application/vnd.nortelnetworks.digits",
+            "y=Digits\r\nd=442\r\n",
+            "442",
+        ),
+        // Some phones send keys only as plain text. No other text is accepted.
+        ("text/plain", "5", "5"),
     ];
     for (sequence, (content_type, body, pressed)) in (100..).zip(bodies) {
-        pair.inject(
-            "INFO",
-            sequence,
-            &format!("Content-Type: {content_type}\r\n"),
-            body,
-        );
-        let key = pair.run_until(End::Callee, |event| match event {
-            Event::Key { key, .. } => Some(*key),
-            _ => None,
-        });
-        assert_eq!(key, pressed);
+        let headers = format!("Content-Type: {content_type}\r\n");
+        pair.inject("INFO", sequence, &headers, body);
+        assert!(pair.answer().starts_with("SIP/2.0 200"));
+        for symbol in pressed.chars() {
+            let key = pair.run_until(End::Callee, |event| match event {
+                Event::Key { key, .. } => Some(*key),
+                _ => None,
+            });
+            assert_eq!(key, symbol);
+        }
     }
-    pair.inject("INFO", 110, "Content-Type: text/plain\r\n", "5");
-    assert!(pair.answer().starts_with("SIP/2.0 415"));
-    pair.inject("INFO", 111, "", "");
-    assert!(pair.answer().starts_with("SIP/2.0 200"));
+    pair.inject("INFO", 110, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200"), "keep-alive");
     pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
     assert!(
         pair.answer().starts_with("SIP/2.0 500"),
         "an old sequence number is rejected"
     );
+    pair.inject("BYE", 200, "", "");
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    pair.run_to_idle();
+}
+
+#[test]
+fn an_info_that_cannot_be_read_is_rejected() {
+    let mut pair = Pair::lossless();
+    let (caller, _) = pair.connect();
+    pair.inject("INFO", 100, "Content-Type: application/json\r\n", "5");
+    assert!(pair.answer().starts_with("SIP/2.0 415"));
+    let accepted = "Accept: application/dtmf-relay, application/dtmf, \
+        application/vnd.nortelnetworks.digits, audio/telephone-event, text/plain\r\n";
+    assert!(pair.answer().contains(accepted), "{}", pair.answer());
+    pair.inject("INFO", 101, "", "5");
+    assert!(pair.answer().starts_with("SIP/2.0 415"), "no content type");
+    for (sequence, (content_type, body)) in (102..).zip([
+        ("application/dtmf-relay", "Signal=17\r\n"),
+        ("application/dtmf-relay", ""),
+        ("application/dtmf", "55"),
+        ("text/plain", "hello"),
+    ]) {
+        let headers = format!("Content-Type: {content_type}\r\n");
+        pair.inject("INFO", sequence, &headers, body);
+        assert!(pair.answer().starts_with("SIP/2.0 400"), "{body:?}");
+    }
     pair.inject("BYE", 200, "", "");
     assert!(pair.hung_up(End::Callee));
     pair.ends[0].hang_up(caller, pair.now);

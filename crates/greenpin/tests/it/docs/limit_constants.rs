@@ -131,6 +131,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_WAITING_MESSAGES",
             "http::MAX_RESPONSE_BYTES",
             "signalling_limits::MAX_FORK_BRANCHES",
+            "signalling_limits::MAX_INFO_KEYS",
             "signalling_limits::MAX_KEY_BYTES",
             "signalling_limits::MAX_PARTIAL_BYTES",
             "signalling_limits::MAX_REPEATED_BYTES",
