@@ -8,8 +8,8 @@ mod srtp;
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventFormat, EventReceiver,
-    FRAME, Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
+    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventReceiver, FRAME,
+    Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
     SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
@@ -210,15 +210,24 @@ impl MediaLeg {
             .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
-    /// Returns the key if a key press starts with this packet.
-    pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
+    /// Returns the keys whose presses start with this packet.
+    pub(super) fn event_digits(&mut self, packet: &Packet<'_>, now: Duration) -> Vec<Digit> {
+        let format = self
+            .negotiated
+            .as_ref()
+            .and_then(|negotiated| negotiated.formats.event_format(packet.header.payload_type));
+        if let Some(format) = format {
             return self
                 .events
-                .receive_parsed(&packet.header, event.parse(packet.payload)?);
+                .receive(&packet.header, format, packet.payload, now);
         }
         self.events.on_other_packet(&packet.header);
-        None
+        Vec::new()
+    }
+
+    /// Returns `true` if the packets of the peer's present key press must not be forwarded as they are.
+    pub(super) fn is_press_irregular(&self) -> bool {
+        self.events.is_irregular()
     }
 
     /// Decodes audio of the peer. Returns the number of samples.
@@ -295,11 +304,6 @@ impl MediaLeg {
                 .timeline
                 .place(Channel::Right, timestamp, samples, now);
         }
-    }
-
-    /// Returns the negotiated format of telephone-events.
-    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
-        self.negotiated.as_ref()?.formats.telephone_event
     }
 
     /// Returns the negotiated formats.
