@@ -7,6 +7,7 @@ mod crypto;
 pub mod http;
 mod limits;
 mod metrics;
+pub mod numbering;
 pub mod prompt_file;
 pub mod recordings;
 pub mod server;

@@ -10,6 +10,7 @@
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod address_list;
 mod dialog;
 mod endpoint;
 mod identity;
@@ -28,5 +29,6 @@ pub use endpoint::{
     DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
     OutgoingCall, Redirection,
 };
+pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -3,9 +3,7 @@
 pub(crate) use sipx_sip::auth::{Algorithm, Challenge, Credentials, respond, strongest};
 pub(crate) use sipx_sip::headers::From as FromHeader;
 pub(crate) use sipx_sip::headers::via::first_hop_end;
-pub(crate) use sipx_sip::headers::{
-    Address, Contact, MaxForwards, PAssertedIdentityList, PPreferredIdentityList, RecordRoute, To,
-};
+pub(crate) use sipx_sip::headers::{Address, Contact, MaxForwards, RecordRoute, To};
 pub(crate) use sipx_sip::message::Message;
 pub(crate) use sipx_sip::session::{MinSe, Refresher, SessionExpires};
 pub(crate) use sipx_sip::transaction::Dispatch;

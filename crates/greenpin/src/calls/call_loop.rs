@@ -22,6 +22,7 @@ use super::trunks::number_format;
 use super::unproven_calls::UnprovenCalls;
 use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
+use crate::numbering::TrunkCaller;
 use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 use crate::supervision::Part;
 
@@ -205,13 +206,11 @@ impl CallLoop {
         if trunk.srtp == SrtpMode::Required && in_clear {
             return self.refuse(incoming.leg, 488);
         }
-        let Some(number) = number_format::e164(&incoming.called, trunk.country) else {
+        let Some(number) = number_format::called(&incoming.called, trunk.country) else {
             return self.refuse(incoming.leg, 404);
         };
-        let caller = incoming
-            .caller
-            .as_deref()
-            .and_then(|caller| number_format::e164(caller, trunk.country));
+        let mut caller = number_format::caller(&incoming.caller, trunk.country);
+        caller.withheld &= !trunk.show_withheld;
         let trunk_name = trunk.name.clone();
         self.begin_call(&incoming, number, caller, trunk_name);
     }
@@ -220,7 +219,7 @@ impl CallLoop {
         &mut self,
         incoming: &IncomingCall,
         number: PhoneNumber,
-        caller: Option<PhoneNumber>,
+        caller: TrunkCaller,
         trunk: String,
     ) {
         self.next_call = self.next_call.wrapping_add(1);

@@ -239,8 +239,13 @@ impl Softphone {
                 );
                 Some(SoftphoneEvent::Incoming {
                     leg: incoming.leg,
-                    called: incoming.called,
-                    shown: incoming.caller,
+                    called: incoming.called.text,
+                    shown: incoming
+                        .caller
+                        .numbers
+                        .into_iter()
+                        .next()
+                        .map(|number| number.text),
                 })
             }
             Event::Confirmed {

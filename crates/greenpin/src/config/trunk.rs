@@ -25,6 +25,7 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
     let settings = TrunkSettings {
         name: name.unwrap_or_default(),
         country: source.get(&key("country"), values::country),
+        show_withheld: source.get_or(&key("show_withheld"), values::boolean, false),
         number_format: source.get_or(
             &key("number_format"),
             values::number_format,

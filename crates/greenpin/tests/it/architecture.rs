@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "crypto",
             "limits",
             "metrics",
+            "numbering",
             "prompt_file",
             "store",
             "supervision",
@@ -46,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "crypto",
             "limits",
             "metrics",
+            "numbering",
             "prompt_file",
             "recordings",
             "store",
@@ -54,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("limits", &[]),
     ("metrics", &[]),
+    ("numbering", &[]),
     ("prompt_file", &[]),
     ("recordings", &["crypto", "limits", "metrics", "store"]),
     (
@@ -70,7 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("store", &["crypto", "metrics", "supervision"]),
+    ("store", &["crypto", "metrics", "numbering", "supervision"]),
     ("supervision", &["metrics"]),
     (
         "webhooks",

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::identity::{CallerIdentity, PresentedNumber};
 use crate::sdp::RemoteMedia;
 
 /// Identifier of a leg: one SIP dialog of the endpoint, from its INVITE on.
@@ -99,10 +100,10 @@ pub struct IncomingCall {
     pub leg: LegId,
     /// Index of the trunk in [`super::EndpointSettings::trunks`].
     pub trunk: usize,
-    /// User part of the called URI, without visual separators.
-    pub called: String,
-    /// The caller's number: digits with or without `+`. `None` if it is withheld or malformed.
-    pub caller: Option<String>,
+    /// Called number; any text if the URI has another user part.
+    pub called: PresentedNumber,
+    /// The caller.
+    pub caller: CallerIdentity,
     /// IP address of the sender.
     pub source: IpAddr,
     /// The caller's audio. `None` if the INVITE has no offer (late offer).

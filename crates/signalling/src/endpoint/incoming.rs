@@ -134,7 +134,7 @@ impl Endpoint {
         let leg = self.add_leg(SipLeg {
             tag,
             path,
-            user: identity::contact_user(&called),
+            user: identity::contact_user(&called.text),
             state: LegState::Incoming(Box::new(invite)),
             local: None,
             session: None,

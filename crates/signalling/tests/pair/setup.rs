@@ -42,8 +42,11 @@ fn an_incoming_call_has_the_numbers_and_the_audio() {
     pair.dial();
     let call = pair.incoming_call();
     assert_eq!(
-        (call.called.as_str(), call.caller.as_deref()),
-        ("+914000000001", Some("+918800000001"))
+        (
+            call.called.text.as_str(),
+            call.caller.numbers[0].text.as_str()
+        ),
+        ("+914000000001", "+918800000001")
     );
     assert_eq!(call.remote.unwrap().codec, Codec::Pcmu);
     assert!(

@@ -2,6 +2,9 @@
 
 use call::PhoneNumber;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+use signalling::{CallerIdentity, NumberContext, PresentedNumber};
+
+use crate::numbering::{self, TrunkCaller, TrunkNumber};
 
 /// Format of numbers on a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,34 +48,75 @@ fn national(e164: &str, country: Region) -> Option<String> {
     Some(written.chars().filter(char::is_ascii_digit).collect())
 }
 
-/// Parses a number from a trunk. Accepted forms are `+` and E.164, `00` and E.164, and the forms of the trunk's
-/// country: national (`09900000001`) or with the calling code (`919900000001`). Without a country, plain digits are
-/// read as E.164. Returns `None` if the text is not a number.
-///
-/// Only the shape is checked, not the assignment: numbering plans do not list valid virtual numbers.
-pub(crate) fn e164(text: &str, country: Option<Region>) -> Option<PhoneNumber> {
-    let international = text.strip_prefix("00").map(|rest| format!("+{rest}"));
-    let text = international.as_deref().unwrap_or(text);
-    if text.starts_with('+') {
-        return PhoneNumber::parse(text).ok();
+/// Reads the called number of an incoming call. Accepted forms are `+` and E.164, `00` and E.164, and the forms of the
+/// trunk's country: national (`09900000001`) or with the calling code (`919900000001`). Without a country, plain digits
+/// are read as E.164. Returns `None` if the text is not a number.
+pub(crate) fn called(number: &PresentedNumber, country: Option<Region>) -> Option<PhoneNumber> {
+    // The carrier has routed the call to this server by its own domain, whose numbers are those of the country.
+    let context = match (&number.context, country) {
+        (Some(NumberContext::Domain), Some(_)) => None,
+        (context, _) => context.as_ref(),
+    };
+    read(&number.text, context, country)?.read(None)
+}
+
+/// Reads the caller of an incoming call. Accepted forms are those of [`called`]. If the trunk has no country, plain
+/// digits are left to the country of the tenant.
+pub(crate) fn caller(identity: &CallerIdentity, country: Option<Region>) -> TrunkCaller {
+    let numbers = identity.numbers.iter();
+    TrunkCaller {
+        numbers: numbers
+            .filter_map(|number| read(&number.text, number.context.as_ref(), country))
+            .collect(),
+        withheld: identity.withheld,
     }
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+}
+
+/// Reads a number. A local number is only valid in its context (RFC 3966, section 5.1.5): one in the context of a domain
+/// is not a number of the country.
+fn read(
+    text: &str,
+    context: Option<&NumberContext>,
+    country: Option<Region>,
+) -> Option<TrunkNumber> {
+    let international = |text: &str| {
+        PhoneNumber::parse(text)
+            .ok()
+            .map(TrunkNumber::International)
+    };
+    if text.starts_with('+') {
+        return international(text);
+    }
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let Some(country) = country else {
-        return PhoneNumber::parse(&format!("+{text}")).ok();
-    };
-    let parsed = PHONE_NUMBER_UTIL.parse(text, Some(country)).ok()?;
-    PhoneNumber::parse(&format!(
-        "+{}{}",
-        parsed.country_code, parsed.national_number
-    ))
-    .ok()
+    match (context, country) {
+        (Some(NumberContext::Domain), _) => None,
+        _ if text.starts_with("00") => international(&text.replacen("00", "+", 1)),
+        (Some(NumberContext::Prefix(prefix)), _) => {
+            numbering::below_prefix(prefix, text).map(TrunkNumber::International)
+        }
+        (None, Some(country)) => {
+            numbering::in_country(text, country).map(TrunkNumber::International)
+        }
+        (None, None) => Some(TrunkNumber::Local(text.to_owned())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn e164(text: &str, country: Option<Region>) -> Option<PhoneNumber> {
+        called(&presented(text, None), country)
+    }
+
+    fn presented(text: &str, context: Option<NumberContext>) -> PresentedNumber {
+        PresentedNumber {
+            text: text.into(),
+            context,
+        }
+    }
 
     #[test]
     fn every_form_of_a_number_parses_to_the_same_number() {
@@ -132,5 +176,80 @@ mod tests {
         ] {
             assert_eq!(e164(text, "IN".parse().ok()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_local_number_counts_only_in_its_context() {
+        let india: Option<Region> = "IN".parse().ok();
+        let prefix = |digits: &str| Some(NumberContext::Prefix(digits.into()));
+        let domain = Some(NumberContext::Domain);
+        for (text, context, country, as_called, as_caller) in [
+            (
+                "4000000001",
+                prefix("91"),
+                None,
+                Some("+914000000001"),
+                Some("+914000000001"),
+            ),
+            (
+                "4155552671",
+                prefix("1"),
+                india,
+                Some("+14155552671"),
+                Some("+14155552671"),
+            ),
+            ("4155552671", domain.clone(), None, None, None),
+            (
+                "4000000001",
+                domain.clone(),
+                india,
+                Some("+914000000001"),
+                None,
+            ),
+            (
+                "+914000000001",
+                domain,
+                india,
+                Some("+914000000001"),
+                Some("+914000000001"),
+            ),
+            (
+                "00914000000001",
+                prefix("1"),
+                None,
+                Some("+914000000001"),
+                Some("+914000000001"),
+            ),
+        ] {
+            let number = presented(text, context);
+            let identity = CallerIdentity {
+                numbers: vec![number.clone()],
+                withheld: false,
+            };
+            assert_eq!(
+                (
+                    called(&number, country).map(PhoneNumber::expose).as_deref(),
+                    caller(&identity, country)
+                        .number(None)
+                        .map(PhoneNumber::expose)
+                        .as_deref()
+                ),
+                (as_called, as_caller),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_digits_of_a_trunk_without_country_are_left_to_the_tenants_country() {
+        let identity = CallerIdentity {
+            numbers: vec![presented("08800000001", None)],
+            withheld: true,
+        };
+        let caller = caller(&identity, None);
+        assert_eq!(caller.number(None), None);
+        let number = caller.number("IN".parse().ok()).map(PhoneNumber::expose);
+        assert_eq!(number.as_deref(), Some("+918800000001"));
+        assert!(caller.withheld);
     }
 }

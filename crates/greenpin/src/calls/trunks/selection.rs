@@ -22,6 +22,8 @@ pub struct TrunkSettings {
     pub tls_identity: Option<Identity>,
     /// Country of numbers without `+` from this trunk.
     pub country: Option<Region>,
+    /// Show the tenant the number of a caller that asks to be hidden.
+    pub show_withheld: bool,
     /// Accept RTP from the first source within the trunk's networks, instead of only from the address in the SDP.
     pub symmetric_rtp: bool,
     /// Allow the trunk's gateway to exchange media directly with the gateway of another trunk.
@@ -71,6 +73,7 @@ impl Default for TrunkSettings {
             tls_ca: None,
             tls_identity: None,
             country: None,
+            show_withheld: false,
             symmetric_rtp: false,
             direct_media: false,
             srtp: SrtpMode::Off,

@@ -380,8 +380,9 @@ impl Generator {
         // The caller identity is the virtual number, which identifies the call.
         let leg = offer
             .caller
-            .as_ref()
-            .and_then(|shown| self.by_number.get(shown))
+            .numbers
+            .first()
+            .and_then(|shown| self.by_number.get(&shown.text))
             .copied();
         let local = self.local;
         self.agents

@@ -66,6 +66,8 @@ pub(crate) struct TrunkDetails {
     /// Country for numbers without `+`.
     #[schema(required)]
     country: Option<String>,
+    /// `true` if the tenant sees the numbers of callers that ask to be hidden.
+    show_withheld: bool,
     /// `true` if audio is sent to the source address of the received audio.
     symmetric_rtp: bool,
     /// `true` if requests within a call go to the source of the peer's messages.
@@ -130,6 +132,7 @@ impl TrunkDetails {
             keep_alive: trunk.sip.keep_alive.unwrap_or_default().as_secs(),
             register: trunk.sip.register,
             country: trunk.country.as_ref().map(Region::to_string),
+            show_withheld: trunk.show_withheld,
             symmetric_rtp: trunk.symmetric_rtp,
             nat: trunk.sip.nat,
             media: values::media_name(trunk.direct_media),

@@ -25,8 +25,10 @@ pub struct CallRecord {
     pub virtual_number: PhoneNumber,
     /// Allocation of the call, once it is known.
     pub greenpin_id: Option<GreenpinId>,
-    /// Caller; `None` if withheld or unknown.
+    /// Caller; `None` if unknown. May be withheld from the tenant: see [`Self::shown_caller`].
     pub caller: Option<PhoneNumber>,
+    /// The caller is used for matching and not shown to the tenant.
+    pub caller_withheld: bool,
     /// Incoming trunk.
     pub trunk: String,
     /// Node of the call.
@@ -78,6 +80,11 @@ impl RecordingFile {
 }
 
 impl CallRecord {
+    /// Returns the caller for the tenant; `None` if it is withheld or unknown.
+    pub fn shown_caller(&self) -> Option<PhoneNumber> {
+        self.caller.filter(|_| !self.caller_withheld)
+    }
+
     /// Returns the whole seconds of the dialled leg; `None` if no number was dialled.
     pub fn dial_call_duration(&self) -> Option<u64> {
         Some(self.ended_at?.since(self.dialled_at?).as_secs())
@@ -151,7 +158,7 @@ pub(crate) fn event_data(
     CallData {
         call_sid: call.call_sid.to_string(),
         virtual_number: call.virtual_number.expose(),
-        from: call.caller.map(PhoneNumber::expose),
+        from: call.shown_caller().map(PhoneNumber::expose),
         to: call.dialled.map(PhoneNumber::expose),
         direction: "incoming",
         start_time: call.started_at.rfc3339(zone),
@@ -186,6 +193,7 @@ impl CallRow {
         Ok(CallRecord {
             virtual_number: phone_number(virtual_number)?,
             caller: caller.transpose()?,
+            caller_withheld: self.caller_withheld,
             dialled: dialled.transpose()?,
             call_sid: self.call_sid,
             tenant_id: self.tenant_id,

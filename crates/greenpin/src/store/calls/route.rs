@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use call::{Collect, PhoneNumber, Route, Screening};
 
+use crate::numbering::{self, TrunkCaller};
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::listed_callers::allocations_listing;
@@ -31,8 +32,8 @@ pub struct NewCall {
     pub call_sid: CallSid,
     /// Called number.
     pub virtual_number: PhoneNumber,
-    /// Caller; `None` if withheld or unknown.
-    pub caller: Option<PhoneNumber>,
+    /// Caller, as the trunk presents it.
+    pub caller: TrunkCaller,
     /// Name of the incoming trunk.
     pub trunk: String,
     /// Name of this node.
@@ -69,25 +70,13 @@ fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
     };
     let settings = settings::cached(tx, &number.tenant_id)?;
     let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
-    let found = collection(tx, &number, call.caller, &settings, call.started_at)?;
+    let country = settings.country.as_deref().and_then(numbering::country);
+    let caller = call.caller.number(country);
+    let found = collection(tx, &number, caller, &settings, call.started_at)?;
     let (route, greenpin_id) = found.map_or((Route::NotInUse, None), |(collect, greenpin_id)| {
         (Route::Collect(collect), greenpin_id)
     });
-    let key = tx.tenant_key(&number.tenant_id)?;
-    let caller = call.caller.map(PhoneNumber::expose).unwrap_or_default();
-    let parties = format!("{} {caller}", call.virtual_number.expose());
-    let row = (
-        number.tenant_id.as_str(),
-        call.call_sid.as_str(),
-        &number.number_key,
-        greenpin_id.as_ref().map(GreenpinId::as_str),
-        call.caller.map(|caller| key.party_key(caller)),
-        key.encrypt(&record::context(call.call_sid.as_str()), parties)?,
-        &call.trunk,
-        &call.node,
-        call.started_at.micros(),
-    );
-    tx.execute(sql::CALL_INSERT, row)?;
+    insert(tx, call, &number, caller, greenpin_id.as_ref())?;
     if let Some(id) = &greenpin_id {
         count_attempt(tx, &number.tenant_id, id)?;
     }
@@ -98,6 +87,34 @@ fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
         voice,
         tenant,
     })
+}
+
+/// Opens the record of a call. The record holds the number of a withheld caller for matching; a search by party must not
+/// find it.
+fn insert(
+    tx: &Tx<'_>,
+    call: &NewCall,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    greenpin_id: Option<&GreenpinId>,
+) -> Result<(), StoreError> {
+    let key = tx.tenant_key(&number.tenant_id)?;
+    let exposed = caller.map(PhoneNumber::expose).unwrap_or_default();
+    let parties = format!("{} {exposed}", call.virtual_number.expose());
+    let shown = caller.filter(|_| !call.caller.withheld);
+    let row = (
+        number.tenant_id.as_str(),
+        call.call_sid.as_str(),
+        &number.number_key,
+        greenpin_id.map(GreenpinId::as_str),
+        shown.map(|caller| key.party_key(caller)),
+        key.encrypt(&record::context(call.call_sid.as_str()), parties)?,
+        i64::from(call.caller.withheld),
+        &call.trunk,
+        &call.node,
+        call.started_at.micros(),
+    );
+    tx.execute(sql::CALL_INSERT, row).map(|_| ())
 }
 
 /// Counts a call for an allocation.

@@ -13,6 +13,8 @@ row! {
         tenant_id: TenantId,
         /// Virtual number and caller, encrypted.
         sealed: String,
+        /// The caller is not shown to the tenant.
+        caller_withheld: bool,
         greenpin_id: Option<GreenpinId>,
         trunk: String,
         node: String,
@@ -52,8 +54,9 @@ row! {
 
 statements! {
     CALL_INSERT: ExactlyOne =
-        "INSERT INTO calls (tenant_id, call_sid, number_key, greenpin_id, caller_key, sealed, trunk, node, started_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        "INSERT INTO calls (tenant_id, call_sid, number_key, greenpin_id, caller_key, sealed, caller_withheld, trunk, node,
+                            started_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     PINS_ANY_ACTIVE = "SELECT 1 FROM pins WHERE number_key = $1 AND counted = 1 AND active_until > $2 LIMIT 1";
     ALLOCATION_COUNT_ATTEMPT: AtMostOne =
         "UPDATE allocations SET attempt_count = attempt_count + 1 WHERE tenant_id = $1 AND greenpin_id = $2";

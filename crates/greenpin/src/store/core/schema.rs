@@ -19,6 +19,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_uploads.sql"),
     include_str!("migrations/0010_turns.sql"),
     include_str!("migrations/0011_tenants_unchecked.sql"),
+    include_str!("migrations/0012_caller_withheld.sql"),
 ];
 
 statements! {

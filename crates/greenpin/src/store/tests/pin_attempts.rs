@@ -320,3 +320,80 @@ async fn two_stores_on_one_database_share_the_count_of_wrong_pins() {
         Ok(Verdict::Refused)
     );
 }
+
+/// Caller that asks to be hidden.
+fn withheld(caller: &str) -> TrunkCaller {
+    TrunkCaller {
+        withheld: true,
+        ..Some(number(caller)).into()
+    }
+}
+
+#[tokio::test]
+async fn a_withheld_number_is_matched_and_not_shown_to_the_tenant() {
+    let bench = Bench::new().await;
+    let made = bench.create(SHARED, 0).await.unwrap();
+    let (sid, _) = bench.call_from(SHARED, withheld(CUSTOMER), 1).await;
+    let Verdict::Accepted(connection) = bench.attempt_pin(&sid, made.pin.expose(), 2).await else {
+        panic!("the caller is listed")
+    };
+    assert_eq!(connection.dial, [number(AGENT)]);
+    let read = bench.tenant.call(&sid).await.unwrap().unwrap();
+    assert_eq!(
+        (read.caller, read.shown_caller()),
+        (Some(number(CUSTOMER)), None)
+    );
+    let by_party = CallFilter {
+        party: Some(number(CUSTOMER)),
+        ..CallFilter::default()
+    };
+    assert_eq!(bench.tenant.calls(by_party, None, 10).await.unwrap(), []);
+    let events = bench.events().await;
+    let of_call = events
+        .iter()
+        .filter(|event| event["type"].as_str().unwrap().starts_with("call."));
+    let callers: Vec<_> = of_call.map(|event| event["data"]["from"].clone()).collect();
+    assert_eq!(callers, [serde_json::Value::Null, serde_json::Value::Null]);
+}
+
+#[tokio::test]
+async fn withheld_unlisted_callers_are_throttled_each_by_its_own_number() {
+    let bench = Bench::new().await;
+    let made = bench.create(OPEN, 0).await.unwrap();
+    let (sid, _) = bench.call_from(OPEN, withheld(STRANGER), 1).await;
+    for _ in 0..5 {
+        bench.attempt_pin(&sid, &wrong(&made.pin), 1).await;
+    }
+    for (caller, verdict) in [(STRANGER, false), ("+917700000002", true)] {
+        let (sid, _) = bench.call_from(OPEN, withheld(caller), 2).await;
+        let opened = bench.attempt_pin(&sid, made.pin.expose(), 2).await;
+        assert_eq!(matches!(opened, Verdict::Accepted(_)), verdict, "{caller}");
+    }
+}
+
+#[tokio::test]
+async fn local_digits_of_a_caller_are_read_in_the_tenants_country() {
+    let bench = Bench::new().await;
+    let made = bench.create(SHARED, 0).await.unwrap();
+    let local = || TrunkCaller {
+        numbers: ["1001", "08800000001"]
+            .map(|digits| TrunkNumber::Local(digits.into()))
+            .into(),
+        withheld: false,
+    };
+    let (sid, _) = bench.call_from(SHARED, local(), 1).await;
+    assert_eq!(
+        bench.attempt_pin(&sid, made.pin.expose(), 1).await,
+        Verdict::Refused
+    );
+    let in_india = |settings: &mut TenantSettings| settings.country = Some("IN".into());
+    let updated = bench.tenant.update_settings(in_india, None, bench.start);
+    updated.await.unwrap();
+    let (sid, _) = bench.call_from(SHARED, local(), 2).await;
+    assert!(matches!(
+        bench.attempt_pin(&sid, made.pin.expose(), 2).await,
+        Verdict::Accepted(_)
+    ));
+    let read = bench.tenant.call(&sid).await.unwrap().unwrap();
+    assert_eq!(read.shown_caller(), Some(number(CUSTOMER)));
+}

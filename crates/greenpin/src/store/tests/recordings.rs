@@ -16,7 +16,7 @@ async fn recorded(bench: &Bench) -> (Store, CallSid) {
     let call = NewCall {
         call_sid: call_sid.clone(),
         virtual_number: number(EXCLUSIVE),
-        caller: Some(number(CUSTOMER)),
+        caller: Some(number(CUSTOMER)).into(),
         trunk: "carrier".into(),
         node: NODE.into(),
         started_at: bench.at(1),

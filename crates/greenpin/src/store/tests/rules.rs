@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::super::*;
 use super::postgres;
+use crate::numbering::{TrunkCaller, TrunkNumber};
 
 mod calls;
 mod changes;
@@ -150,12 +151,17 @@ impl Bench {
     }
 
     async fn call(&self, vn: &str, caller: Option<&str>, seconds: u64) -> (CallSid, Route) {
+        let caller = caller.map(number).into();
+        self.call_from(vn, caller, seconds).await
+    }
+
+    async fn call_from(&self, vn: &str, caller: TrunkCaller, seconds: u64) -> (CallSid, Route) {
         let started_at = self.at(seconds);
         let call_sid = CallSid::new(started_at);
         let call = NewCall {
             call_sid: call_sid.clone(),
             virtual_number: number(vn),
-            caller: caller.map(number),
+            caller,
             trunk: "carrier".into(),
             node: "node-1".into(),
             started_at,

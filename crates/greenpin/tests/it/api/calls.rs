@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use call::{DialStatus, PhoneNumber};
+use greenpin::numbering::TrunkCaller;
 use greenpin::store::{
     CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store, Timestamp,
 };
@@ -33,7 +34,7 @@ async fn three_calls(store: &Store, first: Timestamp) -> Vec<String> {
         let new = NewCall {
             call_sid: call_sid.clone(),
             virtual_number: number(vn),
-            caller: Some(number(caller)),
+            caller: Some(number(caller)).into(),
             trunk: "carrier".into(),
             node: "elsewhere".into(),
             started_at,
@@ -79,7 +80,7 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     let new = NewCall {
         call_sid: call_sid.clone(),
         virtual_number: number(NUMBER),
-        caller: None,
+        caller: TrunkCaller::default(),
         trunk: "carrier".into(),
         node: "elsewhere".into(),
         started_at,

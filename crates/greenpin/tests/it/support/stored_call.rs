@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use call::PhoneNumber;
+use greenpin::numbering::TrunkCaller;
 use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
 
 use super::server::Server;
@@ -19,7 +20,7 @@ pub async fn store_recorded_call(
     let new = NewCall {
         call_sid: call_sid.clone(),
         virtual_number: PhoneNumber::parse(virtual_number).unwrap(),
-        caller: None,
+        caller: TrunkCaller::default(),
         trunk: "carrier".into(),
         node: "elsewhere".into(),
         started_at,

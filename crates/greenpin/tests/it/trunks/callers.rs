@@ -128,12 +128,114 @@ fn reported_caller(keys: &str, headers: &str) -> serde_json::Value {
 fn the_caller_is_read_from_the_trunks_configured_header() {
     // All of the party's own headers say `anonymous`, including the first P-Asserted-Identity.
     // The added P-Asserted-Identity has the number.
-    let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
+    let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\n");
     assert_eq!(reported_caller("", &said), CUSTOMER);
     assert_eq!(
         reported_caller("caller_from = \"from\"", &said),
         serde_json::Value::Null
     );
+}
+
+#[test]
+fn a_withheld_number_is_shown_only_if_the_trunk_is_configured_to_show_it() {
+    let withheld = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: user;id\r\n");
+    assert_eq!(reported_caller("", &withheld), serde_json::Value::Null);
+    assert_eq!(reported_caller("show_withheld = true", &withheld), CUSTOMER);
+    let party = format!("Remote-Party-ID: <sip:{CUSTOMER}@x>;party=calling;privacy=full\r\n");
+    let keys = "caller_from = \"remote-party-id\"";
+    assert_eq!(reported_caller(keys, &party), serde_json::Value::Null);
+}
+
+#[test]
+fn a_withheld_listed_caller_is_connected_and_its_number_is_nowhere_in_the_record() {
+    let mut agent = Party::unconnected(AGENT);
+    let server = Server::with(&trunk("carrier", agent.address(), ""));
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    server.update_settings(&json!({ "caller_policy": "listed" }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    customer.add_headers("Privacy: id\r\n");
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    agent.receive_invite();
+    agent.respond(200);
+    agent.serve("ACK");
+    customer.bye();
+    agent.serve("BYE");
+    let calls = server.get_until("/calls?status=ended", |calls| {
+        calls.as_array().is_some_and(|calls| calls.len() == 1)
+    });
+    assert!(!calls.to_string().contains(CUSTOMER), "{calls}");
+    assert_eq!(calls[0]["from"], serde_json::Value::Null);
+    assert_eq!(calls[0]["call_type"], "completed");
+    let party = format!("/calls?party={}", CUSTOMER.replace('+', "%2B"));
+    server.get_until(&party, |calls| calls == &json!([]));
+    assert!(!server.log().contains(CUSTOMER));
+}
+
+#[test]
+fn an_identity_header_that_cannot_be_read_is_not_replaced_by_from() {
+    let agent = Party::unconnected(AGENT);
+    let server = Server::with(&trunk("carrier", agent.address(), ""));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    for (identity, expected) in [
+        (String::new(), json!(null)),
+        ("\"A <tel:+918800000002>".into(), json!(null)),
+        ("<sip:anonymous@x>".into(), json!(null)),
+        (format!("Doe, Jane <sip:{OTHER}@x>"), json!(OTHER)),
+        (
+            format!("<sip:1001@pbx>, <tel:{OTHER}>;screen=yes"),
+            json!(OTHER),
+        ),
+        (format!("sip:{OTHER}@x;user=phone"), json!(OTHER)),
+    ] {
+        let mut inbox = WebhookInbox::open();
+        server.send_events_to(&inbox.url);
+        let mut caller = Party::new(CUSTOMER, server.sip);
+        let address = caller.address();
+        let id = inbox.url.rsplit(':').next().unwrap().replace('/', "");
+        caller.send_sip(&format!(
+            "INVITE sip:{VN}@{sip} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK{id};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{CUSTOMER}@x>;tag=1\r\nTo: <sip:{VN}@x>\r\nCall-ID: {id}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{address}>\r\nP-Asserted-Identity: {identity}\r\n\
+             Content-Length: 0\r\n\r\n",
+            sip = server.sip
+        ));
+        caller.wait_for_message(|text| text.starts_with("SIP/2.0 200"));
+        let from = inbox.wait_for_event("call.initiated")["data"]["from"].clone();
+        assert_eq!(from, expected, "{identity}");
+    }
+}
+
+#[test]
+fn numbers_without_a_country_are_read_in_their_context_or_in_the_country_of_trunk_or_tenant() {
+    let agent = Party::unconnected(AGENT);
+    let server = Server::with(&trunk("carrier", agent.address(), ""));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let caller = |identity: &str| {
+        let mut inbox = WebhookInbox::open();
+        server.send_events_to(&inbox.url);
+        let mut party = Party::new("anonymous", server.sip);
+        party.add_headers(&format!("P-Asserted-Identity: <{identity}>\r\n"));
+        assert_eq!(party.call(VN), 200);
+        inbox.wait_for_event("call.initiated")["data"]["from"].clone()
+    };
+    assert_eq!(caller("tel:8800000001;phone-context=+91"), CUSTOMER);
+    assert_eq!(caller("tel:08800000001"), serde_json::Value::Null);
+    server.update_settings(&json!({ "country": "IN" }));
+    assert_eq!(caller("tel:08800000001"), CUSTOMER);
+    assert_eq!(caller("sip:1001@pbx>, <tel:8800000001"), CUSTOMER);
+    assert_eq!(
+        caller("tel:8800000001;phone-context=carrier.example"),
+        serde_json::Value::Null
+    );
+    let answer = |called: &str| Party::new(CUSTOMER, server.sip).call(called);
+    assert_eq!(answer("4000000001;phone-context=+91"), 200);
+    assert_eq!(answer("4000000001;phone-context=+1"), 404);
 }
 
 #[test]

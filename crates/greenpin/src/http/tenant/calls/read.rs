@@ -173,7 +173,7 @@ impl<'a> CallDetails<'a> {
             call_sid: record.call_sid.as_str(),
             greenpin_id: record.greenpin_id.as_ref().map(|id| id.as_str()),
             virtual_number: record.virtual_number.expose(),
-            from: record.caller.map(PhoneNumber::expose),
+            from: record.shown_caller().map(PhoneNumber::expose),
             to: record.dialled.map(PhoneNumber::expose),
             direction: "incoming",
             start_time: record.started_at.rfc3339(zone),

@@ -9,6 +9,7 @@ use crate::http::middleware::field::{
 };
 use crate::http::middleware::problem::{Code, FieldError};
 use crate::http::middleware::validation::{FieldValue, Fields};
+use crate::numbering;
 use crate::store::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
     EventType, RateLimit, Retention, TenantSettings,
@@ -43,7 +44,7 @@ const COUNTRY: Field<Clearable<Parsed<String>>> = Field::new(
         rule: "must be an ISO 3166-1 code such as IN",
         schema: r#"{ "type": "string", "pattern": "^[A-Z]{2}$" }"#,
     },
-    "ISO 3166-1 code of the country for national numbers, without `+`, from a trunk.",
+    "ISO 3166-1 code of the country for national numbers, without `+`, from a trunk that has no country of its own.",
 )
 .with_example(r#""IN""#)
 .clearable();
@@ -511,8 +512,7 @@ fn parse_timezone(name: &str) -> Option<String> {
 }
 
 fn parse_country(code: &str) -> Option<String> {
-    let valid = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    valid.then(|| code.to_owned())
+    numbering::country(code).map(|_| code.to_owned())
 }
 
 fn parse_url(text: &str) -> Option<String> {
