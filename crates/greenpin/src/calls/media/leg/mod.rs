@@ -316,11 +316,13 @@ impl MediaLeg {
         self.formats().map(|formats| formats.codec)
     }
 
-    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer.
+    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer. An irregular press is
+    /// sent as a press of our own.
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
         from: &NegotiatedFormats,
+        irregular: bool,
         now: Duration,
     ) -> Forward {
         let Some(negotiated) = self
@@ -330,7 +332,7 @@ impl MediaLeg {
         else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
-        if self.keys.is_some() || self.is_playing_over(packet) {
+        if irregular || self.keys.is_some() || self.is_playing_over(packet) {
             // A key pressed during another key must not be lost.
             let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {

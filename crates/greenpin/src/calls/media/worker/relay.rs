@@ -86,11 +86,8 @@ impl Worker {
         if leg.is_event(&packet) && !leg.forwards_press {
             return other.skip(&packet);
         }
-        if !digits.is_empty() && leg.is_press_irregular() {
-            other.skip(&packet);
-            return self.send_presses(leg, digits);
-        }
-        match other.forward(&packet, &formats, self.now) {
+        let irregular = !digits.is_empty() && leg.is_press_irregular();
+        match other.forward(&packet, &formats, irregular, self.now) {
             Forward::Audio {
                 mut header,
                 from,
@@ -107,10 +104,9 @@ impl Worker {
                     let length = other.encode_next(&mut header, to, samples, free);
                     payload.end = payload.start.saturating_add(length);
                 }
-                if let Some(range) = header
-                    .replace_in(buffer, payload.clone())
-                    .filter(|_| !payload.is_empty())
-                {
+                let is_empty = payload.is_empty();
+                let packet = header.replace_in(buffer, payload);
+                if let Some(range) = packet.filter(|_| !is_empty) {
                     other.send(buffer, range);
                 }
             }
