@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod address_list;
+mod body;
 mod dialog;
 mod endpoint;
 mod identity;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::negotiation::{parse_offer, preserve_srtp, unsupported_extensions};
+use super::negotiation::{parse_later_offer, preserve_srtp, unsupported_extensions};
 use super::{Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
@@ -83,7 +83,7 @@ impl Endpoint {
         {
             return self.respond_status(key, request, 491, now);
         }
-        let description = match parse_offer(request, self.codecs_for(leg.path)) {
+        let description = match parse_later_offer(request, self.codecs_for(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, request, status, now),
         };
@@ -119,7 +119,10 @@ impl Endpoint {
             *current = codec;
         }
         match request.method {
-            Method::Invite => self.answer_reinvite(id, key, request, response, codec, now),
+            Method::Invite => {
+                let response = (response, description.is_none());
+                self.answer_reinvite(id, key, request, response, codec, now);
+            }
             _ => self.respond(key, response, now),
         }
         self.restart_session_timer(id, session, now);

@@ -354,7 +354,7 @@ impl Endpoint {
         }
         let remote = sent_answer
             .answer_awaited
-            .then(|| parse_answer(ack.body(), local.as_ref(), codecs))
+            .then(|| parse_answer(ack, local.as_ref(), codecs))
             .flatten();
         let (unusable, initial) = (
             sent_answer.answer_awaited && remote.is_none(),
@@ -450,13 +450,13 @@ impl Endpoint {
         }
     }
 
-    /// Answers a re-INVITE and waits for its ACK.
+    /// Answers a re-INVITE and waits for its ACK, with the answer if the response is an offer.
     pub(super) fn answer_reinvite(
         &mut self,
         id: LegId,
         key: &TransactionKey,
         request: &Request,
-        response: Response,
+        (response, answer_awaited): (Response, bool),
         codec: Codec,
         now: Instant,
     ) {
@@ -472,7 +472,7 @@ impl Endpoint {
             response: response.clone(),
             interval: self.timing.t1,
             codec,
-            answer_awaited: request.body().is_empty(),
+            answer_awaited,
             sequence: super::receive::sequence(request),
             initial: false,
         }));

@@ -1,31 +1,38 @@
 //! Offer/answer of a leg, and the extensions required by a request.
 
+use crate::body;
 use crate::sdes::SrtpMode;
-use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
-use crate::sip::{HeaderName, Method, Request};
+use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia, SdpError};
+use crate::sip::{HeaderName, Method, Request, Response};
 
 /// Returns the offer of a request, `None` if the request has none, or the status that rejects an
 /// unusable offer.
 pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
+    parse_offer_with(request, codecs, Description::parse)
+}
+
+/// Returns the offer of a request within a call, like [`parse_offer`].
+pub(super) fn parse_later_offer(
+    request: &Request,
+    codecs: &[Codec],
+) -> Result<Option<Description>, u16> {
+    parse_offer_with(request, codecs, Description::parse_later_offer)
+}
+
+fn parse_offer_with(
+    request: &Request,
+    codecs: &[Codec],
+    parse: fn(&[u8]) -> Result<Description, SdpError>,
+) -> Result<Option<Description>, u16> {
     if !accepts_description(request) {
         return Err(406);
     }
-    if request.body().is_empty() {
-        return Ok(None);
-    }
-    let content_type = request
-        .headers
-        .value(&HeaderName::ContentType)
-        .unwrap_or_default();
-    let media_type = content_type
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
-        return Err(415);
-    }
-    match Description::parse(request.body()).and_then(|offer| offer.restrict_to(codecs)) {
+    let body = match body::description(&request.headers, request.body()) {
+        Ok(Some(body)) => body,
+        Ok(None) => return Ok(None),
+        Err(body::UnsupportedType) => return Err(415),
+    };
+    match parse(body).and_then(|offer| offer.restrict_to(codecs)) {
         Ok(description) => Ok(Some(description)),
         Err(sdp::SdpError::Malformed) => Err(400),
         Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
@@ -53,11 +60,18 @@ fn accepts_description(request: &Request) -> bool {
 
 /// Returns the audio named by the answer to a local offer.
 pub(super) fn parse_answer(
-    body: &[u8],
+    ack: &Request,
     local: Option<&LocalMedia>,
     codecs: &[Codec],
 ) -> Option<RemoteMedia> {
+    let body = body::answer(&ack.headers, ack.body())?;
     negotiated_media(Description::parse(body).ok()?, local, codecs)
+}
+
+/// Returns the session description of a response; `None` if it has none.
+pub(super) fn response_description(response: &Response) -> Option<Result<Description, SdpError>> {
+    let body = body::answer(&response.headers, response.body());
+    body.map(Description::parse)
 }
 
 /// Returns the audio named by the answer to a local offer. Returns `None` if the answer does not

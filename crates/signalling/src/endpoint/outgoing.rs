@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::negotiation::negotiated_media;
+use super::negotiation::{negotiated_media, response_description};
 use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
@@ -69,6 +69,8 @@ pub(super) struct SentInvite {
     canceled: bool,
     /// Early dialogs that sent a reliable provisional response, one for each branch of a fork.
     pub(super) early: Vec<EarlyDialog>,
+    /// Descriptions of provisional responses, with the tags of their branches.
+    previews: Vec<(Bytes, Description)>,
 }
 
 /// Branch of a fork that sent a reliable provisional response (RFC 3262).
@@ -76,8 +78,6 @@ pub(super) struct SentInvite {
 pub(super) struct EarlyDialog {
     dialog: Dialog,
     sequence: u32,
-    /// SDP answer from a provisional response. The 2xx may omit it (RFC 6337, section 2.2).
-    answer: Option<Description>,
 }
 
 /// Maximum number of fork branches whose provisional responses are acknowledged. A fork that rings
@@ -103,6 +103,7 @@ impl Endpoint {
             withdrawn: false,
             canceled: false,
             early: Vec::new(),
+            previews: Vec::new(),
         };
         let leg = self.add_leg(SipLeg {
             tag: Bytes::from(tag),
@@ -184,6 +185,7 @@ impl Endpoint {
             101..200 => {
                 self.pin_realm(id);
                 self.acknowledge_provisional(id, response, now);
+                self.preview_answer(id, response);
                 self.on_provisional(id, true, now);
             }
             200..300 => {
@@ -247,18 +249,11 @@ impl Endpoint {
                 early
             }
             None if invite.early.len() < MAX_FORK_BRANCHES => {
-                invite.early.push(EarlyDialog {
-                    dialog,
-                    sequence,
-                    answer: None,
-                });
+                invite.early.push(EarlyDialog { dialog, sequence });
                 invite.early.last_mut()?
             }
             None => return None,
         };
-        if branch.answer.is_none() {
-            branch.answer = Description::parse(response.body()).ok();
-        }
         let path = super::path_to(&branch.dialog.next_hop(), *path);
         let invite_sequence = super::receive::sequence(&invite.request);
         let builder = branch.dialog.request(Method::Prack)?;
@@ -271,6 +266,41 @@ impl Endpoint {
         let prack = self.finish_request(builder, path.transport)?;
         self.request(prack, path, Purpose::NoReplyNeeded, now);
         Some(())
+    }
+
+    /// Keeps the first description of a branch. It is the answer (RFC 3261, section 13.2.1), and the 2xx may omit it
+    /// (RFC 6337, section 2.2).
+    fn preview_answer(&mut self, id: LegId, response: &Response) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
+            ..
+        }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
+        let to = response.headers.typed::<To>().and_then(Result::ok);
+        let Some(tag) = to.as_ref().and_then(|to| to.tag()) else {
+            return;
+        };
+        let is_known = invite.previews.iter().any(|(known, _)| known == tag);
+        if is_known || invite.previews.len() >= MAX_FORK_BRANCHES {
+            return;
+        }
+        if let Some(Ok(answer)) = response_description(response) {
+            let tag = Bytes::copy_from_slice(tag);
+            invite.previews.push((tag, answer));
+        }
+    }
+
+    /// Returns the description that a provisional response of the branch has shown.
+    fn previewed_answer(&self, id: LegId, tag: &[u8]) -> Option<Description> {
+        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
+            return None;
+        };
+        let mut previews = invite.previews.iter();
+        previews
+            .find(|(known, _)| known == tag)
+            .map(|(_, answer)| answer.clone())
     }
 
     /// Returns the early dialog of the branch that answers.
@@ -297,13 +327,12 @@ impl Endpoint {
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
             return self.on_invite_failure(id, 500, now);
         };
-        let early = self.early_dialog(id, tag);
-        if let Some(early) = early {
+        if let Some(early) = self.early_dialog(id, tag) {
             dialog.continue_from(&early.dialog);
         }
-        let description = match response.body().is_empty() {
-            true => early.and_then(|early| early.answer.clone()),
-            false => Description::parse(response.body()).ok(),
+        let description = match response_description(response) {
+            Some(description) => description.ok(),
+            None => self.previewed_answer(id, tag),
         };
         let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
         let usable = description.zip(waiting).and_then(|(answer, leg)| {

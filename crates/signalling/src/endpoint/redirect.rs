@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::negotiation::response_description;
 use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEventFormat};
+use crate::sdp::{self, Codec, OpusParameters, SdpError, TelephoneEventFormat};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -228,8 +229,8 @@ impl Endpoint {
         if let LegState::Confirmed { dialog, .. } = &mut leg.state {
             dialog.refresh_target(&response.headers);
         }
-        let answer =
-            Description::parse(response.body()).and_then(|answer| answer.restrict_to(&[codec]));
+        let answer = response_description(response).unwrap_or(Err(SdpError::Malformed));
+        let answer = answer.and_then(|answer| answer.restrict_to(&[codec]));
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.restart_session_timer(id, agreed, now);

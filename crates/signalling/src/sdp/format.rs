@@ -54,6 +54,15 @@ impl Codec {
         }
     }
 
+    /// Returns the codec of an `rtpmap` in lower case. One channel is the default.
+    fn from_encoding(encoding: &str) -> Option<Self> {
+        let codecs = [Self::Pcma, Self::Pcmu, Self::G722, Self::Opus];
+        let encoding = encoding.strip_suffix("/1").unwrap_or(encoding);
+        codecs
+            .into_iter()
+            .find(|codec| codec.encoding().eq_ignore_ascii_case(encoding))
+    }
+
     /// Returns the codecs of an offer, with this codec first. G.722 and Opus are offered only if
     /// the other leg uses them, because transcoding would cost CPU without better sound.
     pub(super) fn offered(self) -> &'static [Self] {
@@ -148,19 +157,34 @@ pub(super) struct Format {
     pub(super) opus: OpusParameters,
 }
 
+impl Format {
+    /// Format of a removed stream.
+    pub(super) const UNUSED: Self = Self {
+        codec: Codec::Pcma,
+        payload_type: 8,
+        opus: OpusParameters {
+            max_average_bit_rate: None,
+            inband_fec: false,
+            constant_bit_rate: false,
+            stereo: false,
+        },
+    };
+}
+
 /// Returns the supported codecs of a stream in the peer's order. Static payload types need no
 /// `rtpmap` (RFC 3551).
 ///
 /// Opus comes last: if the peer supports another codec, transcoding is seldom worth its cost.
 pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let maps: Vec<(u8, String)> = rtpmaps(media).collect();
-    let is_opus = |number: u8| {
+    let mapped_codec = |number: u8| {
         maps.iter()
-            .any(|(mapped, encoding)| *mapped == number && encoding == "opus/48000/2")
+            .filter(|(mapped, _)| *mapped == number)
+            .find_map(|(_, encoding)| Codec::from_encoding(encoding))
     };
     let format = |payload_type| {
         let static_codec = Codec::from_payload_type(payload_type);
-        let codec = static_codec.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
+        let codec = static_codec.or_else(|| mapped_codec(payload_type))?;
         let opus = if codec == Codec::Opus {
             opus_parameters(media, payload_type)
         } else {

@@ -5,6 +5,7 @@
 //! description can get into them.
 
 mod format;
+mod lines;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use crate::sdes::{CryptoLine, Secrets, SrtpKey, SrtpMode};
 
 pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
-use parse::{best_audio, crypto_line, is_secure, remote_media};
+use parse::{best_audio, crypto_line, is_secure, remote_media, removed_audio};
 pub use write::offer;
 pub(crate) use write::redirection;
 use write::{StreamAttributes, StreamFormats, direction, session_lines, write_audio};
@@ -106,6 +107,8 @@ pub struct Description {
     secure: bool,
     /// The peer's key for a supported suite, also for `RTP/AVP`.
     crypto: Option<CryptoLine>,
+    /// The stream has port 0: the peer has removed it.
+    removed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -116,13 +119,33 @@ struct MediaLine {
 }
 
 impl Description {
-    /// Parses an offer or an answer.
+    /// Parses the first offer of a call, or an answer.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
-        let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
-        let audio = best_audio(&session)?;
+        Self::parse_streams(body, best_audio)
+    }
+
+    /// Parses a later offer of a call. It may remove the audio stream (RFC 3264, section 8.2), which some peers use as a
+    /// hold. The call then goes on without audio in either direction.
+    pub fn parse_later_offer(body: &[u8]) -> Result<Self, SdpError> {
+        Self::parse_streams(body, |session| {
+            best_audio(session).or_else(|error| removed_audio(session).ok_or(error))
+        })
+    }
+
+    fn parse_streams(
+        body: &[u8],
+        choose: impl FnOnce(&sdp_types::Session) -> Result<usize, SdpError>,
+    ) -> Result<Self, SdpError> {
+        let text = lines::media_lines(body).ok_or(SdpError::Malformed)?;
+        let session =
+            sdp_types::Session::parse(text.as_bytes()).map_err(|_| SdpError::Malformed)?;
+        let audio = choose(&session)?;
         let media = session.medias.get(audio).ok_or(SdpError::NoAudio)?;
         let (formats, events) = (formats(media), events(media));
-        let format = *formats.first().ok_or(SdpError::NoCodec)?;
+        let removed = media.port == 0;
+        let unused = removed.then_some(Format::UNUSED);
+        let format = formats.first().copied().or(unused);
+        let format = format.ok_or(SdpError::NoCodec)?;
         let remote = remote_media(&session, media, format)?;
         let lines = session.medias.iter().map(MediaLine::from_media).collect();
         let (secure, crypto) = (is_secure(media), crypto_line(media));
@@ -141,6 +164,7 @@ impl Description {
             events,
             secure,
             crypto,
+            removed,
         };
         Ok(Self {
             remote: read.with_format(format),
@@ -151,7 +175,7 @@ impl Description {
     /// Restricts the description to the codecs of a trunk, in the trunk's order. An empty list
     /// allows all.
     pub fn restrict_to(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
-        if !allowed.is_empty() {
+        if !allowed.is_empty() && !self.removed {
             self.formats = allowed
                 .iter()
                 .filter_map(|codec| self.format(*codec))
@@ -251,7 +275,7 @@ impl Description {
         let mut text = session_lines(local, local.address);
         let remote = self.remote_preferring(codec);
         for (index, line) in self.lines.iter().enumerate() {
-            if index == self.audio {
+            if index == self.audio && !self.removed {
                 let direction = direction(self.remote.receive, self.remote.send);
                 let accepted = self.accepted_line(local).ok().flatten();
                 let crypto = accepted.map(|line| line.answer(&local.secrets));

@@ -21,6 +21,14 @@ pub(super) fn best_audio(session: &sdp_types::Session) -> Result<usize, SdpError
     secure.or_else(clear).ok_or(error)
 }
 
+/// Returns the audio stream that the peer has removed.
+pub(super) fn removed_audio(session: &sdp_types::Session) -> Option<usize> {
+    session
+        .medias
+        .iter()
+        .position(|media| media.media == "audio" && media.port == 0)
+}
+
 pub(super) fn is_secure(media: &sdp_types::Media) -> bool {
     matches!(media.proto.as_str(), "RTP/SAVP" | "RTP/SAVPF")
 }
@@ -54,11 +62,12 @@ pub(super) fn remote_media(
     // RFC 2543 puts a call on hold with the address 0.0.0.0. RFC 3264, section 8.4 still requires
     // support for it.
     let held = address.is_unspecified();
+    let removed = media.port == 0;
     let (peer_sends, peer_receives) = peer_directions(session, media);
     let rtp = SocketAddr::new(address, media.port);
     Ok(RemoteMedia {
         rtp,
-        rtcp: rtcp_address(media, rtp),
+        rtcp: rtcp_address(media, rtp).filter(|_| !removed),
         codec: format.codec,
         payload_type: format.payload_type,
         opus: format.opus,
@@ -67,8 +76,8 @@ pub(super) fn remote_media(
             .map(|line| line.key),
         telephone_event: None,
         comfort_noise: payload_types(media).any(|payload_type| payload_type == COMFORT_NOISE),
-        send: peer_receives && !held,
-        receive: peer_sends,
+        send: peer_receives && !held && !removed,
+        receive: peer_sends && !removed,
     })
 }
 

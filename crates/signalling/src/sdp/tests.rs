@@ -387,3 +387,90 @@ proptest::proptest! {
         let _ = Description::parse(&bytes);
     }
 }
+
+#[test]
+fn lines_that_say_nothing_of_the_media_are_ignored_whatever_their_content() {
+    for (from, to) in [
+        ("v=0\r\n", "v=0 \r\n"),
+        ("s=", "o=\r\ns="),
+        ("s=", "o=- 1 19599440071187478912 IN IP4\r\ns="),
+        ("s=", "o=a b c -5\r\ns="),
+        ("t=0 0", "b=CT:-1\r\nt="),
+        ("t=0 0", "r=x\r\nz=\r\nk=\r\nu=\r\nno line\r\n a=x\r\n"),
+        (
+            "a=sendonly",
+            "b=AS:64.5\r\na=\r\na=label:\u{e9}\r\na=sendonly",
+        ),
+    ] {
+        let changed = OFFER.replace(from, to);
+        // Latin-1, as far as it has such characters.
+        let latin: Vec<u8> = changed.chars().map(|c| c as u8).collect();
+        let read = Description::parse(&latin).map(|description| description.remote());
+        let expected = Description::parse(OFFER.as_bytes()).map(|description| description.remote());
+        assert_eq!(read, expected, "{to}");
+    }
+    let with_end = format!("{OFFER}\0");
+    assert!(Description::parse(with_end.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_stream_that_cannot_be_read_is_rejected_in_the_answer_and_the_audio_accepted() {
+    for (line, answered) in [
+        (
+            "m=application 9 TCP/MRCPv2",
+            "m=application 0 TCP/MRCPv2 0\r\n",
+        ),
+        ("m=video 70000 RTP/AVP 31", "m=video 0 RTP/AVP 31\r\n"),
+    ] {
+        let offer = format!("{OFFER}{line}\r\na=setup:active\r\nc=IN\r\n");
+        let description = Description::parse(offer.as_bytes()).unwrap();
+        let answer = description.answer(&local(), Codec::Pcma);
+        assert!(answer.ends_with(answered), "{answer}");
+    }
+    assert_eq!(
+        Description::parse(format!("{OFFER}m=video\r\n").as_bytes()).unwrap_err(),
+        SdpError::Malformed
+    );
+}
+
+#[test]
+fn g711_under_a_dynamic_number_is_answered_with_that_number() {
+    let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+                 m=audio 4000 RTP/AVP 107 108\r\na=rtpmap:107 G729/8000\r\na=rtpmap:108 pcma/8000/1\r\n";
+    let description = Description::parse(offer.as_bytes()).unwrap();
+    let remote = description.remote();
+    assert_eq!((remote.codec, remote.payload_type), (Codec::Pcma, 108));
+    let answer = description.answer(&local(), Codec::Pcma);
+    assert!(
+        answer.contains(" RTP/AVP 108\r\na=rtpmap:108 PCMA/8000\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_later_offer_may_remove_the_audio() {
+    let removed = OFFER.replace("m=audio 4000", "m=audio 0");
+    assert_eq!(
+        Description::parse(removed.as_bytes()).unwrap_err(),
+        SdpError::NoAudio
+    );
+    let description = Description::parse_later_offer(removed.as_bytes()).unwrap();
+    let description = description.restrict_to(&[Codec::G722]).unwrap();
+    let remote = description.remote();
+    assert!(!remote.send && !remote.receive && remote.rtcp.is_none());
+    let answer = description.answer(&local(), Codec::Pcma);
+    assert!(
+        answer.ends_with("m=video 0 RTP/AVP 99\r\nm=audio 0 RTP/AVP 18\r\n"),
+        "{answer}"
+    );
+    let kept = Description::parse_later_offer(OFFER.as_bytes()).unwrap();
+    assert!(
+        kept.answer(&local(), Codec::Pcma)
+            .contains("m=audio 20000 ")
+    );
+    let no_audio = removed.replace("m=audio", "m=text");
+    assert_eq!(
+        Description::parse_later_offer(no_audio.as_bytes()).unwrap_err(),
+        SdpError::NoAudio
+    );
+}

@@ -90,3 +90,29 @@ fn a_redirection_or_challenge_of_a_called_party_fails_the_call() {
         );
     }
 }
+
+#[test]
+fn a_2xx_without_description_is_answered_by_the_description_of_its_branch() {
+    let body = HOLD.replace("sendonly", "sendrecv");
+    for (tag, answers) in [("one", true), ("two", false)] {
+        let (mut pair, _, invite) = Pair::dial_manually();
+        pair.answer_manually(answer_to(&invite, 183, "one", SDP, &body));
+        pair.answer_manually(answer_to(&invite, 180, "two", "", ""));
+        pair.answer_manually(answer_to(&invite, 200, tag, "", ""));
+        assert_eq!(pair.is_answered(), answers, "{tag}");
+        assert_eq!(pair.sent("BYE").is_empty(), answers, "{tag}");
+    }
+}
+
+#[test]
+fn an_answer_may_be_a_part_of_a_multipart_body() {
+    let (mut pair, _, invite) = Pair::dial_manually();
+    let description = HOLD.replace("sendonly", "sendrecv");
+    let body = format!(
+        "--b\r\nContent-Type: application/isup\r\n\r\n\u{1}\r\n--b\r\n{SDP}\r\n{description}\r\n--b--\r\n"
+    );
+    let headers = "Content-Type: multipart/mixed;boundary=\"b\"\r\n";
+    pair.answer_manually(answer_to(&invite, 200, "one", headers, &body));
+    assert!(pair.is_answered());
+    assert!(pair.sent("BYE").is_empty());
+}

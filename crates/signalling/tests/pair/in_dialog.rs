@@ -33,6 +33,32 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
 }
 
 #[test]
+fn a_stream_removed_within_a_call_stops_the_audio_and_keeps_the_call() {
+    let mut pair = Pair::lossless();
+    pair.connect();
+    let removed = HOLD.replace("m=audio 30000", "m=audio 0");
+    pair.inject("UPDATE", 101, SDP, &removed);
+    let remote = pair.run_until(End::Callee, |event| match event {
+        Event::MediaChanged { remote, .. } => Some(*remote),
+        _ => None,
+    });
+    assert!(!remote.send && !remote.receive);
+    let answer = pair.answer();
+    assert!(answer.starts_with("SIP/2.0 200 OK") && answer.contains("m=audio 0 RTP/AVP 8\r\n"));
+    pair.inject(
+        "UPDATE",
+        102,
+        SDP,
+        &HOLD.replace("a=sendonly", "a=sendrecv"),
+    );
+    let remote = pair.run_until(End::Callee, |event| match event {
+        Event::MediaChanged { remote, .. } => Some(*remote),
+        _ => None,
+    });
+    assert!(remote.send && remote.receive, "the audio is back");
+}
+
+#[test]
 fn key_presses_by_info_are_read_in_all_common_body_types() {
     let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();

@@ -133,6 +133,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "signalling_limits::MAX_FORK_BRANCHES",
             "signalling_limits::MAX_INFO_KEYS",
             "signalling_limits::MAX_IDENTITIES",
+            "signalling_limits::MAX_PARTS",
             "signalling_limits::MAX_KEY_BYTES",
             "signalling_limits::MAX_PARTIAL_BYTES",
             "signalling_limits::MAX_REPEATED_BYTES",

@@ -178,7 +178,11 @@ impl MediaLeg {
             self.unauthenticated = self.unauthenticated.saturating_add(1);
             return None;
         };
-        let parsed = Packet::parse(datagram.get(..length)?);
+        let datagram = datagram.get(..length)?;
+        if is_rtcp(datagram) {
+            return None;
+        }
+        let parsed = Packet::parse(datagram);
         // Only valid RTP latches a source.
         let allowed = if parsed.is_ok() {
             negotiated.peer.accepts(from)
@@ -428,6 +432,12 @@ impl MediaLeg {
 }
 
 /// Creates the outgoing stream with a random SSRC, sequence number and timestamp.
+/// Returns `true` for RTCP at the port of RTP: a peer multiplexes both without agreement. RFC 3551, section 6
+/// reserves the payload types that equal these packet types.
+fn is_rtcp(datagram: &[u8]) -> bool {
+    matches!(datagram.get(1), Some(200..=204))
+}
+
 fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
     let (ssrc, timestamp) = (
@@ -445,5 +455,18 @@ mod tests {
     #[test]
     fn an_unencrypted_leg_fits_into_1_kib() {
         assert!(size_of::<MediaLeg>() <= 1024, "{}", size_of::<MediaLeg>());
+    }
+
+    #[test]
+    fn rtcp_is_told_from_rtp_by_its_packet_type() {
+        assert!(is_rtcp(&[0x80, 200, 0, 6]));
+        for rtp in [
+            &[0x80, 0x80 | 8][..],
+            &[0x80, 101],
+            &[0x80, 0x80 | 111],
+            &[],
+        ] {
+            assert!(!is_rtcp(rtp), "{rtp:?}");
+        }
     }
 }
