@@ -178,9 +178,11 @@ impl Supervisor {
     fn report(&self, part: Part) {
         METRICS.count_task_failures(part.as_str(), 1);
         tracing::error!(task = part.as_str(), "task ended unexpectedly");
-        self.0
-            .failed
-            .send_if_modified(|failed| failed.replace(part).is_none());
+        self.0.failed.send_if_modified(|failed| {
+            let is_first = failed.is_none();
+            failed.get_or_insert(part);
+            is_first
+        });
     }
 
     /// Panics once at each point with a name that a test has armed.

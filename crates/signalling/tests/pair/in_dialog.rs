@@ -95,7 +95,7 @@ fn key_presses_by_info_are_read_in_all_common_body_types() {
     }
     pair.inject("INFO", 110, "", "");
     assert!(pair.answer().starts_with("SIP/2.0 200"), "keep-alive");
-    pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
+    pair.inject("INFO", 109, "Content-Type: application/dtmf\r\n", "9");
     assert!(
         pair.answer().starts_with("SIP/2.0 500"),
         "an old sequence number is rejected"
