@@ -363,7 +363,6 @@ proptest! {
                     _ => arriving.push(packet.clone()),
                 }
             }
-            // The first packet of a press must not overtake all packets of the press before.
             prop_assert_eq!(received_digits(&arriving), keys.as_str(), "{}", name);
         }
     }
