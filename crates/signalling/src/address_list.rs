@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::header_value;
 use crate::sip::Uri;
 
 /// Address of a header value.
@@ -19,17 +20,7 @@ impl ListedAddress {
     /// Returns the values of all parameters of this name, without quotes.
     pub(crate) fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let parameters = split(&self.parameters, b';').into_iter();
-        parameters.filter_map(move |parameter| {
-            let at = parameter.iter().position(|byte| *byte == b'=')?;
-            let (found, value) = parameter.split_at_checked(at)?;
-            let value = value.strip_prefix(b"=")?.trim_ascii();
-            let value = value.strip_prefix(b"\"").unwrap_or(value);
-            let value = value.strip_suffix(b"\"").unwrap_or(value);
-            found
-                .trim_ascii()
-                .eq_ignore_ascii_case(name.as_bytes())
-                .then_some(value)
-        })
+        parameters.filter_map(move |parameter| header_value::named(parameter, name))
     }
 }
 

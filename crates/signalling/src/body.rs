@@ -1,5 +1,6 @@
 //! Session description in the body of a message, alone or as a part of a multipart body (RFC 5621).
 
+use crate::header_value;
 use crate::sdp;
 use crate::sip::{HeaderName, Headers};
 
@@ -112,17 +113,13 @@ fn split_at<'a>(text: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])
 }
 
 fn is_description(content_type: &[u8]) -> bool {
-    media_type(content_type).eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes())
-}
-
-fn media_type(content_type: &[u8]) -> &[u8] {
-    let mut parameters = content_type.split(|byte| *byte == b';');
-    parameters.next().unwrap_or_default().trim_ascii()
+    header_value::without_parameters(content_type)
+        .eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes())
 }
 
 /// Returns the boundary of a multipart type; `None` for another type.
 fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
-    let multipart = media_type(content_type)
+    let multipart = header_value::without_parameters(content_type)
         .get(..10)
         .is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"));
     let boundary = parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty());
@@ -136,17 +133,7 @@ fn handling(disposition: &[u8]) -> &[u8] {
 /// Returns a parameter of a header value, without quotes.
 fn parameter<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut parameters = value.split(|byte| *byte == b';').skip(1);
-    parameters.find_map(|parameter| {
-        let at = parameter.iter().position(|byte| *byte == b'=')?;
-        let (found, value) = parameter.split_at_checked(at)?;
-        let value = value.strip_prefix(b"=")?.trim_ascii();
-        let value = value.strip_prefix(b"\"").unwrap_or(value);
-        let value = value.strip_suffix(b"\"").unwrap_or(value);
-        found
-            .trim_ascii()
-            .eq_ignore_ascii_case(name.as_bytes())
-            .then_some(value)
-    })
+    parameters.find_map(|parameter| header_value::named(parameter, name))
 }
 
 #[cfg(test)]

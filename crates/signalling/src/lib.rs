@@ -14,6 +14,7 @@ mod address_list;
 mod body;
 mod dialog;
 mod endpoint;
+mod header_value;
 mod identity;
 pub mod limits;
 mod malformed;

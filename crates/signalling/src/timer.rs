@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 /// Maximum delay of a timer. A delay that a peer names is cut to it, so that no time overflows.
 pub(crate) const MAX_DELAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Returns the `divisor`-th part of a duration.
+pub(crate) fn fraction(duration: Duration, divisor: u32) -> Duration {
+    duration.checked_div(divisor).unwrap_or_default()
+}
+
 /// Timers by key. Setting a timer again replaces it.
 #[derive(Debug)]
 pub(crate) struct TimerTable<K> {

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use super::{Endpoint, Event, LegId};
+use crate::header_value::without_parameters;
 use crate::sip::{HeaderName, Request, TransactionKey};
 
 /// Content types of an INFO with key presses, as the value of `Accept`.
@@ -61,8 +62,7 @@ impl Endpoint {
 /// Returns the format of the body; `None` for an unknown content type.
 fn content_type(request: &Request) -> Option<BodyFormat> {
     let value = request.headers.value(&HeaderName::ContentType)?;
-    let media_type = value.split(|byte| *byte == b';').next()?.trim_ascii();
-    match media_type.to_ascii_lowercase().as_slice() {
+    match without_parameters(&value).to_ascii_lowercase().as_slice() {
         b"application/dtmf-relay" | b"application/dtmf" | b"text/plain" => Some(BodyFormat::Keys),
         b"application/vnd.nortelnetworks.digits" => Some(BodyFormat::Collected),
         b"audio/telephone-event" => Some(BodyFormat::Event),

@@ -1,6 +1,7 @@
 //! Offer/answer of a leg, and the extensions required by a request.
 
 use crate::body;
+use crate::header_value::without_parameters;
 use crate::sdes::SrtpMode;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia, SdpError};
 use crate::sip::{HeaderName, Method, Request, Response};
@@ -44,11 +45,7 @@ fn parse_offer_with(
 fn accepts_description(request: &Request) -> bool {
     let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
     let description = |range: &[u8]| {
-        let range = range
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
+        let range = without_parameters(range);
         let acceptable = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
         acceptable
             .iter()

@@ -296,8 +296,8 @@ impl Endpoint {
             .map(|transaction| &transaction.purpose)
         {
             Some(Purpose::Invite { leg, .. }) => self.on_invite_failure(*leg, status, now),
-            Some(Purpose::Reinvite(reinvite)) => self.end_lost_session(reinvite.leg, now),
-            Some(Purpose::Refresh(leg)) => self.end_lost_session(*leg, now),
+            Some(Purpose::Reinvite(reinvite)) => self.end_lost_leg(reinvite.leg, now),
+            Some(Purpose::Refresh(leg)) => self.end_lost_leg(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.on_keep_alive_response(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
             Some(Purpose::PeerRequest(Some(leg))) => {

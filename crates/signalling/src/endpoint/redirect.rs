@@ -100,7 +100,7 @@ impl Endpoint {
             && matches!(leg.state, LegState::Confirmed { .. })
             && self.reinvite(id, now).is_none()
         {
-            self.end_lost_session(id, now);
+            self.end_lost_leg(id, now);
         }
     }
 
@@ -191,7 +191,7 @@ impl Endpoint {
                 self.acknowledge_reinvite(key, response);
                 self.on_redirect_answer(id, response, now);
             }
-            408 | 481 => self.end_lost_session(id, now),
+            408 | 481 => self.end_lost_leg(id, now),
             491 => self.schedule_redirect_retry(id, now),
             _ => self.on_redirect_failure(id, status),
         }
@@ -243,7 +243,7 @@ impl Endpoint {
                 );
             }
             // The response does not answer the offer, so the destination of the audio is unknown.
-            _ => self.end_lost_session(id, now),
+            _ => self.end_lost_leg(id, now),
         }
     }
 

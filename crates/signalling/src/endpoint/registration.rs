@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::challenge::AnsweredChallenge;
 use super::{Endpoint, Event, Purpose, TimerKey};
+use crate::address_list::{self, ListedAddress};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
+use crate::timer::fraction;
 
 /// Registration expiry requested by default.
 pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
@@ -197,8 +199,8 @@ impl Endpoint {
             granted_expiry(response, contact.as_deref().unwrap_or_default()).unwrap_or(requested);
         let after = granted
             .min(MAX_EXPIRY)
-            .saturating_sub(RENEWAL_MARGIN.min(half(granted)))
-            .max(half(MIN_EXPIRY));
+            .saturating_sub(RENEWAL_MARGIN.min(fraction(granted, 2)))
+            .max(fraction(MIN_EXPIRY, 2));
         self.timers.set(TimerKey::Register(trunk), now, after);
         self.set_registered(trunk, true, response.status.code());
     }
@@ -269,8 +271,8 @@ impl Endpoint {
             registration.failures = registration.failures.saturating_add(1);
             // Random delay between half and full length, so that clients do not all return to a
             // recovered registrar at once.
-            let spread = half(delay).mul_f64((random % 1000) as f64 / 1000.0);
-            let delay = half(delay).saturating_add(spread);
+            let spread = fraction(delay, 2).mul_f64((random % 1000) as f64 / 1000.0);
+            let delay = fraction(delay, 2).saturating_add(spread);
             let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
             self.timers.set(TimerKey::Register(trunk), now, delay);
         }
@@ -319,12 +321,13 @@ fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
         }
     };
     let contact = HeaderName::Contact;
-    let contacts: Vec<Address> = response
+    let contacts: Vec<ListedAddress> = response
         .headers
         .get_all(&contact)
-        .flat_map(|list| addresses(&list.value()))
+        .flat_map(|list| address_list::read(&list.value()))
+        .flatten()
         .collect();
-    let granted = |contact: &Address| leading_seconds(contact.param("expires")?);
+    let granted = |contact: &ListedAddress| leading_seconds(contact.parameters("expires").next()?);
     match contacts.iter().find(|contact| same(&contact.uri)) {
         Some(contact) => granted(contact),
         // The registrar has changed our contact: a NAT, or another user. The shortest grant is safe.
@@ -334,17 +337,6 @@ fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
         }
     }
     .or_else(|| seconds(response, &HeaderName::Expires))
-}
-
-/// Returns the addresses of a list that can be read.
-fn addresses(list: &[u8]) -> Vec<Address> {
-    if let Ok(addresses) = Address::parse_list(list, "Contact") {
-        return addresses;
-    }
-    let items = list.split(|octet| *octet == b',');
-    items
-        .filter_map(|item| Address::parse(item.trim_ascii(), "Contact").ok())
-        .collect()
 }
 
 /// Returns the number of seconds at the beginning of a header.
@@ -360,8 +352,4 @@ fn leading_seconds(text: &[u8]) -> Option<Duration> {
         .parse()
         .ok()
         .map(|seconds: u32| Duration::from_secs(seconds.into()))
-}
-
-fn half(duration: Duration) -> Duration {
-    duration.checked_div(2).unwrap_or_default()
 }

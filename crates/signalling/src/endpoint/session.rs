@@ -7,6 +7,7 @@ use crate::sip::{
     Header, HeaderName, Headers, Method, MinSe, Refresher, Request, RequestBuilder, Response,
     ResponseBuilder, SessionExpires,
 };
+use crate::timer::fraction;
 
 /// Minimum session interval (RFC 4028, section 5).
 pub const MIN_SESSION_INTERVAL: Duration = Duration::from_secs(90);
@@ -164,11 +165,6 @@ impl SessionTimer {
     }
 }
 
-/// Returns the `divisor`-th part of a duration.
-fn fraction(duration: Duration, divisor: u32) -> Duration {
-    duration.checked_div(divisor).unwrap_or_default()
-}
-
 fn min_interval(headers: &Headers) -> Option<Duration> {
     let minimum = headers.typed::<MinSe>()?.ok()?;
     Some(minimum.0.max(MIN_SESSION_INTERVAL))
@@ -227,7 +223,7 @@ impl Endpoint {
                     self.retry_refresh(id, now);
                 }
             }
-            _ => self.end_lost_session(id, now),
+            _ => self.end_lost_leg(id, now),
         }
     }
 
@@ -271,18 +267,13 @@ impl Endpoint {
                 }
             }
             AfterRefresh::Retry => self.retry_refresh(id, now),
-            AfterRefresh::Lost => self.end_lost_session(id, now),
+            AfterRefresh::Lost => self.end_lost_leg(id, now),
         }
     }
 
-    /// Ends a leg that cannot continue, as [`Endpoint::hang_up`] does, and emits `HungUp`.
-    pub fn end_lost_leg(&mut self, id: LegId, now: Instant) {
-        self.end_lost_session(id, now);
-    }
-
-    /// Ends a call whose session is lost. Emits `HungUp` and sends a BYE in case the peer is still
+    /// Ends a leg that cannot continue. Emits `HungUp` and sends a BYE in case the peer is still
     /// there.
-    pub(super) fn end_lost_session(&mut self, id: LegId, now: Instant) {
+    pub fn end_lost_leg(&mut self, id: LegId, now: Instant) {
         if self.legs.contains_key(&id) {
             self.emit(
                 id,

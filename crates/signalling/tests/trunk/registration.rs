@@ -62,6 +62,23 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_expires() {
 }
 
 #[test]
+fn the_expiry_granted_to_a_changed_contact_applies() {
+    for contacts in [
+        "<sip:trunk%20user@203.0.113.7:61234>;expires=30",
+        "<sip:914000000001@192.0.2.1:5060>;expires=30",
+        "<sip:a@203.0.113.1>;expires=900, <sip:b@203.0.113.2>;expires=30, <sip:c@203.0.113.3>;expires=0",
+        "<sip:PBX#1000@203.0.113.9>;expires=9, <sip:trunk%20user@192.0.2.1:5060>;expires=30",
+        "Doe, Jo <sip:x@203.0.113.9>;expires=60, <sip:y@203.0.113.8>;expires=\"30\"",
+    ] {
+        let mut single = SingleEndpoint::registering();
+        let first = single.request();
+        single.answer(&first, 200, &format!("Contact: {contacts}\r\n"));
+        single.request();
+        assert_eq!(single.elapsed(), 15, "{contacts}");
+    }
+}
+
+#[test]
 fn a_minimum_expiry_is_accepted_once() {
     let mut single = SingleEndpoint::registering();
     let first = single.request();
