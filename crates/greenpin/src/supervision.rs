@@ -3,7 +3,7 @@
 //! A task that only repeats independent work is restarted. The end of any other one is reported: the server is no longer
 //! ready, and stops.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,6 +73,17 @@ parts! {
     Dns = "dns",
     /// Task that reads changed certificates again. Restarted.
     Certificates = "certificates",
+}
+
+/// Runs the processing of one event. After a panic it returns `None`, and the panic is counted.
+///
+/// The caller ends what the event concerned, because its state may be inconsistent.
+pub(crate) fn isolate<T>(process: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(process));
+    if result.is_err() {
+        METRICS.event_panics.inc();
+    }
+    result.ok()
 }
 
 /// Supervisor of one server. All clones are the same supervisor; the default supervises a server that nobody waits for.

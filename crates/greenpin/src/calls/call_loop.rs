@@ -1,7 +1,6 @@
 //! Single loop that processes every event of every call. Calls need no locks, because only this loop changes them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
 use crate::numbering::TrunkCaller;
 use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
-use crate::supervision::Part;
+use crate::supervision::{Part, isolate};
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -104,8 +103,7 @@ impl CallLoop {
 
     /// Processes one event. A panic that concerns no call loses this event and nothing else.
     fn isolate(&mut self, process: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| process(self))).is_err() {
-            METRICS.event_panics.inc();
+        if isolate(|| process(self)).is_none() {
             tracing::error!("processing of an event failed");
         }
     }
@@ -453,7 +451,7 @@ impl CallLoop {
         };
         let before = call.deadline();
         let context = &mut self.context;
-        if catch_unwind(AssertUnwindSafe(|| action(call, context))).is_err() {
+        if isolate(|| action(call, context)).is_none() {
             return self.end_after_panic(id, before);
         }
         let after = call.deadline();
@@ -466,14 +464,13 @@ impl CallLoop {
 
     /// Ends a call whose processing panicked. Its state may be inconsistent, so the call machine is not asked.
     fn end_after_panic(&mut self, id: CallId, deadline: Option<Instant>) {
-        METRICS.event_panics.inc();
         self.clear_deadline(id, deadline);
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
         tracing::error!(call_sid = %call.sid(), "processing of an event failed; ending its call");
         let context = &mut self.context;
-        if catch_unwind(AssertUnwindSafe(|| call.end_after_panic(context))).is_err() {
+        if isolate(|| call.end_after_panic(context)).is_none() {
             // The record stays open and is closed at the next start.
             self.on_closed(id);
         }

@@ -218,8 +218,12 @@ impl Engine {
         let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
         let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
-        let media = MediaPlane::start(settings.media.clone(), media_events)
-            .map_err(io("cannot start the media plane"))?;
+        let media = MediaSettings {
+            supervisor: supervisor.clone(),
+            ..settings.media.clone()
+        };
+        let media =
+            MediaPlane::start(media, media_events).map_err(io("cannot start the media plane"))?;
         let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets);
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)

@@ -101,7 +101,6 @@ impl EngineHarness {
         };
         change(&mut settings);
         let supervisor = settings.supervisor.clone();
-        settings.media.supervisor = supervisor.clone();
         let engine = Engine::start(settings, store.clone()).await.unwrap();
         Self {
             _folder: folder,
@@ -317,9 +316,9 @@ async fn a_call_beyond_the_limit_is_rejected_with_503() {
     .await;
 }
 
-/// Runs a bridged call beside a second caller who was answered, lets `disturb` end the second call, and checks that the
-/// first one is unharmed and that both records are complete.
-async fn assert_only_one_call_ends(disturb: impl FnOnce(&Supervisor, &Softphone, LegId)) {
+/// Runs a bridged call beside a second caller who was answered, ends the second call by a key that meets a fail point,
+/// and checks that the first one is unharmed and that both records are complete.
+async fn assert_only_one_call_ends_at(fail_point: &'static str) {
     let change = |settings: &mut EngineSettings| {
         settings.max_calls = 2;
         settings.tenant_limit.max_calls = 2;
@@ -334,7 +333,8 @@ async fn assert_only_one_call_ends(disturb: impl FnOnce(&Supervisor, &Softphone,
         matches!(event, SoftphoneEvent::Answered(_))
     })
     .await;
-    disturb(&harness.supervisor, &other, second);
+    harness.supervisor.arm(fail_point);
+    other.press(second, "1");
     until(&mut other, |event| matches!(event, SoftphoneEvent::HungUp)).await;
     // The agent presses a key. Its arrival at the customer proves that the first call goes on.
     harness.agent.press(ringing, "5");
@@ -363,20 +363,12 @@ async fn assert_only_one_call_ends(disturb: impl FnOnce(&Supervisor, &Softphone,
 
 #[tokio::test]
 async fn a_panic_in_one_call_ends_that_call_alone() {
-    assert_only_one_call_ends(|supervisor, caller, leg| {
-        supervisor.arm("call");
-        caller.press(leg, "1");
-    })
-    .await;
+    assert_only_one_call_ends_at("call").await;
 }
 
 #[tokio::test]
 async fn a_panic_in_the_media_of_one_leg_ends_its_call_alone() {
-    assert_only_one_call_ends(|supervisor, caller, leg| {
-        supervisor.arm("media_leg");
-        caller.press(leg, "1");
-    })
-    .await;
+    assert_only_one_call_ends_at("media_leg").await;
 }
 
 #[tokio::test]

@@ -273,7 +273,6 @@ fn engine_settings(
                 .recordings
                 .encrypt
                 .then(|| store.recording_key().clone()),
-            supervisor: supervisor.clone(),
             ..MediaSettings::default()
         },
         prompts,

@@ -288,7 +288,7 @@ async fn run_accepted(connection: SipConnection, stream: TcpStream, tls: Option<
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => connection.run(stream, false).await,
-        _ => connection.fail().await,
+        _ => connection.close().await,
     }
 }
 
@@ -297,7 +297,7 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
     let peer = connection.key.peer;
     let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
     else {
-        return connection.fail().await;
+        return connection.close().await;
     };
     set_options(&stream);
     let Some(Connector { connector, name }) = tls else {
@@ -307,33 +307,26 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
         Ok(Ok(stream)) => connection.run(stream, true).await,
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "TLS handshake with a trunk's peer failed");
-            connection.fail().await;
+            connection.close().await;
         }
-        Err(_) => connection.fail().await,
+        Err(_) => connection.close().await,
     }
 }
 
 impl SipConnection {
     /// Reads and writes until either direction ends.
-    async fn run(self, stream: impl AsyncRead + AsyncWrite, is_outgoing: bool) {
-        let Self {
-            key,
-            mut queue,
-            table,
-            inbound,
-        } = self;
+    async fn run(mut self, stream: impl AsyncRead + AsyncWrite, is_outgoing: bool) {
         let (reader, writer) = tokio::io::split(stream);
         let (replies, reply_queue) = mpsc::channel(4);
         tokio::select! {
-            _ = read(reader, key, (replies, is_outgoing), &inbound) => {}
-            () = write(writer, &mut queue, reply_queue, &inbound) => {}
+            _ = read(reader, self.key, (replies, is_outgoing), &self.inbound) => {}
+            () = write(writer, &mut self.queue, reply_queue, &self.inbound) => {}
         }
-        remove(&table, key);
-        queue.close();
-        report_unsent(queue, &inbound).await;
+        self.close().await;
     }
 
-    async fn fail(mut self) {
+    /// Removes the connection from the table, and reports the messages that were not sent.
+    async fn close(mut self) {
         remove(&self.table, self.key);
         self.queue.close();
         report_unsent(self.queue, &self.inbound).await;

@@ -7,7 +7,6 @@ pub(super) mod sockets;
 mod tls;
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use signalling::{Endpoint, EndpointSettings, Event, LegId, Transport};
@@ -15,6 +14,7 @@ use signalling::{Endpoint, EndpointSettings, Event, LegId, Transport};
 use self::inbound::Inbound;
 use crate::crypto::random;
 use crate::metrics::METRICS;
+use crate::supervision::isolate;
 
 pub use self::certificates::TlsCertificates;
 pub use self::sockets::{BindError, Listen, SipSockets};
@@ -109,16 +109,14 @@ impl UserAgent {
     fn isolate(&mut self, leg: Option<LegId>, process: impl FnOnce(&mut Endpoint, Instant)) {
         let now = Instant::now();
         let endpoint = &mut self.endpoint;
-        if catch_unwind(AssertUnwindSafe(|| process(endpoint, now))).is_ok() {
+        if isolate(|| process(endpoint, now)).is_some() {
             return;
         }
-        METRICS.event_panics.inc();
         tracing::error!("processing of a SIP message or timer failed");
-        if let Some(leg) = leg {
-            let ended = catch_unwind(AssertUnwindSafe(|| endpoint.end_lost_leg(leg, now)));
-            if ended.is_err() {
-                tracing::error!("a leg could not be ended");
-            }
+        if let Some(leg) = leg
+            && isolate(|| endpoint.end_lost_leg(leg, now)).is_none()
+        {
+            tracing::error!("a leg could not be ended");
         }
     }
 

@@ -54,7 +54,7 @@ impl Made {
         Self {
             greenpin_id: format!("gp_{:016x}{:016x}", random::u64(), random::u64()),
             virtual_number: asked.caller_id_number,
-            pin: format!("{:012}", random::u64() % 1_000_000_000_000),
+            pin: format!("{:012}", random::below(1_000_000_000_000)),
             from: asked.from,
             to: asked.to,
             duration: asked.duration,

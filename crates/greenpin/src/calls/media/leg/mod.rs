@@ -425,13 +425,13 @@ impl MediaLeg {
     }
 }
 
-/// Creates the outgoing stream with a random SSRC, sequence number and timestamp.
 /// Returns `true` for RTCP at the port of RTP: a peer multiplexes both without agreement. RFC 3551, section 6
 /// reserves the payload types that equal these packet types.
 fn is_rtcp(datagram: &[u8]) -> bool {
     matches!(datagram.get(1), Some(200..=204))
 }
 
+/// Creates the outgoing stream with a random SSRC, sequence number and timestamp.
 fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
     let (ssrc, timestamp) = (

@@ -5,7 +5,6 @@ mod relay;
 use std::{
     collections::{HashMap, HashSet},
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -19,8 +18,7 @@ use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
 use super::{MediaEvent, MediaId, MediaReport, MediaSettings, Remote};
 use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
-use crate::metrics::METRICS;
-use crate::supervision::{PartGuard, Supervisor};
+use crate::supervision::{PartGuard, Supervisor, isolate};
 
 /// Token of the waker. Legs use two tokens per slot, starting at 0.
 pub(super) const WAKER_TOKEN: usize = usize::MAX;
@@ -205,7 +203,7 @@ impl Worker {
     fn isolate(&mut self, slot: usize, process: impl FnOnce(&mut Self)) {
         let leg = self.slots.get(slot).and_then(Option::as_ref);
         let id = leg.map(|leg| leg.id);
-        if catch_unwind(AssertUnwindSafe(|| process(self))).is_err()
+        if isolate(|| process(self)).is_none()
             && let Some(id) = id
         {
             self.on_panic(slot, id);
@@ -214,7 +212,6 @@ impl Worker {
 
     /// Removes a leg whose processing panicked.
     fn on_panic(&mut self, slot: usize, id: MediaId) {
-        METRICS.event_panics.inc();
         tracing::error!("processing of a leg's media failed; ending its call");
         self.datagram.resize(DATAGRAM_BYTES + SRTP_OVERHEAD, 0);
         if self.by_id.remove(&id).is_none() {
@@ -263,7 +260,7 @@ impl Worker {
             let Some(Some(leg)) = slots.get_mut(*slot) else {
                 return false;
             };
-            let Ok(ticked) = catch_unwind(AssertUnwindSafe(|| leg.tick(now))) else {
+            let Some(ticked) = isolate(|| leg.tick(now)) else {
                 failed.push((*slot, leg.id));
                 return false;
             };
