@@ -78,7 +78,7 @@ impl Allocation {
 
     /// Returns whether the limit of wrong PINs is reached.
     pub fn is_locked(&self) -> bool {
-        self.failed_pin_attempts >= self.max_pin_attempts
+        is_limit_reached(self.failed_pin_attempts, self.max_pin_attempts)
     }
 
     /// Returns the numbers of both sides.
@@ -213,7 +213,12 @@ pub(crate) fn is_unlocked(
     id: &GreenpinId,
 ) -> Result<bool, StoreError> {
     let row = find_row(snapshot, tenant, id)?;
-    Ok(row.is_some_and(|row| row.failed_pin_attempts < row.max_pin_attempts))
+    Ok(row.is_some_and(|row| !is_limit_reached(row.failed_pin_attempts, row.max_pin_attempts)))
+}
+
+/// Returns whether this number of wrong PINs locks an allocation.
+fn is_limit_reached(failed_pin_attempts: u8, max_pin_attempts: u8) -> bool {
+    failed_pin_attempts >= max_pin_attempts
 }
 
 fn find_row(
