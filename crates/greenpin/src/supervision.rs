@@ -123,7 +123,7 @@ impl Supervisor {
         PartGuard {
             supervisor: self.clone(),
             part,
-            is_expected: false,
+            is_expected: Arc::default(),
         }
     }
 
@@ -132,13 +132,18 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        tokio::spawn(run_guarded(self.watch(part), task))
+    }
+
+    /// Spawns a task whose end stops the server, unless its owner has ended it.
+    pub(crate) fn spawn_owned<F>(&self, part: Part, task: F) -> OwnedTask
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let guard = self.watch(part);
-        tokio::spawn(async move {
-            let task = std::pin::pin!(task);
-            // Dropped before the task, so that this part is reported before those that end with it.
-            let _guard = guard;
-            task.await;
-        })
+        let is_expected = guard.is_expected.clone();
+        let task = tokio::spawn(run_guarded(guard, task));
+        OwnedTask { task, is_expected }
     }
 
     /// Spawns a task that is started again after a panic.
@@ -228,18 +233,26 @@ impl Supervisor {
     }
 }
 
+/// Runs a task under its guard.
+async fn run_guarded(guard: PartGuard, task: impl Future<Output = ()>) {
+    let task = std::pin::pin!(task);
+    // Dropped before the task, so that this part is reported before those that end with it.
+    let _guard = guard;
+    task.await;
+}
+
 /// Supervision of one running part. Dropping it without [`PartGuard::end`] reports the part, so a panic does too.
 #[derive(Debug)]
 pub(crate) struct PartGuard {
     supervisor: Supervisor,
     part: Part,
-    is_expected: bool,
+    is_expected: Arc<AtomicBool>,
 }
 
 impl PartGuard {
     /// Ends the supervision of a part that has ended as it should.
-    pub(crate) fn end(mut self) {
-        self.is_expected = true;
+    pub(crate) fn end(self) {
+        self.is_expected.store(true, Ordering::Relaxed);
     }
 
     /// Passes the fail point with the name of the part. Each round of a part calls it.
@@ -251,9 +264,24 @@ impl PartGuard {
 
 impl Drop for PartGuard {
     fn drop(&mut self) {
-        if !self.is_expected && !self.supervisor.0.stopping.load(Ordering::Relaxed) {
+        let stopping = &self.supervisor.0.stopping;
+        if !self.is_expected.load(Ordering::Relaxed) && !stopping.load(Ordering::Relaxed) {
             self.supervisor.report(self.part);
         }
+    }
+}
+
+/// Supervised task that ends with its owner. Dropping it aborts the task, which is then an expected end.
+#[derive(Debug)]
+pub(crate) struct OwnedTask {
+    task: JoinHandle<()>,
+    is_expected: Arc<AtomicBool>,
+}
+
+impl Drop for OwnedTask {
+    fn drop(&mut self) {
+        self.is_expected.store(true, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 
@@ -286,6 +314,22 @@ mod tests {
         task.abort();
         assert!(task.await.is_err());
         assert!(supervisor.is_sound());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_an_owned_task_is_reported_unless_its_owner_ends_it() {
+        let supervisor = Supervisor::default();
+        let (sender, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        let task = supervisor.spawn_owned(Part::SipListener, async move {
+            let _sender = sender;
+            std::future::pending().await
+        });
+        drop(task);
+        assert_eq!(ended.recv().await, None);
+        assert!(supervisor.is_sound());
+
+        let _task = supervisor.spawn_owned(Part::SipListener, async { panic!("a test") });
+        assert_eq!(supervisor.failure().await, Part::SipListener);
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,18 @@ fn run(line: &str) -> String {
 }
 
 #[test]
+fn the_demo_ends_without_an_error_in_its_log() {
+    time_limit::watch();
+    let output = Command::new(env!("CARGO_BIN_EXE_greenpin"))
+        .arg("demo")
+        .current_dir(std::env::temp_dir())
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !log.contains("ERROR"), "{log}");
+}
+
+#[test]
 fn every_printed_command_works_while_the_demo_stays_up() {
     let (mut demo, lines) = start();
     let commands: Vec<&String> = lines
