@@ -21,6 +21,8 @@ pub enum Cause {
     Unreachable,
     /// The two parties have no media format in common.
     NotAcceptable,
+    /// The tenant or the trunks may not dial the number.
+    DestinationNotAllowed,
     /// The server has no capacity for the call.
     Overloaded,
     /// The call reached its maximum duration.
@@ -55,6 +57,7 @@ impl Cause {
             Self::NotFound => 404,
             Self::Canceled => 487,
             Self::NotAcceptable => 488,
+            Self::DestinationNotAllowed => 403,
             Self::Overloaded => 503,
             Self::Normal | Self::Unreachable | Self::Internal => 500,
         }
@@ -71,6 +74,7 @@ impl Cause {
             | Self::NotFound
             | Self::Unreachable
             | Self::NotAcceptable
+            | Self::DestinationNotAllowed
             | Self::Overloaded
             | Self::Internal => DialStatus::Failed,
         }

@@ -57,6 +57,15 @@ impl Hunt {
         Some((attempt, number))
     }
 
+    /// Gives an attempt its whole ring time again.
+    pub(crate) fn restart(&mut self, attempt: DialAttempt, now: Instant) {
+        let until = deadline(now, self.ring_timeout);
+        let mut pending = self.pending.iter_mut();
+        if let Some(pending) = pending.find(|pending| pending.attempt == attempt) {
+            pending.until = until;
+        }
+    }
+
     /// Returns the number of an attempt the first time it rings.
     pub(crate) fn on_ringing(&mut self, attempt: DialAttempt) -> Option<PhoneNumber> {
         let pending = self

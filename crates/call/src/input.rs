@@ -19,6 +19,8 @@ pub enum Input {
     PlaybackFinished(u32),
     /// The store has returned the result of [`Action::CheckPin`](crate::Action::CheckPin).
     PinChecked(Verdict),
+    /// The number of an attempt is dialled over another trunk. Its ring time starts again.
+    Rerouted(DialAttempt),
     /// The dialled party is being alerted.
     Ringing(DialAttempt),
     /// The dialled party answered.

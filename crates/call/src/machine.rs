@@ -406,6 +406,7 @@ impl Call {
         now: Instant,
     ) -> State {
         match input {
+            Input::Rerouted(attempt) => hunt.restart(attempt, now),
             Input::Ringing(attempt) => {
                 if let Some(number) = hunt.on_ringing(attempt) {
                     self.actions.push_back(Action::ReportRinging(number));

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod cli;
 pub mod config;
 mod crypto;
+pub mod destinations;
 pub mod http;
 mod limits;
 mod metrics;

@@ -72,6 +72,16 @@ pub(crate) fn country(code: &str) -> Option<Region> {
         .map(|_| country)
 }
 
+/// Returns the country of a number; `None` if its prefix belongs to no country.
+pub(crate) fn region(number: PhoneNumber) -> Option<Region> {
+    let parsed = PHONE_NUMBER_UTIL
+        .parse(number.expose(), None::<Region>)
+        .ok()?;
+    let region = PHONE_NUMBER_UTIL.get_region_for_number(&parsed);
+    // A number outside the numbering plan belongs to the main country of its calling code.
+    region.or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(parsed.country_code))
+}
+
 /// Reads digits as dialled in a country: national (`09900000001`), or with the calling code (`919900000001`).
 pub(crate) fn in_country(digits: &str, country: Region) -> Option<PhoneNumber> {
     parse(digits, Some(country))

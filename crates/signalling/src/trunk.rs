@@ -29,6 +29,8 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Interval of keep-alive probes. `None` disables them; the trunk then counts as reachable.
     pub keep_alive: Option<Duration>,
+    /// Time for the first response to an INVITE. `None`: only the transaction limits it (32 s).
+    pub response_timeout: Option<Duration>,
     /// Register with the peer (RFC 3261, section 10) as the user of `credentials`.
     pub register: bool,
     /// Allowed codecs, the preferred one first. Empty for all, in the peer's order.

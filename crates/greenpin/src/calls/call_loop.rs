@@ -139,27 +139,18 @@ impl CallLoop {
                 });
                 self.with_attempt(leg, Input::Answered);
             }
-            Event::Failed { leg, status } => self.with_leg(leg, |call, role, context| {
-                if let Role::Callee(attempt) = role {
-                    call.callee_failed(attempt, status, context);
-                }
+            Event::Failed { leg, status } => self.with_callee(leg, |call, attempt, context| {
+                call.callee_failed(attempt, status, context);
             }),
+            Event::NoResponse { leg, .. } => {
+                self.with_callee(leg, MaskedCall::callee_unresponsive);
+            }
             Event::Key { leg, key } => self.with_leg(leg, |call, role, context| {
                 if let Ok(digit) = media::Digit::try_from(key) {
                     call.on_key(role, digit, DigitSource::Info, context);
                 }
             }),
-            Event::HungUp { leg, orderly } => {
-                let cause = if orderly {
-                    Cause::Normal
-                } else {
-                    Cause::MediaLost
-                };
-                self.with_leg(leg, |call, role, context| {
-                    call.hung_up(role, cause, context)
-                });
-                self.context.legs.remove(&leg);
-            }
+            Event::HungUp { leg, orderly } => self.on_hung_up(leg, orderly),
             Event::Reachable { trunk, up } => self.context.on_reachable(trunk, up),
             Event::Registered {
                 trunk,
@@ -169,6 +160,17 @@ impl CallLoop {
                 self.context.on_registered(trunk, registered, status);
             }
         }
+    }
+
+    fn on_hung_up(&mut self, leg: LegId, orderly: bool) {
+        let cause = match orderly {
+            true => Cause::Normal,
+            false => Cause::MediaLost,
+        };
+        self.with_leg(leg, |call, role, context| {
+            call.hung_up(role, cause, context)
+        });
+        self.context.legs.remove(&leg);
     }
 
     /// Returns `true` if the engine takes a call now.
@@ -298,14 +300,18 @@ impl CallLoop {
     /// because it depends on the called number.
     fn routed(&mut self, id: CallId, begun: Result<RoutedCall, StoreError>) {
         let Ok(RoutedCall {
-            tenant: Some((tenant, limit)),
+            tenant: Some(tenant),
             ..
         }) = &begun
         else {
             return self.with_call(id, |call, context| call.routed(begun, context));
         };
+        let limit = tenant.settings.call_limit;
         let limit = limit.unwrap_or(self.context.settings.tenant_limit);
-        if !self.call_limiter.admit(tenant, limit, Instant::now()) {
+        if !self
+            .call_limiter
+            .admit(&tenant.tenant_id, limit, Instant::now())
+        {
             return self.with_call(id, MaskedCall::reject_over_limit);
         }
         let tenant = tenant.clone();
@@ -436,11 +442,22 @@ impl CallLoop {
         }
     }
 
-    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(DialAttempt) -> Input) {
+    /// Runs a function on the call and the attempt of a dialled leg.
+    fn with_callee(
+        &mut self,
+        leg: LegId,
+        run: impl FnOnce(&mut MaskedCall, DialAttempt, &mut EngineContext),
+    ) {
         self.with_leg(leg, |call, role, context| {
             if let Role::Callee(attempt) = role {
-                call.step(input(attempt), context);
+                run(call, attempt, context);
             }
+        });
+    }
+
+    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(DialAttempt) -> Input) {
+        self.with_callee(leg, |call, attempt, context| {
+            call.step(input(attempt), context);
         });
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use signalling::LegId;
 
+use super::call_limits::DestinationLimiter;
 use super::leg_owner::LegOwner;
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::sip::UserAgent;
@@ -23,6 +24,7 @@ pub(super) struct EngineContext {
     pub(super) streams: HashMap<MediaId, LegOwner>,
     /// State of the trunks, in the order of the settings.
     pub(super) trunks: Vec<TrunkHealth>,
+    pub(super) destination_limiter: DestinationLimiter,
     /// Token buckets of the trunks with a limit on new legs per second.
     rates: HashMap<usize, TokenBucket>,
 }
@@ -36,6 +38,7 @@ impl EngineContext {
             legs: HashMap::new(),
             streams: HashMap::new(),
             trunks: settings.trunks.iter().map(TrunkHealth::new).collect(),
+            destination_limiter: DestinationLimiter::default(),
             rates: HashMap::new(),
             settings,
         };

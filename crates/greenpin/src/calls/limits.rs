@@ -12,4 +12,5 @@ pub use super::trunks::dns::{
     EMPTY_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL, MAX_RETRY_DELAY, MIN_LOOKUP_INTERVAL,
     MIN_RETRY_DELAY,
 };
+pub use super::trunks::selection::RESPONSE_TIMEOUT;
 pub use super::unproven_calls::MAX_UNPROVEN_CALLS;

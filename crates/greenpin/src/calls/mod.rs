@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::trunks::number_format::NumberFormat;
+pub(crate) use self::trunks::selection::DEFAULT_FAILOVER_ON;
 pub use self::trunks::selection::{TrunkHealth, TrunkSettings};
 use tokio::sync::{mpsc, oneshot};
 

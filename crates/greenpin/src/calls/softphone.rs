@@ -260,6 +260,7 @@ impl Softphone {
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             // The phone sends no redirections.
             Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
+            Event::NoResponse { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.calls.get(&leg)?.connect(remote);

@@ -9,6 +9,7 @@ use super::arguments::{account_sid, tenant_id};
 use super::credential;
 use super::output::{CommandError, ask, note, print_line};
 use crate::config::Config;
+use crate::destinations::{DestinationRules, MAX_PREFIXES, NumberPrefix, in_both};
 use crate::server::open_recordings;
 use crate::store::{
     Actor, CreatedTenant, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord,
@@ -41,6 +42,11 @@ pub(super) enum Command {
     /// Serve a suspended tenant again
     #[command(after_help = "Example:\n  greenpin tenant resume acme")]
     Resume(ByName),
+    /// Show or change the numbers that a tenant may dial
+    #[command(
+        after_help = "Example:\n  greenpin tenant destinations acme --allow +91,+44 --max-calls-per-country-hour 200\n\nWithout options: prints the rules. The longest matching prefix decides. Satellite and premium-rate numbers are denied unless --allow has their prefix."
+    )]
+    Destinations(Destinations),
     /// Erase all data of a tenant: allocations, calls, recordings, events, numbers and credentials
     #[command(
         after_help = "Example:\n  greenpin tenant erase acme --yes --json > receipt.json\n\nOnce more goes on with an erasure that was cut short, else prints the receipt again."
@@ -66,6 +72,25 @@ pub(super) struct ByName {
     #[arg(long)]
     json: bool,
 }
+
+#[derive(Args)]
+pub(super) struct Destinations {
+    #[command(flatten)]
+    target: ByName,
+    /// Allowed prefixes, separated by commas; replaces the list. An empty text clears it
+    #[arg(long, value_name = "PREFIXES", value_parser = prefixes)]
+    allow: Option<Prefixes>,
+    /// Denied prefixes, separated by commas; replaces the list. An empty text clears it
+    #[arg(long, value_name = "PREFIXES", value_parser = prefixes)]
+    deny: Option<Prefixes>,
+    /// Maximum number of dialled legs per country, hour and node; 0: no limit
+    #[arg(long, value_name = "N")]
+    max_calls_per_country_hour: Option<u32>,
+}
+
+/// List of prefixes in one argument.
+#[derive(Clone)]
+struct Prefixes(Vec<NumberPrefix>);
 
 #[derive(Args)]
 pub(super) struct Create {
@@ -109,6 +134,7 @@ pub(super) async fn run(
             resumed.map_err(|error| format!("tenant {}: {error}", target.name))?;
             show(&target, &store).await
         }
+        Command::Destinations(change) => destinations(change, &store).await,
         Command::Erase { target, yes } => erase(&target, yes, &store, config).await,
         Command::Credential(command) => credential::run(command, &store).await,
     }
@@ -247,6 +273,73 @@ async fn show(target: &ByName, store: &OperatorStore) -> Result<(), CommandError
     print_line(format_args!("live credentials    {}", tenant.credentials))?;
     print_line(format_args!("since               {created_at}"))?;
     Ok(())
+}
+
+async fn destinations(change: Destinations, store: &OperatorStore) -> Result<(), CommandError> {
+    let (name, json) = (change.target.name.clone(), change.target.json);
+    let tenant = store.tenant(&name, Timestamp::now()).await;
+    let tenant = tenant.map_err(|error| error.to_string())?;
+    let tenant = tenant.ok_or_else(|| format!("tenant {name}: there is no such tenant"))?;
+    let mut rules = tenant.settings.destinations;
+    if change.is_given() {
+        change.apply(&mut rules);
+        if let Some(prefix) = in_both(&rules.allow, &rules.deny) {
+            return Err(format!("{prefix} is both allowed and denied").into());
+        }
+        let apply = move |rules: &mut DestinationRules| change.apply(rules);
+        let changed = store.set_destinations(&name, apply, Timestamp::now()).await;
+        rules = changed.map_err(|error| format!("tenant {name}: {error}"))?;
+    }
+    print_destinations(&rules, json)
+}
+
+fn print_destinations(rules: &DestinationRules, json: bool) -> Result<(), CommandError> {
+    if json {
+        return print_line(json!(rules));
+    }
+    let words = |prefixes: &[NumberPrefix]| {
+        let words: Vec<String> = prefixes.iter().map(NumberPrefix::to_string).collect();
+        words.join(",")
+    };
+    let limit = rules.max_calls_per_country_hour;
+    let limit = limit.map_or("no limit".to_owned(), |limit| limit.to_string());
+    print_line(format_args!(
+        "allow                       {}",
+        words(&rules.allow)
+    ))?;
+    print_line(format_args!(
+        "deny                        {}",
+        words(&rules.deny)
+    ))?;
+    print_line(format_args!("max calls per country hour  {limit}"))
+}
+
+impl Destinations {
+    fn is_given(&self) -> bool {
+        self.allow.is_some() || self.deny.is_some() || self.max_calls_per_country_hour.is_some()
+    }
+
+    fn apply(&self, rules: &mut DestinationRules) {
+        if let Some(Prefixes(allow)) = &self.allow {
+            rules.allow.clone_from(allow);
+        }
+        if let Some(Prefixes(deny)) = &self.deny {
+            rules.deny.clone_from(deny);
+        }
+        if let Some(limit) = self.max_calls_per_country_hour {
+            rules.max_calls_per_country_hour = Some(limit).filter(|limit| *limit > 0);
+        }
+    }
+}
+
+fn prefixes(text: &str) -> Result<Prefixes, String> {
+    let items = text.split(',').filter(|item| !item.is_empty());
+    let prefixes: Result<Vec<NumberPrefix>, _> = items.map(str::parse).collect();
+    let prefixes = prefixes.map_err(|rule| format!("each prefix {rule}"))?;
+    if prefixes.len() > MAX_PREFIXES {
+        return Err(format!("must have at most {MAX_PREFIXES} prefixes"));
+    }
+    Ok(Prefixes(prefixes))
 }
 
 async fn erase(

@@ -7,7 +7,9 @@ use signalling::{CalledFrom, CallerFrom, Credentials, Host, Network, TrunkPeer};
 
 use super::source::Source;
 use super::{Config, address, values};
-use crate::calls::{NumberFormat, TrunkSettings};
+use crate::calls::limits::RESPONSE_TIMEOUT;
+use crate::calls::{DEFAULT_FAILOVER_ON, NumberFormat, TrunkSettings};
+use crate::destinations::{TrunkDestinations, in_both};
 
 /// Default interval of OPTIONS requests to a peer.
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -31,7 +33,24 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
             values::number_format,
             NumberFormat::E164,
         ),
+        failover_on: source.get_or(
+            &key("failover_on"),
+            values::failover_statuses,
+            DEFAULT_FAILOVER_ON.to_vec(),
+        ),
         prefix: source.get_or(&key("prefix"), values::digits, String::new()),
+        destinations: TrunkDestinations {
+            allow: source.get_or(
+                &key("allow_destinations"),
+                values::number_prefixes,
+                Vec::new(),
+            ),
+            deny: source.get_or(
+                &key("deny_destinations"),
+                values::number_prefixes,
+                Vec::new(),
+            ),
+        },
         sip: read_sip(source, index),
         tls_ca: source.get(&key("tls_ca"), values::path),
         tls_identity: Config::read_identity(source, &format!("trunks.{index}")),
@@ -62,6 +81,11 @@ fn check(source: &mut Source, index: usize, settings: &TrunkSettings) {
             settings.number_format == NumberFormat::E164 && !settings.prefix.is_empty(),
             "prefix",
             "cannot stand before a '+': choose another number_format",
+        ),
+        (
+            in_both(&settings.destinations.allow, &settings.destinations.deny).is_some(),
+            "deny_destinations",
+            "has a prefix that is also in allow_destinations",
         ),
         (settings.tls_ca.is_some() && is_clear, "tls_ca", not_tls),
         (
@@ -132,6 +156,11 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
             values::called_from,
             CalledFrom::default(),
         ),
+        response_timeout: Some(source.get_or(
+            &key("response_timeout"),
+            values::response_timeout,
+            RESPONSE_TIMEOUT,
+        )),
         keep_alive: Some(keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE))
             .filter(|interval| !interval.is_zero()),
         peer,

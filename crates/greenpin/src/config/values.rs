@@ -16,6 +16,7 @@ use toml::de::DeValue;
 use crate::calls::NumberFormat;
 use crate::calls::media::RecordingFormat;
 use crate::crypto::secret::Secret;
+use crate::destinations::NumberPrefix;
 
 /// A value as written.
 pub(super) enum RawValue {
@@ -25,6 +26,7 @@ pub(super) enum RawValue {
     Integer(i64),
     Boolean(bool),
     List(Vec<String>),
+    Integers(Vec<i64>),
     Other,
 }
 
@@ -45,12 +47,12 @@ impl RawValue {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Self::Other, Self::Integer),
             DeValue::Array(items) => {
-                let texts = items
-                    .iter()
-                    .map(|item| item.get_ref().as_str().map(str::to_owned));
-                texts
-                    .collect::<Option<Vec<_>>>()
-                    .map_or(Self::Other, Self::List)
+                let items = || items.iter().map(|item| Self::of(item.get_ref()));
+                let texts = items().map(|item| item.text().map(str::to_owned));
+                let integers = items().map(|item| item.integer());
+                let list = texts.collect::<Option<_>>().map(Self::List);
+                list.or_else(|| integers.collect::<Option<_>>().map(Self::Integers))
+                    .unwrap_or(Self::Other)
             }
             _ => Self::Other,
         }
@@ -85,6 +87,21 @@ impl RawValue {
             Self::List(items) => Some(items.clone()),
             Self::Environment(text) => {
                 Some(text.split(',').map(|item| item.trim().to_owned()).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl RawValue {
+    /// Returns a list of integers. In the environment they are separated by commas.
+    pub(super) fn integers(&self) -> Option<Vec<i64>> {
+        match self {
+            Self::Integers(items) => Some(items.clone()),
+            Self::List(items) if items.is_empty() => Some(Vec::new()),
+            Self::Environment(text) => {
+                let items = text.split(',').map(|item| item.trim().parse().ok());
+                items.collect()
             }
             _ => None,
         }
@@ -467,6 +484,29 @@ pub(super) fn keep_alive(raw: &RawValue) -> Result<Duration, InvalidValue> {
     )
 }
 
+pub(super) fn response_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    let seconds = raw.integer().filter(|seconds| (1..=32).contains(seconds));
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    require(
+        seconds.map(Duration::from_secs),
+        "a number of seconds from 1 to 32",
+    )
+}
+
+pub(super) fn failover_statuses(raw: &RawValue) -> Result<Vec<u16>, InvalidValue> {
+    let status = |number: &i64| {
+        let status = u16::try_from(*number).ok();
+        status.filter(|status| (400..700).contains(status))
+    };
+    let statuses = raw
+        .integers()
+        .and_then(|numbers| numbers.iter().map(status).collect());
+    require(
+        statuses,
+        "a list of SIP statuses from 400 to 699, such as [408, 503]",
+    )
+}
+
 pub(super) fn credential(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| text.len() <= 128 && !text.chars().any(char::is_control);
     require(
@@ -523,6 +563,16 @@ pub(super) fn networks(raw: &RawValue) -> Result<Vec<Network>, InvalidValue> {
     require(
         networks,
         "a list of addresses or networks, such as [\"192.0.2.0/24\"]",
+    )
+}
+
+pub(super) fn number_prefixes(raw: &RawValue) -> Result<Vec<NumberPrefix>, InvalidValue> {
+    let prefixes = raw
+        .list()
+        .and_then(|items| items.iter().map(|item| item.parse().ok()).collect());
+    require(
+        prefixes,
+        "a list of number prefixes, such as [\"+91\", \"+44\"]",
     )
 }
 

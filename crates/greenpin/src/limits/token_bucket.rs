@@ -19,9 +19,9 @@ impl TokenBucket {
     }
 
     /// Adds the tokens for the elapsed time, up to `burst`. Returns the number of tokens.
-    pub(crate) fn refill(&mut self, per_second: u32, burst: u32, now: Instant) -> f64 {
+    pub(crate) fn refill(&mut self, per_second: impl Into<f64>, burst: u32, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * f64::from(per_second)).min(burst.into());
+        self.tokens = (self.tokens + passed * per_second.into()).min(burst.into());
         self.filled_at = now.max(self.filled_at);
         self.tokens
     }

@@ -66,6 +66,11 @@ struct TaskLabel {
     task: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 /// Counter by outcome.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
@@ -87,6 +92,7 @@ pub(crate) struct Metrics {
     pub(crate) calls_started: Counter,
     calls_ended: Family<CallTypeLabel, Counter>,
     pin_attempts: Outcomes,
+    destinations_refused: Family<ReasonLabel, Counter>,
     sip_refusals: Family<StatusLabel, Counter>,
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
@@ -126,6 +132,7 @@ impl Metrics {
             calls_started: Counter::default(),
             calls_ended: Family::default(),
             pin_attempts: Family::default(),
+            destinations_refused: Family::default(),
             sip_refusals: Family::default(),
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
@@ -214,6 +221,9 @@ impl Metrics {
         to.register("calls_ended", help, self.calls_ended.clone());
         let help = "Completed digit blocks, by outcome";
         to.register("pin_tries", help, self.pin_attempts.clone());
+        let help = "Numbers that were not dialled because a rule denies them, by reason";
+        let refused = self.destinations_refused.clone();
+        to.register("destinations_refused", help, refused);
     }
 
     fn register_sip(&self, to: &mut Registry) {
@@ -280,6 +290,11 @@ impl Metrics {
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
+        for reason in ["tenant", "trunks", "hourly_limit"] {
+            self.destinations_refused
+                .get_or_create(&ReasonLabel { reason })
+                .inc_by(0);
+        }
         for outcome in ["delivered", "retried", "given_up"] {
             self.webhook_deliveries
                 .get_or_create(&OutcomeLabel { outcome })
@@ -324,6 +339,13 @@ impl Metrics {
     pub(crate) fn count_pin_attempt(&self, outcome: &'static str) {
         self.pin_attempts
             .get_or_create(&OutcomeLabel { outcome })
+            .inc();
+    }
+
+    /// Counts a number that was not dialled because a rule denies it.
+    pub(crate) fn count_destination_refused(&self, reason: &'static str) {
+        self.destinations_refused
+            .get_or_create(&ReasonLabel { reason })
             .inc();
     }
 

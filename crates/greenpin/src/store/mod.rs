@@ -40,8 +40,8 @@ pub use self::allocations::{
     NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallRecord, DigitReport, Disposition, LegReport, LinkError, MediaMode,
-    NewCall, RecordingFile, RoutedCall, Upload,
+    CallEnding, CallFilter, CallRecord, CallTenant, DigitReport, Disposition, LegReport, LinkError,
+    MediaMode, NewCall, RecordingFile, RoutedCall, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};

@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "calls",
         &[
             "crypto",
+            "destinations",
             "limits",
             "metrics",
             "numbering",
@@ -29,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "calls",
             "config",
             "crypto",
+            "destinations",
             "http",
             "metrics",
             "recordings",
@@ -37,14 +39,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "supervision",
         ],
     ),
-    ("config", &["calls", "crypto", "recordings", "store"]),
+    (
+        "config",
+        &["calls", "crypto", "destinations", "recordings", "store"],
+    ),
     ("crypto", &[]),
+    ("destinations", &[]),
     (
         "http",
         &[
             "calls",
             "config",
             "crypto",
+            "destinations",
             "limits",
             "metrics",
             "numbering",
@@ -73,7 +80,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("store", &["crypto", "metrics", "numbering", "supervision"]),
+    (
+        "store",
+        &[
+            "crypto",
+            "destinations",
+            "metrics",
+            "numbering",
+            "supervision",
+        ],
+    ),
     ("supervision", &["metrics"]),
     (
         "webhooks",

@@ -21,6 +21,14 @@ pub enum Event {
         /// The caller's audio from the ACK of a late offer. `None` if the INVITE carried the offer.
         remote: Option<RemoteMedia>,
     },
+    /// The trunk sent no response to the INVITE within its `response_timeout`. The attempt goes on until the engine
+    /// hangs up.
+    NoResponse {
+        /// The leg.
+        leg: LegId,
+        /// Index of the trunk.
+        trunk: usize,
+    },
     /// The called party is being alerted. Emitted at most once for each leg.
     Ringing(LegId),
     /// The called party answered.

@@ -110,6 +110,8 @@ enum TimerKey {
     Retransmit2xx(LegId),
     /// No ACK arrived within 64·T1.
     AckTimeout(LegId),
+    /// No response to the INVITE arrived within the response timeout of the trunk.
+    FirstResponse(LegId),
     /// No final response arrived within 64·T1 of the CANCEL.
     CancelTimeout(LegId),
     /// Retry the re-INVITE (RFC 3261, section 14.1).
@@ -272,6 +274,7 @@ impl Endpoint {
                 }
                 TimerKey::Retransmit2xx(leg) => self.retransmit_2xx(leg, now),
                 TimerKey::AckTimeout(leg) => self.on_ack_timeout(leg, now),
+                TimerKey::FirstResponse(leg) => self.on_missing_response(leg, now),
                 TimerKey::CancelTimeout(leg) => self.on_cancel_timeout(leg, now),
                 TimerKey::Reinvite(leg) => self.retry_redirect(leg, now),
                 TimerKey::ReinviteTimeout(key) => self.on_reinvite_timeout(&key, now),
@@ -458,6 +461,7 @@ impl Endpoint {
         let timers = [
             TimerKey::Retransmit2xx,
             TimerKey::AckTimeout,
+            TimerKey::FirstResponse,
             TimerKey::CancelTimeout,
         ];
         for timer in timers

@@ -51,7 +51,7 @@ pub enum DialError {
 }
 
 /// INVITE that awaits its final response.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SentInvite {
     pub(super) key: Option<TransactionKey>,
     pub(super) request: Request,
@@ -74,7 +74,7 @@ pub(super) struct SentInvite {
 }
 
 /// Branch of a fork that sent a reliable provisional response (RFC 3262).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct EarlyDialog {
     dialog: Dialog,
     sequence: u32,
@@ -121,13 +121,7 @@ impl Endpoint {
             acknowledged: Vec::new(),
         };
         let key = self.request(request, path, purpose, now);
-        if let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&leg)
-        {
-            invite.key = key;
-        }
+        self.start_invite(leg, key, now);
         Ok(leg)
     }
 
@@ -180,6 +174,7 @@ impl Endpoint {
         response: &Response,
         now: Instant,
     ) {
+        self.timers.clear(&TimerKey::FirstResponse(id));
         match response.status.code() {
             100 => self.on_provisional(id, false, now),
             101..200 => {

@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
-use crate::sip::{Header, HeaderName, Method, Request};
+use bytes::Bytes;
+
+use super::outgoing::SentInvite;
+use super::{Endpoint, Event, LegId, LegState, Purpose, SipLeg, TimerKey};
+use crate::sip::{Header, HeaderName, Method, Request, TransactionKey};
 
 impl Endpoint {
     /// Replaces an INVITE in progress with a new request. The result of the previous transaction is
@@ -32,12 +35,75 @@ impl Endpoint {
             },
             now,
         );
-        if let Some(SipLeg {
+        self.start_invite(id, key, now);
+    }
+
+    /// Notes the transaction of an INVITE, and waits for its first response.
+    pub(super) fn start_invite(&mut self, id: LegId, key: Option<TransactionKey>, now: Instant) {
+        let Some(SipLeg {
             state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&id)
-        {
-            invite.key = key;
+        else {
+            return;
+        };
+        invite.key = key;
+        let trunk = self.settings.trunks.get(invite.trunk);
+        if let Some(timeout) = trunk.and_then(|trunk| trunk.response_timeout) {
+            self.timers.set(TimerKey::FirstResponse(id), now, timeout);
+        }
+    }
+
+    /// Handles a target that sends no response: the next target of the trunk is tried. Without one, the engine decides
+    /// whether to wait on.
+    pub(super) fn on_missing_response(&mut self, id: LegId, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
+            ..
+        }) = self.legs.get(&id)
+        else {
+            return;
+        };
+        let (abandoned, trunk) = (invite.clone(), invite.trunk);
+        if self.invite_next_target(id, now).is_some() {
+            self.keep_abandoned(id, *abandoned);
+        } else {
+            self.emit(id, Event::NoResponse { leg: id, trunk });
+        }
+    }
+
+    /// Keeps the INVITE to an abandoned target as a leg of its own, so that a late response is still canceled or
+    /// ended. The transaction ends the leg.
+    fn keep_abandoned(&mut self, id: LegId, mut invite: SentInvite) {
+        let Some(leg) = self.legs.get(&id) else {
+            return;
+        };
+        let (user, local) = (leg.user.clone(), leg.local);
+        let Some((key, path)) = invite.key.as_ref().and_then(|key| {
+            let transaction = self.transactions.get(key)?;
+            Some((key.clone(), transaction.path))
+        }) else {
+            return;
+        };
+        invite.withdrawn = true;
+        // Requests that name the tag of the call belong to its live leg.
+        let tag = Bytes::from(self.token());
+        let abandoned = self.add_leg(SipLeg {
+            tag,
+            path,
+            user,
+            state: LegState::Outgoing(Box::new(invite)),
+            local,
+            session: None,
+            outgoing: true,
+            pending_reinvite: None,
+            hung_up: true,
+        });
+        if let Some(transaction) = self.transactions.get_mut(&key) {
+            transaction.purpose = Purpose::Invite {
+                leg: abandoned,
+                acknowledged: Vec::new(),
+            };
         }
     }
 

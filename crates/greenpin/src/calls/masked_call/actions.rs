@@ -1,5 +1,7 @@
 //! Actions of the call machine, performed on the legs of a call.
 
+use std::time::Instant;
+
 use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
 use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
@@ -8,11 +10,13 @@ use signalling::sdp::{Codec, LocalMedia};
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
 use crate::calls::RETRY_AFTER_SECONDS;
+use crate::calls::call_limits::DestinationRefusal;
 use crate::calls::context::EngineContext;
 use crate::calls::leg_owner::{LegOwner, Role};
 use crate::calls::media::LegMedia;
 use crate::calls::trunks::selection;
 use crate::crypto::random;
+use crate::metrics::METRICS;
 
 impl MaskedCall {
     /// Performs one action. Returns an input for the machine if the action fails immediately.
@@ -106,9 +110,15 @@ impl MaskedCall {
         number: PhoneNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
+        if let Err(refusal) = self.check_destination(number, context) {
+            METRICS.count_destination_refused(refusal.as_str());
+            tracing::warn!(call_sid = %self.sid, reason = refusal.as_str(), "number may not be dialled");
+            return Some(Input::Failed(attempt, Cause::DestinationNotAllowed));
+        }
         let trunks_left = selection::trunk_order(
             &context.settings.trunks,
             |trunk| context.is_up(trunk),
+            number,
             self.caller.trunk,
             random::below,
         )
@@ -123,6 +133,32 @@ impl MaskedCall {
         )
     }
 
+    /// Checks a number against the rules of the tenant and of the trunks, as they were at the start of the call.
+    fn check_destination(
+        &self,
+        number: PhoneNumber,
+        context: &mut EngineContext,
+    ) -> Result<(), DestinationRefusal> {
+        if !selection::is_reachable(&context.settings.trunks, number) {
+            return Err(DestinationRefusal::Trunks);
+        }
+        let Some(tenant) = &self.tenant else {
+            return Ok(());
+        };
+        let rules = &tenant.settings.destinations;
+        if !rules.permit(number) {
+            return Err(DestinationRefusal::Tenant);
+        }
+        let Some(limit) = rules.max_calls_per_country_hour else {
+            return Ok(());
+        };
+        let limiter = &mut context.destination_limiter;
+        limiter
+            .admit(&tenant.tenant_id, number, limit, Instant::now())
+            .then_some(())
+            .ok_or(DestinationRefusal::HourlyLimit)
+    }
+
     /// Dials a number over the next trunk with capacity.
     pub(super) fn dial_next_trunk(
         &mut self,
@@ -130,12 +166,25 @@ impl MaskedCall {
         mut dialled: DialledNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
-        let failed = Some(Input::Failed(attempt, Cause::Unreachable));
-        let Some(trunk) = dialled.next_trunk(context) else {
-            return failed;
-        };
+        while let Some(trunk) = dialled.next_trunk(context) {
+            match self.dial_over(trunk, attempt, dialled, context) {
+                Ok(()) => return None,
+                Err(remaining) => dialled = remaining,
+            }
+        }
+        Some(Input::Failed(attempt, Cause::Unreachable))
+    }
+
+    /// Dials a number over one trunk. Returns the number and the remaining trunks if that is not possible.
+    fn dial_over(
+        &mut self,
+        trunk: usize,
+        attempt: DialAttempt,
+        dialled: DialledNumber,
+        context: &mut EngineContext,
+    ) -> Result<(), DialledNumber> {
         let Some((to, from)) = self.dial_strings(trunk, dialled.number, context) else {
-            return failed;
+            return Err(dialled);
         };
         let owner = LegOwner {
             call: self.id,
@@ -143,7 +192,7 @@ impl MaskedCall {
             trunk,
         };
         let Some(stream) = open_stream(context, owner) else {
-            return failed;
+            return Err(dialled);
         };
         let call = self.outgoing_call(trunk, to, from, &stream, context);
         match context
@@ -154,11 +203,12 @@ impl MaskedCall {
                 context.add_leg(id, owner);
                 let leg = CallLeg::callee(id, trunk, stream, dialled);
                 self.callees.insert(attempt, Box::new(leg));
-                None
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "number could not be dialled");
-                failed
+                context.streams.remove(&stream.id());
+                tracing::warn!(call_sid = %self.sid, %error, "number could not be dialled over a trunk");
+                Err(dialled)
             }
         }
     }

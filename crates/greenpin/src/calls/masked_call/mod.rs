@@ -23,9 +23,10 @@ use super::leg_owner::{CallId, LegOwner, Role};
 use super::media::{LegMedia, MediaReport, RecordingError};
 use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
-use crate::calls::trunks::selection::is_failover_status;
 use crate::metrics::METRICS;
-use crate::store::{CallSid, RecordingFile, RoutedCall, StoreError, TenantId, Timestamp, Voice};
+use crate::store::{
+    CallSid, CallTenant, RecordingFile, RoutedCall, StoreError, TenantId, Timestamp, Voice,
+};
 
 /// Start of the call on the wall clock and on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +48,8 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: CallStart,
-    /// Tenant of the call, for the tenant's call limit.
-    tenant: Option<TenantId>,
+    /// Tenant of the call, for its limits and its destination rules.
+    tenant: Option<CallTenant>,
     voice: Option<Voice>,
     caller: CallLeg,
     /// Boxed, because a table with one entry has space for four.
@@ -120,6 +121,12 @@ impl CallLeg {
 }
 
 impl DialledNumber {
+    /// Returns `true` if a trunk with capacity is left.
+    fn has_next_trunk(&self, context: &mut EngineContext) -> bool {
+        let mut trunks = self.trunks_left.iter();
+        trunks.any(|trunk| context.has_capacity(*trunk))
+    }
+
     /// Removes and returns the next trunk with capacity.
     fn next_trunk(&mut self, context: &mut EngineContext) -> Option<usize> {
         std::iter::from_fn(|| self.trunks_left.pop_front())
@@ -189,10 +196,10 @@ impl MaskedCall {
 
     /// Returns the tenant whose limit counts this call, if any.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
-        self.tenant.as_ref()
+        self.tenant.as_ref().map(|tenant| &tenant.tenant_id)
     }
 
-    pub(super) fn set_tenant(&mut self, tenant: TenantId) {
+    pub(super) fn set_tenant(&mut self, tenant: CallTenant) {
         self.tenant = Some(tenant);
     }
 
@@ -236,17 +243,42 @@ impl MaskedCall {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
             context.remove_leg(leg.id, leg.stream.as_ref());
-            let remaining = leg.dialled.filter(|remaining| {
-                is_failover_status(status) && !remaining.trunks_left.is_empty()
-            });
-            if let Some(remaining) = remaining
-                && self.dial_next_trunk(attempt, remaining, context).is_none()
+            let trunk = context.settings.trunks.get(leg.trunk);
+            let may_continue = trunk.is_some_and(|trunk| trunk.failover_on.contains(&status));
+            if let Some(dialled) = leg.dialled.filter(|_| may_continue)
+                && self.dial_next_trunk(attempt, dialled, context).is_none()
             {
                 tracing::info!(call_sid = %self.sid, status, "trunk failed; trying the next trunk");
-                return;
+                return self.step(Input::Rerouted(attempt), context);
             }
         }
         self.step(Input::Failed(attempt, Cause::from_status(status)), context);
+    }
+
+    /// Handles a trunk that sends no response to the INVITE: the next trunk is tried. Without one, the attempt goes on.
+    pub(super) fn callee_unresponsive(
+        &mut self,
+        attempt: DialAttempt,
+        context: &mut EngineContext,
+    ) {
+        let leg = self.callees.get(&attempt);
+        let has_next = leg
+            .and_then(|leg| leg.dialled.as_ref())
+            .is_some_and(|dialled| dialled.has_next_trunk(context));
+        let Some(mut leg) = has_next.then(|| self.callees.remove(&attempt)).flatten() else {
+            return;
+        };
+        self.last_status = Some(408);
+        context
+            .agent
+            .command(|endpoint, now| endpoint.hang_up(leg.id, now));
+        context.remove_leg(leg.id, leg.stream.as_ref());
+        tracing::info!(call_sid = %self.sid, "trunk does not respond; trying the next trunk");
+        let failed = leg
+            .dialled
+            .take()
+            .and_then(|dialled| self.dial_next_trunk(attempt, dialled, context));
+        self.step(failed.unwrap_or(Input::Rerouted(attempt)), context);
     }
 
     pub(super) fn routed(

@@ -1,13 +1,23 @@
 //! Trunk settings and state, and the order of trunks for an outgoing call.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use call::PhoneNumber;
 use rlibphonenumber::Region;
 use signalling::Transport;
 use signalling::sdes::SrtpMode;
 
 use super::number_format::NumberFormat;
 use crate::calls::sip::{Identity, TlsPeer};
+use crate::destinations::TrunkDestinations;
+
+/// Default statuses after which the next trunk is tried: the trunk is unreachable, overloaded or faulty, or the callee
+/// is not available over it.
+pub(crate) const DEFAULT_FAILOVER_ON: [u16; 6] = [408, 480, 500, 502, 503, 504];
+
+/// Default time for the first response of a trunk to an INVITE.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Configuration of a trunk to a carrier.
 #[derive(Debug, Clone)]
@@ -36,8 +46,12 @@ pub struct TrunkSettings {
     pub weight: u16,
     /// Format of numbers sent to the trunk.
     pub number_format: NumberFormat,
+    /// Final statuses after which the next trunk is tried, if the callee is not alerted yet.
+    pub failover_on: Vec<u16>,
     /// Digits added before the dialled number.
     pub prefix: String,
+    /// Numbers that the trunk takes.
+    pub destinations: TrunkDestinations,
     /// Maximum number of concurrent legs in both directions; `None`: unlimited.
     pub max_calls: Option<usize>,
     /// Maximum rate of new legs per second in both directions, and the maximum burst; `None`: unlimited.
@@ -57,6 +71,11 @@ impl TrunkSettings {
         // A domain without an explicit transport works without CA certificates, and this system may have none.
         let asked_for = hop.transport == Transport::Tls || self.has_tls_files();
         (asked_for || peer.is_usable()).then_some(peer)
+    }
+
+    /// Returns `true` if the trunk takes calls to the number.
+    fn takes(&self, number: PhoneNumber) -> bool {
+        self.sip.peer.is_some() && self.destinations.permit(number)
     }
 
     /// Returns `true` if the configuration names certificates for the peer. Such a peer is reached only over TLS.
@@ -80,7 +99,9 @@ impl Default for TrunkSettings {
             priority: 10,
             weight: 1,
             number_format: NumberFormat::E164,
+            failover_on: DEFAULT_FAILOVER_ON.to_vec(),
             prefix: String::new(),
+            destinations: TrunkDestinations::default(),
             max_calls: None,
             max_calls_per_second: None,
         }
@@ -110,12 +131,20 @@ impl TrunkHealth {
     }
 }
 
+/// Returns `false` if each trunk for outgoing calls denies the number.
+pub(crate) fn is_reachable(trunks: &[TrunkSettings], number: PhoneNumber) -> bool {
+    let mut outgoing = trunks.iter().filter(|trunk| trunk.sip.peer.is_some());
+    let is_receive_only = outgoing.clone().next().is_none();
+    is_receive_only || outgoing.any(|trunk| trunk.destinations.permit(number))
+}
+
 /// Returns the order of trunks for an outgoing call: trunks that are up first, then by ascending priority number. Among
 /// equals, the trunk of the incoming call is first, and the rest are drawn by weight. `draw` returns a number below its
-/// argument.
+/// argument. Trunks that do not take the number are left out.
 pub(crate) fn trunk_order(
     trunks: &[TrunkSettings],
     is_up: impl Fn(usize) -> bool,
+    number: PhoneNumber,
     incoming_trunk: usize,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
@@ -123,7 +152,7 @@ pub(crate) fn trunk_order(
     let mut left: Vec<(usize, &TrunkSettings)> = trunks
         .iter()
         .enumerate()
-        .filter(|(_, trunk)| trunk.sip.peer.is_some())
+        .filter(|(_, trunk)| trunk.takes(number))
         .collect();
     let mut ordered = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
@@ -162,12 +191,6 @@ fn draw_weighted(
     last
 }
 
-/// Returns `true` if another trunk may succeed after this status: the trunk was unreachable or had no capacity. Only
-/// valid before the callee is alerted.
-pub(crate) fn is_failover_status(status: u16) -> bool {
-    matches!(status, 408 | 503)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +216,37 @@ mod tests {
         incoming_trunk: usize,
         draw: impl FnMut(u64) -> u64,
     ) -> Vec<usize> {
-        crate::calls::trunks::selection::trunk_order(trunks, |_| true, incoming_trunk, draw)
+        order_among(trunks, |_| true, "+919900000001", incoming_trunk, draw)
+    }
+
+    fn order_among(
+        trunks: &[TrunkSettings],
+        is_up: impl Fn(usize) -> bool,
+        number: &str,
+        incoming_trunk: usize,
+        draw: impl FnMut(u64) -> u64,
+    ) -> Vec<usize> {
+        let number = PhoneNumber::parse(number).unwrap();
+        super::trunk_order(trunks, is_up, number, incoming_trunk, draw)
+    }
+
+    #[test]
+    fn a_trunk_takes_only_its_destinations() {
+        let mut trunks = [trunk(5, 1, true), trunk(10, 1, true), trunk(20, 1, true)];
+        trunks[0].destinations.allow = vec!["+91".parse().unwrap()];
+        trunks[1].destinations.deny = vec!["+91880".parse().unwrap()];
+        for (number, order) in [
+            ("+919900000001", &[0, 1, 2][..]),
+            ("+918800000001", &[0, 2]),
+            ("+4915550000001", &[1, 2]),
+        ] {
+            assert_eq!(order_among(&trunks, |_| true, number, 9, |_| 0), order);
+        }
+        trunks[2].destinations.allow = vec!["+1".parse().unwrap()];
+        trunks[1].destinations.deny = vec!["+".parse().unwrap()];
+        let is_reachable =
+            |number| super::is_reachable(&trunks, PhoneNumber::parse(number).unwrap());
+        assert!(is_reachable("+918800000001") && !is_reachable("+4915550000001"));
     }
 
     #[test]
@@ -205,15 +258,15 @@ mod tests {
             trunk(5, 1, true),
         ];
         assert_eq!(
-            crate::calls::trunks::selection::trunk_order(&trunks, |index| index != 0, 0, |_| 0),
+            order_among(&trunks, |index| index != 0, "+919900000001", 0, |_| 0),
             [3, 1, 2, 0]
         );
         assert_eq!(
-            crate::calls::trunks::selection::trunk_order(&trunks, |index| index == 2, 3, |_| 0),
+            order_among(&trunks, |index| index == 2, "+919900000001", 3, |_| 0),
             [2, 3, 0, 1]
         );
         assert_eq!(
-            crate::calls::trunks::selection::trunk_order(&trunks, |_| false, 3, |_| 0),
+            order_among(&trunks, |_| false, "+919900000001", 3, |_| 0),
             [3, 0, 1, 2],
             "no trunk is up: the usual order"
         );

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use call::PhoneNumber;
 use serde_json::{Map, Value, json};
 
+use crate::destinations::{MAX_PREFIXES, NumberPrefix};
+
 use super::validation::{FieldValue, Fields};
 
 /// One field of a request.
@@ -293,6 +295,31 @@ impl FieldKind for Numbers {
                 },
                 { "$ref": "#/components/schemas/E164" },
             ],
+        })
+    }
+
+    fn option(&self) -> OptionKind {
+        OptionKind::List
+    }
+}
+
+/// List of distinct prefixes of E.164 numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefixes;
+
+impl FieldKind for Prefixes {
+    type Value = Vec<NumberPrefix>;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<Vec<NumberPrefix>> {
+        fields.prefixes(name)
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "type": "array",
+            "items": { "$ref": "#/components/schemas/NumberPrefix" },
+            "maxItems": MAX_PREFIXES,
+            "uniqueItems": true,
         })
     }
 

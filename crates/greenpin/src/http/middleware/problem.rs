@@ -142,6 +142,8 @@ codes! {
     OnBothSides = "on_both_sides", 422, "The number is in both 'from' and 'to'";
     /// `to` must list the callers, because the number is shared and has short PINs.
     ToRequired = "to_required", 422, "The number requires 'to'";
+    /// The tenant may not dial the number.
+    DestinationNotAllowed = "destination_not_allowed", 422, "The number may not be dialled";
     /// The tenant has no webhook endpoint with this `id`.
     UnknownEndpoint = "unknown_endpoint", 422, "The webhook endpoint does not exist";
     /// The tenant has exceeded its rate limit, or the address has sent too many wrong credentials.
@@ -244,8 +246,14 @@ impl Problem {
             Code::RuleViolated
         };
         let code = match errors.as_slice() {
-            // This rule has its own code if it is the only fault.
+            // These rules have their own codes if no other rule is violated.
             [only] if only.code == Code::ToRequired => Code::ToRequired,
+            [first, rest @ ..]
+                if first.code == Code::DestinationNotAllowed
+                    && rest.iter().all(|error| error.code == first.code) =>
+            {
+                Code::DestinationNotAllowed
+            }
             _ => code,
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();

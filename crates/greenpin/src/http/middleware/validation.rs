@@ -3,6 +3,8 @@
 use call::PhoneNumber;
 use serde_json::{Map, Value};
 
+use crate::destinations::{MAX_PREFIXES, NumberPrefix};
+
 use super::problem::{Code, FieldError, Problem};
 
 /// Fields of a request, with the faults found so far.
@@ -280,6 +282,31 @@ impl Fields {
             numbers.push(number);
         }
         numbers.into_iter().collect()
+    }
+
+    /// Reads a list of distinct prefixes of numbers.
+    pub(crate) fn prefixes(&mut self, name: &'static str) -> FieldValue<Vec<NumberPrefix>> {
+        let Value::Array(items) = self.remove(name)? else {
+            return self.or_wrong_type(name, None, "must be an array of strings");
+        };
+        if items.len() > MAX_PREFIXES {
+            let rule = format!("must have at most {MAX_PREFIXES} prefixes");
+            self.add_fault(name, Code::TooMany, rule);
+            return None;
+        }
+        let mut prefixes: Vec<NumberPrefix> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let field = format!("{name}[{index}]");
+            match item.as_str().map(str::parse::<NumberPrefix>) {
+                Some(Ok(prefix)) if prefixes.contains(&prefix) => {
+                    self.add_fault(field, Code::Repeated, "is already in the list");
+                }
+                Some(Ok(prefix)) => prefixes.push(prefix),
+                Some(Err(rule)) => self.add_fault(field, Code::InvalidValue, rule.to_string()),
+                None => self.add_fault(field, Code::WrongType, "must be a string"),
+            }
+        }
+        Some(prefixes)
     }
 
     fn e164(&mut self, field: &str, text: &str) -> FieldValue<PhoneNumber> {

@@ -149,11 +149,14 @@ fn headers(status: &str) -> Value {
 fn example(code: Code, fields: &[Code]) -> (String, Value) {
     let detailed = matches!(
         code,
-        Code::InvalidRequest | Code::RuleViolated | Code::ToRequired
+        Code::InvalidRequest | Code::RuleViolated | Code::ToRequired | Code::DestinationNotAllowed
     );
     let field = fields
         .iter()
-        .find(|field| field.status() == code.status())
+        .find(|field| match code {
+            Code::ToRequired | Code::DestinationNotAllowed => **field == code,
+            _ => field.status() == code.status(),
+        })
         .filter(|_| detailed);
     let errors: Vec<Value> = field
         .map(|field| example_fault(*field))
@@ -189,6 +192,7 @@ fn example_fault(code: Code) -> Value {
             "to",
             "is required: PINs of fewer than 6 digits on a shared number open for listed callers only",
         ),
+        Code::DestinationNotAllowed => ("from[0]", "is a destination that the operator has denied"),
         Code::InvalidValue => ("limit", "must be 1 to 200"),
         other => ("field", other.title()),
     };

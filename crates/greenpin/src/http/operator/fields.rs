@@ -1,7 +1,9 @@
 //! Fields of the operator's request bodies.
 
+use crate::destinations::DestinationRules;
 use crate::http::middleware::field::{
-    Field, Integer, Keyword, Number, Parsed, ShortText, SmallInteger, request_body,
+    Clearable, Field, Integer, Keyword, Number, Parsed, Prefixes, ShortText, SmallInteger,
+    request_body,
 };
 use crate::http::tenant::settings::fields::TIMEZONE;
 use crate::store::{NumberMode, TenantId, is_account_sid};
@@ -87,6 +89,42 @@ request_body! {
         timezone: Parsed<String> = TIMEZONE
             .with_doc("IANA time zone of the tenant's timestamps.")
             .with_default(r#""Asia/Kolkata""#),
+    }
+}
+
+request_body! {
+    /// Changes to the destination rules of a tenant. Omitted fields stay unchanged.
+    ChangeDestinations {
+        allow: Prefixes = Field::new(
+            "allow",
+            Prefixes,
+            "Allowed prefixes: replaces the stored list. If the list is not empty, numbers without a prefix in it are denied.",
+        )
+        .with_example(r#"["+91", "+44"]"#),
+        deny: Prefixes = Field::new("deny", Prefixes, "Denied prefixes: replaces the stored list.")
+            .with_example(r#"["+4470"]"#),
+        max_calls_per_country_hour: Clearable<Integer> = Field::new(
+            "max_calls_per_country_hour",
+            Integer { min: 1, max: u32::MAX },
+            "Maximum number of dialled legs per country, hour and node; `null`: no limit.",
+        )
+        .with_example("200")
+        .clearable(),
+    }
+}
+
+impl ChangeDestinations {
+    /// Applies the change.
+    pub(crate) fn apply(&self, rules: &mut DestinationRules) {
+        if let Some(allow) = &self.allow {
+            rules.allow.clone_from(allow);
+        }
+        if let Some(deny) = &self.deny {
+            rules.deny.clone_from(deny);
+        }
+        if let Some(limit) = self.max_calls_per_country_hour {
+            rules.max_calls_per_country_hour = limit;
+        }
     }
 }
 

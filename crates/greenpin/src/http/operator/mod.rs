@@ -42,6 +42,7 @@ pub(crate) struct Operator(OperatorStore);
 pub(super) fn requests() -> Vec<(&'static str, Value)> {
     vec![
         schema_of::<fields::CreateTenant>(),
+        schema_of::<fields::ChangeDestinations>(),
         schema_of::<fields::CreateCredential>(),
         schema_of::<fields::RotateCredential>(),
         schema_of::<fields::AddNumber>(),
@@ -57,6 +58,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(tenants::read, tenants::erase))
         .routes(routes!(tenants::suspend))
         .routes(routes!(tenants::resume))
+        .routes(routes!(tenants::set_destinations))
         .routes(routes!(credentials::list, credentials::create))
         .routes(routes!(credentials::revoke))
         .routes(routes!(credentials::rotate))

@@ -10,8 +10,9 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fields::CreateTenant;
+use super::fields::{ChangeDestinations, CreateTenant};
 use super::{Operator, parse_query, parse_tenant_id, utc};
+use crate::destinations::{DestinationRules, in_both};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::paging::{Page, PageQuery, split_page};
@@ -31,6 +32,8 @@ problems! {
     ReadProblems: [NotFound];
     SuspendProblems: [NotFound, TenantErased];
     ResumeProblems: [NotFound, TenantErased];
+    DestinationProblems: [InvalidRequest, NotFound, TenantErased, RuleViolated]
+        fields [UnknownField, WrongType, InvalidValue, OutOfRange, TooMany, Repeated];
     EraseProblems: [NotFound, TenantHasCalls];
 }
 
@@ -169,6 +172,46 @@ pub(crate) async fn resume(
     tenant_response(&store, &tenant, &api).await
 }
 
+/// Change the destination rules of a tenant
+///
+/// Sets the numbers that the tenant may dial. New allocations and new calls follow the rules within one second. Of all
+/// prefixes of a number the longest decides. Satellite and premium-rate numbers are denied unless `allow` has their
+/// prefix. A prefix in both lists is rejected.
+#[utoipa::path(
+    put,
+    path = "/tenants/{tenant_id}/destinations",
+    operation_id = "set_tenant_destinations",
+    tag = "Tenants",
+    request_body(content = ref("#/components/schemas/ChangeDestinations"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The rules.", body = Success<DestinationRules>),
+        DestinationProblems,
+    )
+)]
+pub(crate) async fn set_destinations(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let tenant = parse_tenant_id(&tenant)?;
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let change = ChangeDestinations::read(&mut fields);
+    let now = api.now();
+    let stored = store.tenant(&tenant, now).await?;
+    let stored = stored.ok_or_else(|| Problem::plain(Code::NotFound))?;
+    let mut rules = stored.settings.destinations;
+    change.apply(&mut rules);
+    if in_both(&rules.allow, &rules.deny).is_some() {
+        fields.add_fault("deny", Code::Repeated, "has a prefix that is also in allow");
+    }
+    fields.finish()?;
+    let apply = move |rules: &mut DestinationRules| change.apply(rules);
+    let rules = store.set_destinations(&tenant, apply, now).await?;
+    Ok(success(StatusCode::OK, rules))
+}
+
 /// Erase a tenant's data
 ///
 /// Permanently deletes all data of the tenant and returns a receipt. Repeating the request continues an
@@ -271,6 +314,8 @@ struct TenantDetails {
     status: &'static str,
     /// Time zone of the tenant's timestamps.
     timezone: String,
+    /// Numbers that the tenant may dial.
+    destinations: DestinationRules,
     /// Number of virtual numbers in its pool.
     numbers: u64,
     /// Number of live credentials.
@@ -322,6 +367,7 @@ impl TenantDetails {
             tenant_id: record.tenant_id.to_string(),
             status: record.status.as_str(),
             timezone: record.settings.timezone.clone(),
+            destinations: record.settings.destinations.clone(),
             numbers: record.numbers,
             credentials: record.credentials,
             created_at: utc(record.created_at),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::calls::{TrunkHealth, TrunkSettings};
 use crate::config::trunk::{networks, peer_uri, uri};
 use crate::config::values;
+use crate::destinations::NumberPrefix;
 use crate::http::openapi::schemas::{
     CalledFromWord, CallerFromWord, CodecWord, MediaWord, NumberFormatWord, SrtpWord,
     TrunkStateWord,
@@ -61,6 +62,11 @@ pub(crate) struct TrunkDetails {
     /// Seconds between OPTIONS requests; 0 disables them.
     #[schema(minimum = 0, maximum = 3600)]
     keep_alive: u64,
+    /// Seconds for the first response to an INVITE before the next trunk is tried.
+    #[schema(minimum = 1, maximum = 32)]
+    response_timeout: u64,
+    /// SIP statuses after which the next trunk is tried.
+    failover_on: Vec<u16>,
     /// `true` if the server registers with the carrier.
     register: bool,
     /// Country for numbers without `+`.
@@ -93,6 +99,10 @@ pub(crate) struct TrunkDetails {
     /// Digits added before each number dialled through the trunk.
     #[schema(max_length = 16)]
     prefix: String,
+    /// Prefixes of the numbers that the trunk takes; empty: all numbers.
+    allow_destinations: Vec<NumberPrefix>,
+    /// Prefixes of the numbers that the trunk does not take.
+    deny_destinations: Vec<NumberPrefix>,
     /// Codecs in order of preference; empty: all codecs.
     #[schema(value_type = Vec<CodecWord>)]
     codecs: Vec<&'static str>,
@@ -130,6 +140,8 @@ impl TrunkDetails {
                 .as_ref()
                 .map(|known| known.username.clone()),
             keep_alive: trunk.sip.keep_alive.unwrap_or_default().as_secs(),
+            response_timeout: trunk.sip.response_timeout.unwrap_or_default().as_secs(),
+            failover_on: trunk.failover_on.clone(),
             register: trunk.sip.register,
             country: trunk.country.as_ref().map(Region::to_string),
             show_withheld: trunk.show_withheld,
@@ -146,6 +158,8 @@ impl TrunkDetails {
             weight: trunk.weight,
             number_format: values::number_format_name(trunk.number_format),
             prefix: trunk.prefix.clone(),
+            allow_destinations: trunk.destinations.allow.clone(),
+            deny_destinations: trunk.destinations.deny.clone(),
             codecs: values::codec_names(&trunk.sip.codecs),
             caller_from: values::caller_from_name(trunk.sip.caller_from),
             called_from: values::called_from_name(trunk.sip.called_from),

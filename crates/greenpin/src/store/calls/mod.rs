@@ -20,6 +20,6 @@ pub use self::recording::Disposition;
 pub(crate) use self::recording::RecordingRules;
 pub use self::recording_links::LinkError;
 pub use self::report::{DigitReport, LegReport, MediaMode};
-pub use self::route::{NewCall, RoutedCall};
+pub use self::route::{CallTenant, NewCall, RoutedCall};
 pub(crate) use self::route::{collection, count_attempt};
 pub use self::sql::Upload;

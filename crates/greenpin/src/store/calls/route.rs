@@ -1,5 +1,6 @@
 //! Routing of an incoming call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::{Collect, PhoneNumber, Route, Screening};
@@ -18,8 +19,8 @@ use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::prompts;
 use crate::store::tenants::settings;
 use crate::store::{
-    AcceptCall, CallLimit, CallSid, DialStrategy, GreenpinId, Store, StoreError, TenantId,
-    TenantSettings, Timestamp, Voice,
+    AcceptCall, CallSid, DialStrategy, GreenpinId, Store, StoreError, TenantId, TenantSettings,
+    Timestamp, Voice,
 };
 
 /// Maximum number of wrong attempts in one call of an unlisted caller.
@@ -49,8 +50,17 @@ pub struct RoutedCall {
     pub route: Route,
     /// Prompts of the tenant; `None` if no pool holds the number.
     pub voice: Option<Voice>,
-    /// Tenant of the number with its call limit; `None` if no pool holds the number.
-    pub tenant: Option<(TenantId, Option<CallLimit>)>,
+    /// Tenant of the number; `None` if no pool holds the number.
+    pub tenant: Option<CallTenant>,
+}
+
+/// Tenant of a call, with its settings at the start of the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallTenant {
+    /// Name of the tenant.
+    pub tenant_id: TenantId,
+    /// Settings of the tenant.
+    pub settings: Arc<TenantSettings>,
 }
 
 impl Store {
@@ -81,7 +91,10 @@ fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
         count_attempt(tx, &number.tenant_id, id)?;
     }
     call_event::write_progress(tx, &call.call_sid, Payload::CallInitiated, call.started_at)?;
-    let tenant = Some((number.tenant_id.clone(), settings.call_limit));
+    let tenant = Some(CallTenant {
+        tenant_id: number.tenant_id.clone(),
+        settings,
+    });
     Ok(RoutedCall {
         route,
         voice,

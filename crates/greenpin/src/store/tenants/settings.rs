@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::destinations::DestinationRules;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::endpoints;
@@ -75,6 +76,9 @@ pub struct TenantSettings {
     /// Retention of data.
     #[schema(required)]
     pub retention: Retention,
+    /// Numbers that may be dialled. Only the operator can change them.
+    #[schema(required)]
+    pub destinations: DestinationRules,
 }
 
 /// Prompts for callers.
@@ -181,6 +185,7 @@ impl Default for TenantSettings {
             rate_limit: None,
             call_limit: None,
             retention: Retention::default(),
+            destinations: DestinationRules::default(),
         }
     }
 }

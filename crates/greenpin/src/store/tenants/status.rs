@@ -1,5 +1,6 @@
 //! Tenants, as the operator sees them: creation, lists, suspension.
 
+use crate::destinations::DestinationRules;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
@@ -162,6 +163,34 @@ impl OperatorStore {
                 audit::write(tx, &actor, action, now)?;
             }
             Ok(())
+        });
+        write.await
+    }
+
+    /// Changes the destination rules of a tenant. Returns the new rules.
+    pub async fn set_destinations(
+        &self,
+        tenant: &TenantId,
+        change: impl Fn(&mut DestinationRules) + Send + 'static,
+        now: Timestamp,
+    ) -> Result<DestinationRules, TenantStatusError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let write = self.store.writer.write(move |tx| {
+            require_live(tx, &tenant)?;
+            let mut settings = settings::read(tx, &tenant)?;
+            change(&mut settings.destinations);
+            tx.execute(
+                sql::TENANT_SETTINGS_UPDATE,
+                (settings.stored()?, tenant.as_str()),
+            )?;
+            tx.cache().tenants.change();
+            let action = AuditAction {
+                name: "tenant.destinations",
+                tenant: Some(&tenant),
+                object: None,
+            };
+            audit::write(tx, &actor, action, now)?;
+            Ok(settings.destinations)
         });
         write.await
     }

@@ -1,6 +1,7 @@
 //! Masked calls: PINs, hunting, settings, draining.
 
 mod call_settings;
+mod destinations;
 mod digits;
 mod drain;
 mod masked_call;

@@ -205,6 +205,7 @@ fn tenant_rows() -> Vec<Row> {
             "{}, default: until revoked",
             seconds(&["RotateCredential", "overlap"]),
         ),
+        "prefixes in a list of destination rules" => number(greenpin::destinations::MAX_PREFIXES),
         "`retention`" => format!("{retention} days, default: no deletion"),
         "time before an event can be deleted" => format!("{} days", store::MIN_EVENT_DAYS),
     }
@@ -301,6 +302,7 @@ fn call_rows() -> Vec<Row> {
         "time for the database to answer while a caller waits" => time(call_limits::STORE_TIMEOUT),
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
         "leg without RTP" => time(MediaSettings::default().silence_limit),
+        "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
         "live calls after SIGTERM" => time(server::DRAIN_TIMEOUT),

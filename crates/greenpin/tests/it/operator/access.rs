@@ -16,6 +16,7 @@ const CALLS: &[(&str, &str)] = &[
     ("DELETE", "/tenants/acme"),
     ("POST", "/tenants/acme/suspend"),
     ("POST", "/tenants/acme/resume"),
+    ("PUT", "/tenants/acme/destinations"),
     ("GET", "/tenants/acme/credentials"),
     ("POST", "/tenants/acme/credentials"),
     ("DELETE", "/tenants/acme/credentials/AC0001"),

@@ -454,7 +454,7 @@ fn trunks_are_listed_and_shells_are_helped() {
 #[test]
 fn every_command_has_help_with_an_example_and_misuse_is_2() {
     let server = server();
-    let commands = "tenant show|tenant suspend|tenant resume|tenant erase|tenant credential list|\
+    let commands = "tenant show|tenant suspend|tenant resume|tenant destinations|tenant erase|tenant credential list|\
                     tenant credential create|tenant credential rotate|tenant credential revoke|number import|\
                     number mode|number move|number quarantine|number release|number remove|trunk list|\
                     allocation create|allocation list|allocation show|allocation delete|completions";

@@ -72,6 +72,62 @@ fn the_next_trunk_is_tried_if_a_trunk_is_full() {
 }
 
 #[test]
+fn the_next_trunk_is_tried_if_a_trunk_sends_no_response_or_a_status_for_it() {
+    for status in [None, Some(480), Some(500), Some(502), Some(504)] {
+        let mut setup = TwoTrunkSetup::start("response_timeout = 1");
+        setup.call();
+        if let Some(status) = status {
+            setup.first.respond(183);
+            setup.first.respond(status);
+        }
+        setup.second.receive_invite();
+        setup.second.respond(200);
+        setup.second.serve("ACK");
+        setup.inbox.wait_for_event("call.answered");
+    }
+}
+
+#[test]
+fn a_late_answer_of_an_abandoned_trunk_is_ended() {
+    let mut setup = TwoTrunkSetup::start("response_timeout = 1");
+    setup.call();
+    setup.second.receive_invite();
+    setup.second.respond(200);
+    setup.second.serve("ACK");
+    setup.first.respond(200);
+    setup.first.serve("ACK");
+    setup.first.serve("BYE");
+    exchange_audio(&mut setup.customer, 0x2a, &mut setup.second, 0x9c);
+}
+
+#[test]
+fn a_single_trunk_is_waited_for_beyond_the_response_timeout() {
+    let mut setup = TwoTrunkSetup::start("response_timeout = 1\ndeny_destinations = [\"+\"]");
+    let allocation = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
+    let allocation = setup.server.allocate(&allocation);
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.press(allocation["pin"].as_str().unwrap());
+    let first = setup.second.receive_invite();
+    // The retransmission two seconds later comes after the timeout of the trunk.
+    let repeated = setup.second.receive_invite();
+    assert_eq!(header(&first, "Call-ID"), header(&repeated, "Call-ID"));
+    setup.second.respond(200);
+    setup.second.serve("ACK");
+    setup.inbox.wait_for_event("call.answered");
+}
+
+#[test]
+fn statuses_without_failover_end_the_attempt() {
+    let mut setup = TwoTrunkSetup::start("failover_on = [408]");
+    setup.call();
+    setup.first.respond(503);
+    setup.first.serve("ACK");
+    let completed = setup.inbox.wait_for_event("call.completed");
+    assert_eq!(completed["data"]["dial_call_status"], "failed");
+    assert!(setup.second.received.is_empty());
+}
+
+#[test]
 fn a_busy_party_is_not_retried_over_another_trunk() {
     for (alerted, status, said) in [(false, 486, "busy"), (true, 503, "failed")] {
         let mut setup = TwoTrunkSetup::start("");

@@ -147,7 +147,7 @@ fn parse_item(
     let mut fields = Fields::new(object);
     narrow_duration(&mut fields, settings);
     let item = UpdateItem::read(&mut fields);
-    let change = item.change.into_change(&mut fields);
+    let change = item.change.into_change(&mut fields, settings);
     fields.finish()?;
     let id = item
         .greenpin_id

@@ -18,10 +18,10 @@ use crate::http::{Api, Success, success};
 use crate::store::CreateError;
 
 problems! {
-    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired]
+    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed]
         fields [
             MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
-            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
+            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
         ];
 }
 

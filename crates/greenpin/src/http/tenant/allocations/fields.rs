@@ -169,6 +169,7 @@ impl CreateAllocation {
         let request = Self::read(&mut fields);
         let (from, to) = (request.from, request.to.unwrap_or_default());
         reject_both_sides(&mut fields, from.as_deref().unwrap_or_default(), &to);
+        reject_denied(&mut fields, settings, from.as_deref(), Some(&to));
         fields.finish()?;
         let internal = || Problem::plain(Code::Internal);
         let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
@@ -188,11 +189,16 @@ impl UpdateAllocation {
     /// Reads the fields of a change. Records faults in `fields`.
     pub(crate) fn parse(fields: &mut Fields, settings: &TenantSettings) -> AllocationChange {
         narrow_duration(fields, settings);
-        Self::read(fields).into_change(fields)
+        Self::read(fields).into_change(fields, settings)
     }
 
     /// Checks the rules between fields and returns the change.
-    pub(crate) fn into_change(self, fields: &mut Fields) -> AllocationChange {
+    pub(crate) fn into_change(
+        self,
+        fields: &mut Fields,
+        settings: &TenantSettings,
+    ) -> AllocationChange {
+        reject_denied(fields, settings, self.from.as_deref(), self.to.as_deref());
         reject_both_sides(
             fields,
             self.from.as_deref().unwrap_or_default(),
@@ -224,6 +230,26 @@ fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumbe
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
             fields.add_fault(format!("to[{index}]"), Code::OnBothSides, "is also in from");
+        }
+    }
+}
+
+/// Records a fault for each number that the tenant may not dial.
+fn reject_denied(
+    fields: &mut Fields,
+    settings: &TenantSettings,
+    from: Option<&[PhoneNumber]>,
+    to: Option<&[PhoneNumber]>,
+) {
+    for (name, numbers) in [(FROM.name, from), (TO.name, to)] {
+        for (index, number) in numbers.unwrap_or_default().iter().enumerate() {
+            if !settings.destinations.permit(*number) {
+                fields.add_fault(
+                    format!("{name}[{index}]"),
+                    Code::DestinationNotAllowed,
+                    "is a destination that the operator has denied",
+                );
+            }
         }
     }
 }

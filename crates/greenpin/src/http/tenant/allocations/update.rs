@@ -18,10 +18,10 @@ use crate::http::{Api, Success, success};
 use crate::store::{ChangeError, PartyList};
 
 problems! {
-    ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired]
+    ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed]
         fields [
             UnknownField, WrongType, NotE164, TooLong, InvalidValue,
-            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
+            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
         ];
 }
 
