@@ -384,6 +384,19 @@ fn numbers_are_dialled_in_order_each_for_the_ring_timeout() {
 }
 
 #[test]
+fn a_number_dialled_over_another_trunk_has_the_whole_ring_timeout() {
+    let mut call = SimulatedCall::hunting(settings(), &[1]);
+    let dialled = call.now;
+    call.now += Duration::from_secs(4);
+    assert_eq!(call.handle(Input::Rerouted(DialAttempt(0))), []);
+    assert_eq!(
+        call.advance_to_deadline()[0],
+        Action::Abandon(DialAttempt(0))
+    );
+    assert_eq!(call.now - dialled, Duration::from_secs(34));
+}
+
+#[test]
 fn without_an_answer_the_last_failure_is_the_dial_status() {
     for (cause, status) in [
         (Cause::Busy, DialStatus::Busy),

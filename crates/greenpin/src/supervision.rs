@@ -118,13 +118,22 @@ impl Supervisor {
         Self::default()
     }
 
-    /// Starts the supervision of a part, which lasts until the guard is dropped.
+    /// Starts the supervision of a thread, which lasts until the guard is dropped.
     pub(crate) fn watch(&self, part: Part) -> PartGuard {
         PartGuard {
             supervisor: self.clone(),
             part,
-            is_expected: Arc::default(),
+            may_be_canceled: false,
+            is_expected: false,
         }
+    }
+
+    /// Starts the supervision of a task. Unlike the end of a thread, its cancellation is expected: its owner has aborted
+    /// it, or the runtime ends.
+    pub(crate) fn watch_task(&self, part: Part) -> PartGuard {
+        let mut guard = self.watch(part);
+        guard.may_be_canceled = true;
+        guard
     }
 
     /// Spawns a task whose end stops the server.
@@ -132,18 +141,14 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        tokio::spawn(run_guarded(self.watch(part), task))
-    }
-
-    /// Spawns a task whose end stops the server, unless its owner has ended it.
-    pub(crate) fn spawn_owned<F>(&self, part: Part, task: F) -> OwnedTask
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let guard = self.watch(part);
-        let is_expected = guard.is_expected.clone();
-        let task = tokio::spawn(run_guarded(guard, task));
-        OwnedTask { task, is_expected }
+        let guard = self.watch_task(part);
+        tokio::spawn(async move {
+            let task = std::pin::pin!(task);
+            // Dropped before the task, so that this part is reported before those that end with it.
+            let mut guard = guard;
+            task.await;
+            guard.may_be_canceled = false;
+        })
     }
 
     /// Spawns a task that is started again after a panic.
@@ -233,26 +238,20 @@ impl Supervisor {
     }
 }
 
-/// Runs a task under its guard.
-async fn run_guarded(guard: PartGuard, task: impl Future<Output = ()>) {
-    let task = std::pin::pin!(task);
-    // Dropped before the task, so that this part is reported before those that end with it.
-    let _guard = guard;
-    task.await;
-}
-
 /// Supervision of one running part. Dropping it without [`PartGuard::end`] reports the part, so a panic does too.
 #[derive(Debug)]
 pub(crate) struct PartGuard {
     supervisor: Supervisor,
     part: Part,
-    is_expected: Arc<AtomicBool>,
+    /// The end of the part without a panic is expected.
+    may_be_canceled: bool,
+    is_expected: bool,
 }
 
 impl PartGuard {
     /// Ends the supervision of a part that has ended as it should.
-    pub(crate) fn end(self) {
-        self.is_expected.store(true, Ordering::Relaxed);
+    pub(crate) fn end(mut self) {
+        self.is_expected = true;
     }
 
     /// Passes the fail point with the name of the part. Each round of a part calls it.
@@ -264,24 +263,11 @@ impl PartGuard {
 
 impl Drop for PartGuard {
     fn drop(&mut self) {
-        let stopping = &self.supervisor.0.stopping;
-        if !self.is_expected.load(Ordering::Relaxed) && !stopping.load(Ordering::Relaxed) {
+        let is_canceled = self.may_be_canceled && !std::thread::panicking();
+        let is_stopping = self.supervisor.0.stopping.load(Ordering::Relaxed);
+        if !self.is_expected && !is_canceled && !is_stopping {
             self.supervisor.report(self.part);
         }
-    }
-}
-
-/// Supervised task that ends with its owner. Dropping it aborts the task, which is then an expected end.
-#[derive(Debug)]
-pub(crate) struct OwnedTask {
-    task: JoinHandle<()>,
-    is_expected: Arc<AtomicBool>,
-}
-
-impl Drop for OwnedTask {
-    fn drop(&mut self) {
-        self.is_expected.store(true, Ordering::Relaxed);
-        self.task.abort();
     }
 }
 
@@ -317,18 +303,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_an_owned_task_is_reported_unless_its_owner_ends_it() {
+    async fn a_task_is_reported_if_it_returns_but_not_if_it_is_canceled() {
         let supervisor = Supervisor::default();
-        let (sender, mut ended) = tokio::sync::mpsc::channel::<()>(1);
-        let task = supervisor.spawn_owned(Part::SipListener, async move {
-            let _sender = sender;
-            std::future::pending().await
-        });
-        drop(task);
-        assert_eq!(ended.recv().await, None);
+        let task = supervisor.spawn(Part::SipListener, std::future::pending());
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
         assert!(supervisor.is_sound());
 
-        let _task = supervisor.spawn_owned(Part::SipListener, async { panic!("a test") });
+        let task = supervisor.spawn(Part::SipListener, std::future::ready(()));
+        assert!(task.await.is_ok());
         assert_eq!(supervisor.failure().await, Part::SipListener);
     }
 

@@ -14,7 +14,7 @@ use super::call_limits::CallLimiter;
 use super::context::EngineContext;
 use super::leg_owner::{CallId, LegOwner, Role};
 use super::masked_call::{CallStart, MaskedCall};
-use super::media::{MediaEvent, MediaId, MediaPlane};
+use super::media::{MediaEvent, MediaId, MediaPlane, PortReservation};
 use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;
 use super::trunks::number_format;
@@ -24,6 +24,9 @@ use crate::metrics::METRICS;
 use crate::numbering::TrunkCaller;
 use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 use crate::supervision::{Part, isolate};
+
+/// Legs of a call whose ports are reserved when the call is admitted: the caller and one dialled party.
+const LEGS_PER_CALL: usize = 2;
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -176,7 +179,9 @@ impl CallLoop {
     /// Returns `true` if the engine takes a call now.
     fn takes_calls(&self) -> bool {
         let is_stopping = self.unregistering.is_some() || !self.draining.is_empty();
-        self.admitting && !is_stopping && self.calls.len() < self.context.settings.max_calls
+        let has_room = self.calls.len() < self.context.settings.max_calls
+            && self.context.media.has_room(LEGS_PER_CALL);
+        self.admitting && !is_stopping && has_room
     }
 
     /// Lets peers know by OPTIONS whether the engine takes calls.
@@ -209,15 +214,19 @@ impl CallLoop {
         let Some(number) = number_format::called(&incoming.called, trunk.country) else {
             return self.refuse(incoming.leg, 404);
         };
+        let Some(ports) = self.context.media.reserve(LEGS_PER_CALL) else {
+            return self.refuse(incoming.leg, 503);
+        };
         let mut caller = number_format::caller(&incoming.caller, trunk.country);
         caller.withheld &= !trunk.show_withheld;
         let trunk_name = trunk.name.clone();
-        self.begin_call(&incoming, number, caller, trunk_name);
+        self.begin_call(&incoming, ports, number, caller, trunk_name);
     }
 
     fn begin_call(
         &mut self,
         incoming: &IncomingCall,
+        ports: PortReservation,
         number: PhoneNumber,
         caller: TrunkCaller,
         trunk: String,
@@ -251,7 +260,7 @@ impl CallLoop {
                 trunk: incoming.trunk,
             },
         );
-        let call = MaskedCall::new(id, sid, number, incoming, started, record_writer);
+        let call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
         self.calls.insert(id, Box::new(call));
         if !incoming.proven
             && let Some(oldest) = self.unproven.add(incoming.trunk, id)

@@ -49,6 +49,9 @@ pub struct Server {
     supervisor: Supervisor,
 }
 
+/// UDP ports that are reserved for a call: RTP and RTCP of the caller and of one dialled party.
+const PORTS_PER_CALL: usize = 4;
+
 /// Errors that keep a server from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -97,6 +100,16 @@ fn open_supervised(
     })
 }
 
+/// Logs the number of calls that the media ports allow, if it is below the configured maximum.
+fn report_port_limit(config: &Config) {
+    let ports = config.media.ports.len();
+    let calls = ports / PORTS_PER_CALL;
+    if calls < config.sip.max_calls {
+        let max_calls = config.sip.max_calls;
+        tracing::info!(calls, max_calls, "media.ports limits the number of calls");
+    }
+}
+
 /// Opens the configured storage of recordings. `key` decrypts encrypted ones.
 pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
@@ -118,6 +131,7 @@ impl Server {
         supervisor: Supervisor,
     ) -> Result<Self, ServerError> {
         descriptors::raise_limit(config.sip.max_calls);
+        report_port_limit(config);
         let (listener, http) = listen(config.http.listen).await?;
         let public_url = config.http.public_url.clone();
         let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));

@@ -79,7 +79,7 @@ impl Dispatcher {
             disable_after: settings.disable_after,
             node: settings.node,
         };
-        let guard = settings.supervisor.watch(Part::Webhooks);
+        let guard = settings.supervisor.watch_task(Part::Webhooks);
         let task = tokio::spawn(Arc::new(worker).run(stopping, guard));
         Self { stop, task }
     }

@@ -8,23 +8,27 @@ fn targets(count: u8) -> Vec<SocketAddr> {
         .collect()
 }
 
+/// Trunk identified by a host name.
+fn trunk_with_name(keep_alive: Option<Duration>) -> Trunk {
+    let host = Host::Name {
+        host: "carrier.example".into(),
+        port: None,
+    };
+    let peer = TrunkPeer {
+        transport: Transport::Udp,
+        host,
+    };
+    Trunk {
+        peer: Some(peer),
+        accept_resolved: true,
+        keep_alive,
+        ..Trunk::default()
+    }
+}
+
 impl SingleEndpoint {
-    /// Endpoint with a trunk identified by a host name.
     fn with_name(keep_alive: Option<Duration>) -> Self {
-        let host = Host::Name {
-            host: "carrier.example".into(),
-            port: None,
-        };
-        let peer = TrunkPeer {
-            transport: Transport::Udp,
-            host,
-        };
-        Self::with(Trunk {
-            peer: Some(peer),
-            accept_resolved: true,
-            keep_alive,
-            ..Trunk::default()
-        })
+        Self::with(trunk_with_name(keep_alive))
     }
 
     fn dial(&mut self) -> Result<LegId, DialError> {
@@ -130,6 +134,64 @@ fn a_call_moves_to_the_next_target_after_a_failure() {
         Some(Event::Failed { leg, status: 503 }),
         "each target is attempted once"
     );
+}
+
+/// Trunk with two targets that waits two seconds for a response.
+fn impatient() -> SingleEndpoint {
+    let mut single = SingleEndpoint::with(Trunk {
+        response_timeout: Some(Duration::from_secs(2)),
+        ..trunk_with_name(None)
+    });
+    let now = single.now;
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, targets(2), now);
+    single
+}
+
+#[test]
+fn a_target_without_a_response_is_followed_by_the_next_and_then_reported() {
+    let mut single = impatient();
+    let leg = single.dial().unwrap();
+    single.advance(2);
+    let (second, destination) = single.last();
+    assert_eq!((destination, number(second)), (targets(2)[1], 2));
+    assert!(single.take_events().is_empty());
+    single.advance(2);
+    let reported = Event::NoResponse { leg, trunk: 0 };
+    assert_eq!(single.take_events(), [reported]);
+    let second = single.last().0.to_owned();
+    single.answer(&second, 180, "");
+    assert_eq!(
+        single.take_events(),
+        [Event::Ringing(leg)],
+        "the attempt goes on"
+    );
+}
+
+#[test]
+fn a_provisional_response_ends_the_wait_for_the_first_response() {
+    let mut single = impatient();
+    single.dial().unwrap();
+    let first = single.last().0.to_owned();
+    single.answer(&first, 100, "");
+    single.advance(10);
+    assert_eq!(single.last().1, targets(2)[0]);
+    assert!(single.take_events().is_empty());
+}
+
+#[test]
+fn a_late_response_of_an_abandoned_target_is_canceled_and_reports_nothing() {
+    let mut single = impatient();
+    single.dial().unwrap();
+    let first = single.last().0.to_owned();
+    single.advance(2);
+    single.answer(&first, 180, "");
+    let (cancel, destination) = single.last();
+    assert!(cancel.starts_with("CANCEL "), "{cancel}");
+    assert_eq!(destination, targets(2)[0]);
+    single.answer(&first, 487, "");
+    assert!(single.take_events().is_empty());
 }
 
 #[test]

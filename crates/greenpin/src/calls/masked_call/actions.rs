@@ -13,7 +13,7 @@ use crate::calls::RETRY_AFTER_SECONDS;
 use crate::calls::call_limits::DestinationRefusal;
 use crate::calls::context::EngineContext;
 use crate::calls::leg_owner::{LegOwner, Role};
-use crate::calls::media::LegMedia;
+use crate::calls::media::{LegMedia, PortReservation};
 use crate::calls::trunks::selection;
 use crate::crypto::random;
 use crate::metrics::METRICS;
@@ -191,7 +191,7 @@ impl MaskedCall {
             role: Role::Callee(attempt),
             trunk,
         };
-        let Some(stream) = open_stream(context, owner) else {
+        let Some((stream, ports)) = self.open_callee_stream(owner, context) else {
             return Err(dialled);
         };
         let call = self.outgoing_call(trunk, to, from, &stream, context);
@@ -201,7 +201,7 @@ impl MaskedCall {
         {
             Ok(id) => {
                 context.add_leg(id, owner);
-                let leg = CallLeg::callee(id, trunk, stream, dialled);
+                let leg = CallLeg::callee(id, trunk, (stream, ports), dialled);
                 self.callees.insert(attempt, Box::new(leg));
                 Ok(())
             }
@@ -211,6 +211,19 @@ impl MaskedCall {
                 Err(dialled)
             }
         }
+    }
+
+    /// Opens a stream for a dialled leg. The first leg uses the ports of the call, a further leg reserves its own.
+    fn open_callee_stream(
+        &self,
+        owner: LegOwner,
+        context: &mut EngineContext,
+    ) -> Option<(LegMedia, Option<PortReservation>)> {
+        let ports = match self.callees.is_empty() {
+            true => None,
+            false => Some(context.media.reserve(1)?),
+        };
+        Some((open_stream(context, owner)?, ports))
     }
 
     /// Formats the dialled number and the virtual number for the trunk.

@@ -61,6 +61,7 @@ impl MaskedCall {
             return;
         };
         let ending = self.call_ending(outcome);
+        self.ports = None;
         tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "call ended");
         METRICS.count_call_end(ending.call_type.as_str());
         self.record_writer.end(ending);

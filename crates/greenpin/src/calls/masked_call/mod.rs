@@ -20,7 +20,7 @@ use self::media_path::connect;
 use super::context::EngineContext;
 use super::direct_media::DirectMedia;
 use super::leg_owner::{CallId, LegOwner, Role};
-use super::media::{LegMedia, MediaReport, RecordingError};
+use super::media::{LegMedia, MediaReport, PortReservation, RecordingError};
 use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
 use crate::metrics::METRICS;
@@ -52,6 +52,8 @@ pub(super) struct MaskedCall {
     tenant: Option<CallTenant>,
     voice: Option<Voice>,
     caller: CallLeg,
+    /// Ports of the caller and of one dialled party, until the streams are closed.
+    ports: Option<PortReservation>,
     /// Boxed, because a table with one entry has space for four.
     callees: HashMap<DialAttempt, Box<CallLeg>>,
     bridged_attempt: Option<DialAttempt>,
@@ -81,6 +83,8 @@ struct CallLeg {
     proven: bool,
     /// Dialled number and remaining trunks; `None` for the caller.
     dialled: Option<DialledNumber>,
+    /// Ports of this leg, if it is dialled beside another one.
+    _ports: Option<PortReservation>,
 }
 
 /// Dialled number and the trunks to reach it.
@@ -102,10 +106,16 @@ impl CallLeg {
             keys: DigitFilter::default(),
             proven: false,
             dialled: None,
+            _ports: None,
         }
     }
 
-    fn callee(id: LegId, trunk: usize, stream: LegMedia, dialled: DialledNumber) -> Self {
+    fn callee(
+        id: LegId,
+        trunk: usize,
+        (stream, ports): (LegMedia, Option<PortReservation>),
+        dialled: DialledNumber,
+    ) -> Self {
         Self {
             id,
             trunk,
@@ -116,6 +126,7 @@ impl CallLeg {
             keys: DigitFilter::default(),
             proven: true,
             dialled: Some(dialled),
+            _ports: ports,
         }
     }
 }
@@ -140,6 +151,7 @@ impl MaskedCall {
         sid: CallSid,
         number: PhoneNumber,
         incoming: &IncomingCall,
+        ports: PortReservation,
         started: CallStart,
         record_writer: CallRecordWriter,
     ) -> Self {
@@ -152,6 +164,7 @@ impl MaskedCall {
             tenant: None,
             voice: None,
             caller: CallLeg::caller(incoming),
+            ports: Some(ports),
             callees: HashMap::new(),
             bridged_attempt: None,
             direct: DirectMedia::new(),

@@ -36,7 +36,7 @@ use crate::supervision::Supervisor;
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
 pub use self::delay::{DelayFigures, Relayed, delay_bench};
 pub use self::plane::{LegMedia, MediaPlane};
-pub use self::ports::OpenLegError;
+pub use self::ports::{OpenLegError, PortReservation};
 pub use self::prompts::{PromptError, Prompts, read_clip};
 pub use self::recording::audio_file::{RecordingError, RecordingFormat};
 

@@ -25,7 +25,7 @@ use crate::crypto::random;
 
 use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
-use super::ports::{OpenLegError, PortPool};
+use super::ports::{OpenLegError, PortPool, PortReservation};
 use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::RecordingWriter;
@@ -110,6 +110,21 @@ impl MediaPlane {
             id, ports, &drawn, secrets,
         ))));
         Ok(leg)
+    }
+
+    /// Reserves ports for legs that are opened later; `None` if too few are left.
+    pub fn reserve(&self, legs: usize) -> Option<PortReservation> {
+        self.shared.pool.reserve(legs)
+    }
+
+    /// Returns `true` if ports for that many legs are not reserved.
+    pub fn has_room(&self, legs: usize) -> bool {
+        self.shared.pool.has_room(legs)
+    }
+
+    /// Returns the maximum number of legs, given by the range of ports.
+    pub fn max_legs(&self) -> usize {
+        self.shared.pool.size()
     }
 
     /// Returns the number of open legs.

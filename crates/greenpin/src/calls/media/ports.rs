@@ -31,8 +31,24 @@ pub enum OpenLegError {
 #[derive(Debug)]
 pub(super) struct PortPool {
     bind: IpAddr,
+    /// Number of pairs in the range.
+    size: usize,
     free: Mutex<VecDeque<u16>>,
     in_use: AtomicUsize,
+    reserved: AtomicUsize,
+}
+
+/// Reserved pairs of ports. Dropping it releases them.
+#[derive(Debug)]
+pub struct PortReservation {
+    pairs: usize,
+    pool: Arc<PortPool>,
+}
+
+impl Drop for PortReservation {
+    fn drop(&mut self) {
+        self.pool.reserved.fetch_sub(self.pairs, Ordering::Relaxed);
+    }
 }
 
 /// Two bound sockets. Dropping them returns the ports to the pool.
@@ -64,11 +80,39 @@ impl PortPool {
         let pairs = ports
             .clone()
             .filter(|port| port % 2 == 0 && port < ports.end());
+        let free: VecDeque<u16> = pairs.collect();
         Self {
             bind,
-            free: Mutex::new(pairs.collect()),
+            size: free.len(),
+            free: Mutex::new(free),
             in_use: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
         }
+    }
+
+    /// Returns the number of pairs in the range.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Returns `true` if that many pairs are not reserved.
+    pub(super) fn has_room(&self, pairs: usize) -> bool {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        reserved.saturating_add(pairs) <= self.size
+    }
+
+    /// Reserves pairs; `None` if too few are left. Pairs in use by other programs are not known here.
+    pub(super) fn reserve(self: &Arc<Self>, pairs: usize) -> Option<PortReservation> {
+        let reserve = |reserved: usize| {
+            let reserved = reserved.checked_add(pairs)?;
+            (reserved <= self.size).then_some(reserved)
+        };
+        let order = Ordering::Relaxed;
+        let update = self.reserved.fetch_update(order, order, reserve);
+        update.is_ok().then(|| PortReservation {
+            pairs,
+            pool: self.clone(),
+        })
     }
 
     /// Returns the number of pairs in use.
@@ -147,6 +191,19 @@ mod tests {
         assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
         drop(pair);
         assert_eq!((pool.in_use(), pool.bind().unwrap().port), (0, 31_002));
+    }
+
+    #[test]
+    fn reserved_pairs_are_released_when_the_reservation_is_dropped() {
+        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_030..=31_035)));
+        let (first, second) = (pool.reserve(2), pool.reserve(2));
+        assert!(first.is_some() && second.is_none());
+        let third = pool.reserve(1).unwrap();
+        assert!(!pool.has_room(1));
+        drop(first);
+        assert!(pool.has_room(2) && !pool.has_room(3));
+        drop(third);
+        assert!(pool.has_room(3));
     }
 
     #[test]

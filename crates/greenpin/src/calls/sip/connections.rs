@@ -17,7 +17,7 @@ use super::certificates::TlsCertificates;
 use super::inbound::Inbound;
 use super::tls::Connector;
 use crate::metrics::METRICS;
-use crate::supervision::{OwnedTask, Part, Supervisor};
+use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of open connections. Further incoming connections are closed.
 pub const MAX_CONNECTIONS: usize = 1024;
@@ -48,7 +48,7 @@ const CHUNK_BYTES: usize = 4096;
 pub(super) struct Connections {
     table: Table,
     inbound: mpsc::Sender<Inbound>,
-    _acceptors: Vec<OwnedTask>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
     certificates: Arc<TlsCertificates>,
     listed: ListedNetworks,
 }
@@ -107,13 +107,13 @@ impl Connections {
                     inbound: inbound.clone(),
                     supervisor: supervisor.clone(),
                 };
-                supervisor.spawn_owned(Part::SipListener, acceptor.run(listener))
+                supervisor.spawn(Part::SipListener, acceptor.run(listener))
             })
             .collect();
         Self {
             table,
             inbound,
-            _acceptors: acceptors,
+            acceptors,
             certificates,
             listed,
         }
@@ -186,6 +186,9 @@ impl Connections {
 
 impl Drop for Connections {
     fn drop(&mut self) {
+        self.acceptors
+            .iter()
+            .for_each(tokio::task::JoinHandle::abort);
         // A dropped queue ends the writer, and with it the connection.
         self.table
             .lock()

@@ -4,17 +4,10 @@ use serde_json::{Value, json};
 
 use crate::support::call_setup::{AGENT, CUSTOMER, CallSetup, SECOND_AGENT, VN, pin_of};
 use crate::support::http_client::{raw_text, request};
-use crate::support::operator_api::{OPERATOR, send};
+use crate::support::operator_api::send;
 use crate::support::server::TENANT;
 
 const SATELLITE: &str = "+881600000001";
-
-fn setup(of_trunk: &str) -> CallSetup {
-    CallSetup::start_with(
-        of_trunk,
-        &format!("[http]\noperator_token = \"{OPERATOR}\"\n"),
-    )
-}
 
 /// Sets rules as the operator; returns the status and the body.
 fn set_rules(setup: &CallSetup, rules: &Value) -> (u16, Value) {
@@ -34,7 +27,7 @@ fn allocate(setup: &CallSetup, from: &[&str], to: &[&str]) -> (u16, Value, Vec<V
 
 #[test]
 fn an_allocation_with_a_denied_number_is_rejected_and_names_the_field() {
-    let setup = setup("");
+    let setup = CallSetup::start_with_operator("");
     let denied = |fields: &[&str]| {
         let fields = fields.iter().map(|field| json!(field)).collect();
         (422, json!("destination_not_allowed"), fields)
@@ -56,7 +49,7 @@ fn an_allocation_with_a_denied_number_is_rejected_and_names_the_field() {
 
 #[test]
 fn a_tenant_cannot_change_its_rules_and_wrong_rules_are_rejected() {
-    let setup = setup("");
+    let setup = CallSetup::start_with_operator("");
     let body = json!({ "destinations": { "allow": ["+"] } });
     let (status, body) = setup.server.request("PUT", "/settings", Some(&body));
     assert_eq!((status, &body["code"]), (400, &json!("invalid_request")));
@@ -90,7 +83,7 @@ fn a_tenant_cannot_change_its_rules_and_wrong_rules_are_rejected() {
 
 #[test]
 fn a_number_denied_after_the_allocation_is_skipped() {
-    let mut setup = setup("");
+    let mut setup = CallSetup::start_with_operator("");
     let allocation = setup.allocate(&json!({ "from": [SECOND_AGENT, AGENT] }));
     assert_eq!(set_rules(&setup, &json!({ "deny": [SECOND_AGENT] })).0, 200);
     setup.call_with(pin_of(&allocation));
@@ -102,7 +95,7 @@ fn a_number_denied_after_the_allocation_is_skipped() {
 
 #[test]
 fn a_number_that_no_trunk_takes_is_not_dialled() {
-    let mut setup = setup("deny_destinations = [\"+91990\"]");
+    let mut setup = CallSetup::start_with_operator("deny_destinations = [\"+91990\"]");
     let allocation = setup.allocate(&json!({}));
     setup.call_with(pin_of(&allocation));
     let completed = setup.completed();
@@ -114,7 +107,7 @@ fn a_number_that_no_trunk_takes_is_not_dialled() {
 
 #[test]
 fn the_hourly_limit_of_a_country_ends_dialling() {
-    let mut setup = setup("");
+    let mut setup = CallSetup::start_with_operator("");
     assert_eq!(
         set_rules(&setup, &json!({ "max_calls_per_country_hour": 1 })).0,
         200
@@ -129,7 +122,7 @@ fn the_hourly_limit_of_a_country_ends_dialling() {
 
 #[test]
 fn the_command_shows_and_changes_the_rules() {
-    let setup = setup("");
+    let setup = CallSetup::start_with_operator("");
     let run = |arguments: &[&str]| {
         let output = setup
             .server

@@ -1,6 +1,7 @@
 //! Masked calls: PINs, hunting, settings, draining.
 
 mod call_settings;
+mod capacity;
 mod destinations;
 mod digits;
 mod drain;

@@ -302,6 +302,7 @@ fn call_rows() -> Vec<Row> {
         "time for the database to answer while a caller waits" => time(call_limits::STORE_TIMEOUT),
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
         "leg without RTP" => time(MediaSettings::default().silence_limit),
+        "calls by `media.ports`" => "a quarter of the ports: four are reserved for each call when it is admitted".to_owned(),
         "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),

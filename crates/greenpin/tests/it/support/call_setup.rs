@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use super::operator_api::OPERATOR;
 use super::party::{Party, exchange_audio};
 use super::server::{Server, trunk};
 use super::webhook_inbox::WebhookInbox;
@@ -37,8 +38,23 @@ impl CallSetup {
 
     /// Starts a server with further keys of its trunk and further configuration.
     pub fn start_with(of_trunk: &str, configuration: &str) -> Self {
+        Self::start_server(of_trunk, configuration, Server::with)
+    }
+
+    /// Starts a server with the operator API and with further keys of its trunk.
+    pub fn start_with_operator(of_trunk: &str) -> Self {
+        Self::start_server(of_trunk, "", |configuration| {
+            Server::with_operator(OPERATOR, configuration)
+        })
+    }
+
+    fn start_server(
+        of_trunk: &str,
+        configuration: &str,
+        start: impl FnOnce(&str) -> Server,
+    ) -> Self {
         let mut agent = Party::unconnected(AGENT);
-        let server = Server::with(&(trunk("carrier", agent.address(), of_trunk) + configuration));
+        let server = start(&(trunk("carrier", agent.address(), of_trunk) + configuration));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
         server.add_number(VN, &[]);
