@@ -29,7 +29,7 @@ mod wire;
 
 pub use endpoint::{
     DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
-    OutgoingCall, Redirection,
+    OutgoingCall, Redirection, UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};

@@ -4,6 +4,7 @@
 
 mod admission;
 mod challenge;
+mod connection;
 mod digest_nonce;
 mod event;
 mod in_dialog;
@@ -38,6 +39,7 @@ use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
+pub use connection::UnansweredRequest;
 pub use event::{Event, IncomingCall, LegId};
 pub use outgoing::{DialError, OutgoingCall};
 pub use redirect::Redirection;
@@ -100,6 +102,7 @@ pub struct Endpoint {
     /// Seconds of `Retry-After` in the response to OPTIONS while no call is taken.
     unavailable: Option<u32>,
     transmits: VecDeque<Transmit>,
+    unanswered: VecDeque<UnansweredRequest>,
     events: VecDeque<Event>,
 }
 
@@ -128,6 +131,8 @@ enum TimerKey {
 #[derive(Debug)]
 struct Transaction {
     path: Path,
+    /// Time at which the request was sent or received.
+    started: Instant,
     purpose: Purpose,
     /// Identity of the peer's INVITE, used to detect a copy received on a different path.
     identity: Option<Box<incoming::RequestIdentity>>,
@@ -228,6 +233,7 @@ impl Endpoint {
             next_leg: 0,
             unavailable: None,
             transmits: VecDeque::new(),
+            unanswered: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
@@ -352,6 +358,7 @@ impl Endpoint {
             key.clone(),
             Transaction {
                 path,
+                started: now,
                 purpose,
                 identity: None,
             },

@@ -104,6 +104,7 @@ impl Endpoint {
             Dispatch::Created { key, outputs } => {
                 let transaction = Transaction {
                     path,
+                    started: now,
                     purpose: Purpose::PeerRequest(None),
                     identity: None,
                 };
@@ -208,7 +209,10 @@ impl Endpoint {
             TuEvent::Request(request) => self.on_request(key, *request, now),
             TuEvent::Ack(request) => self.on_ack(&request, now),
             TuEvent::Response(response) => self.on_response(key, &response, now),
-            TuEvent::Timeout => self.on_transaction_failure(key, 408, now),
+            TuEvent::Timeout => {
+                self.note_unanswered(key);
+                self.on_transaction_failure(key, 408, now);
+            }
             TuEvent::TransportError => self.on_transaction_failure(key, 503, now),
             _ => {}
         }
@@ -375,7 +379,8 @@ fn has_identity(request: &Request) -> bool {
 /// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581).
 ///
 /// The topmost `Via` gets the address that the request came from. Its port is added if the sender
-/// asks for it with `rport`.
+/// asks for it with `rport`. Over TCP and TLS, the response uses the connection of the request. If
+/// it is closed, the response goes to the port of the `Via` over a new one.
 fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let via = request.headers.typed::<Via>()?.ok()?;
     let value = request.headers.value(&HeaderName::Via)?.into_owned();
@@ -401,17 +406,13 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     request
         .headers
         .push_front(Header::build(HeaderName::Via, Bytes::from(top)).ok()?);
-    let port = if symmetric {
+    let port = if symmetric && source.transport == Transport::Udp {
         source.destination.port()
     } else {
-        via.port.unwrap_or(5060)
-    };
-    let destination = match source.transport {
-        Transport::Udp => SocketAddr::new(source.destination.ip(), port),
-        Transport::Tcp | Transport::Tls => source.destination,
+        via.port.unwrap_or(source.transport.default_port())
     };
     Some(Path {
-        destination,
+        destination: SocketAddr::new(source.destination.ip(), port),
         ..source
     })
 }

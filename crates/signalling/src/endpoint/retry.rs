@@ -62,6 +62,9 @@ impl Endpoint {
         let (mut request, attempted, failed) =
             (invite.request.clone(), invite.attempted.clone(), *path);
         let next = self.next_path(failed, &attempted)?;
+        if let Some(trunk) = failed.trunk {
+            self.register_at_current_target(trunk, now);
+        }
         let sequence = super::receive::sequence(&request).checked_add(1)?;
         let via = self.via(next.transport);
         for name in [

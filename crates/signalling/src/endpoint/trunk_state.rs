@@ -137,11 +137,11 @@ impl Endpoint {
         state.targets = targets;
         match (was_unresolved, state.targets.is_empty()) {
             (true, false) => {
-                self.set_reachable(trunk, true);
+                self.set_reachable(trunk, true, now);
                 self.start_trunk(trunk, now);
             }
-            (false, true) => self.set_reachable(trunk, false),
-            _ => {}
+            (false, true) => self.set_reachable(trunk, false, now),
+            _ => self.register_at_listed_target(trunk, now),
         }
     }
 
@@ -205,6 +205,13 @@ impl Endpoint {
             trunk: Some(trunk),
             nat: settings.nat,
         })
+    }
+
+    /// Returns `true` if requests may go to this address.
+    pub(super) fn is_target(&self, trunk: usize, address: SocketAddr) -> bool {
+        self.trunk_states
+            .get(trunk)
+            .is_some_and(|state| state.targets.contains(&address))
     }
 
     /// Returns the path to a target that was not yet attempted. `failed` is the path of the last

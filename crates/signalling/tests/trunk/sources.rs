@@ -193,3 +193,26 @@ fn options_gets_503_while_no_call_is_taken() {
     let again = request("OPTIONS", "").replace("z9hG4bKOPTIONS", "z9hG4bKagain");
     assert_eq!(receive(&mut single, Transport::Udp, &source, &again), 200);
 }
+
+#[test]
+fn a_response_whose_connection_is_gone_goes_to_the_port_of_the_via() {
+    for (transport, via, port) in [
+        (Transport::Tcp, "TCP 192.0.2.2:5070", 5070),
+        (Transport::Tcp, "TCP 192.0.2.2", 5060),
+        (Transport::Tls, "TLS sbc.carrier.example", 5061),
+    ] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let options = request("OPTIONS", "").replace("UDP 192.0.2.2", via);
+        let message = SipMessage::from_datagram(options.into()).unwrap();
+        let source = SocketAddr::new(peer().ip(), 40_000);
+        single
+            .endpoint
+            .receive(transport, source, message, single.now);
+        let path = single.endpoint.poll_transmit().unwrap().path;
+        assert_eq!(path.connection, Some(source), "{via}");
+        assert_eq!(path.destination, SocketAddr::new(peer().ip(), port));
+    }
+}

@@ -101,6 +101,9 @@ impl UserAgent {
                     endpoint.transport_failed(&ticket, now)
                 });
             }
+            Inbound::Closed { transport, peer } => self.isolate(None, |endpoint, now| {
+                endpoint.connection_closed(transport, peer, now);
+            }),
             Inbound::Nothing => {}
         }
     }
@@ -120,8 +123,11 @@ impl UserAgent {
         }
     }
 
-    /// Sends every pending message. A failed send fails its transaction.
+    /// Ends connections that turned out to be dead, then sends every pending message. A failed send fails its transaction.
     pub fn flush(&mut self) {
+        while let Some(unanswered) = self.endpoint.poll_unanswered() {
+            self.sockets.end_if_silent(&unanswered);
+        }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
             METRICS.count_sip_message(&transmit.bytes);
