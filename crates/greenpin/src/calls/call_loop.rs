@@ -133,6 +133,8 @@ impl CallLoop {
                 });
             }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
+            // Nobody is known to be alerted: the call may still go to the next trunk.
+            Event::Progress { .. } => {}
             Event::Answered { leg, remote } => {
                 self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)

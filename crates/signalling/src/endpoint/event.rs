@@ -21,8 +21,15 @@ pub enum Event {
         /// The caller's audio from the ACK of a late offer. `None` if the INVITE carried the offer.
         remote: Option<RemoteMedia>,
     },
-    /// The called party is being alerted. Emitted at most once for each leg.
+    /// The called party is being alerted (180). Emitted at most once for each leg.
     Ringing(LegId),
+    /// The call makes progress, but nobody is known to be alerted. Emitted when the status changes.
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// Provisional status except 100 and 180: 181 forwarded, 182 queued, 183 session progress.
+        status: u16,
+    },
     /// The called party answered.
     Answered {
         /// The leg.

@@ -15,6 +15,12 @@ impl Endpoint {
         request: Request,
         now: Instant,
     ) {
+        if matches!(
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
+        ) {
+            return self.serve_in_early_dialog(id, key, &request, now);
+        }
         let sequence = super::receive::sequence(&request);
         let accepted = match self.legs.get_mut(&id).map(|leg| &mut leg.state) {
             Some(LegState::Confirmed { dialog, .. }) => dialog.accept_sequence(sequence),
@@ -163,9 +169,9 @@ impl Endpoint {
             }
             None => None,
         };
-        let (path, user) = (leg.path, leg.user.clone());
+        let (path, contact) = (leg.path, leg.contact.clone());
         let builder = self.response(request, 200)?;
-        let mut builder = self.success_headers(builder, request, &user, path)?;
+        let mut builder = self.success_headers(builder, request, &contact, path)?;
         if let Some(session) = session {
             builder = session.add_to_response(builder)?;
         }
@@ -229,7 +235,7 @@ impl Endpoint {
             return;
         };
         if let Some(request) = self.finish_request(builder, path.transport) {
-            self.request(request, path, Purpose::NoReplyNeeded, now);
+            self.request(request, path, Purpose::Bye(None), now);
         }
     }
 }

@@ -6,6 +6,7 @@ mod admission;
 mod challenge;
 mod connection;
 mod digest_nonce;
+mod early;
 mod event;
 mod in_dialog;
 mod incoming;
@@ -148,12 +149,14 @@ enum Purpose {
         leg: LegId,
         acknowledged: Vec<SentAck>,
     },
-    /// Request whose response is ignored: a CANCEL, BYE or PRACK, or a request that was superseded.
+    /// Request whose response is ignored: a CANCEL or PRACK, or a request that was superseded.
     NoReplyNeeded,
     /// INVITE sent by the endpoint within a call.
     Reinvite(Box<redirect::SentReinvite>),
-    /// Session refresh sent by the endpoint.
-    Refresh(LegId),
+    /// Session refresh sent by the endpoint, with the challenge that it answers.
+    Refresh(LegId, Option<challenge::AnsweredChallenge>),
+    /// BYE sent by the endpoint, with the challenge that it answers.
+    Bye(Option<challenge::AnsweredChallenge>),
     /// Keep-alive probe of a trunk.
     KeepAlive(usize),
     /// Registration with a trunk.
@@ -165,9 +168,9 @@ impl Purpose {
     fn leg(&self) -> Option<LegId> {
         match self {
             Self::PeerRequest(leg) => *leg,
-            Self::Invite { leg, .. } | Self::Refresh(leg) => Some(*leg),
+            Self::Invite { leg, .. } | Self::Refresh(leg, _) => Some(*leg),
             Self::Reinvite(sent) => Some(sent.leg),
-            Self::NoReplyNeeded | Self::KeepAlive(_) | Self::Register(_) => None,
+            Self::NoReplyNeeded | Self::Bye(_) | Self::KeepAlive(_) | Self::Register(_) => None,
         }
     }
 }
@@ -185,9 +188,7 @@ struct SipLeg {
     /// Local tag of the dialog, used to match requests of the peer.
     tag: Bytes,
     path: Path,
-    /// User part of the local `Contact`: the called number, or the number shown to the called
-    /// party.
-    user: String,
+    contact: LocalContact,
     state: LegState,
     local: Option<LocalMedia>,
     session: Option<session::SessionTimer>,
@@ -197,6 +198,24 @@ struct SipLeg {
     pending_reinvite: Option<redirect::PendingReinvite>,
     /// The engine hung up and receives no further events of this leg.
     hung_up: bool,
+}
+
+/// `Contact` of the endpoint in a dialog.
+#[derive(Debug, Clone)]
+struct LocalContact {
+    /// User part: the called number, or the number shown to the called party. May be empty.
+    user: String,
+    /// The dialog is secure and needs a SIPS URI (RFC 3261, section 12.1.1).
+    secure: bool,
+}
+
+impl LocalContact {
+    fn plain(user: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            secure: false,
+        }
+    }
 }
 
 /// Phase of a leg's dialog (RFC 3261, section 12).
@@ -431,8 +450,12 @@ impl Endpoint {
         SocketAddr::new(self.settings.advertised, port)
     }
 
-    fn contact(&self, user: &str, transport: Transport) -> String {
+    fn contact(&self, contact: &LocalContact, transport: Transport) -> String {
+        let LocalContact { user, secure } = contact;
         let at = if user.is_empty() { "" } else { "@" };
+        if *secure {
+            return format!("<sips:{user}{at}{}>", self.local_host(Transport::Tls));
+        }
         format!(
             "<sip:{user}{at}{}{}>",
             self.local_host(transport),

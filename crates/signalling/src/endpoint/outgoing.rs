@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::early::EarlyDialog;
 use super::negotiation::{negotiated_media, response_description};
 use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description, LocalMedia};
+use crate::sdp::{self, Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
-    HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey,
+    HeaderName, Message, Method, Request, RequestBuilder, Response, Timer, To, TransactionKey,
 };
 use crate::wire::{Path, Transmit};
 
@@ -63,26 +64,20 @@ pub(super) struct SentInvite {
     pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
     /// A provisional response arrived, so that a CANCEL is allowed (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
+    /// A 180 arrived: the called party is being alerted.
     pub(super) ringing: bool,
+    /// Last status from 101 to 199. From then on, responses may come from the called party instead of the trunk.
+    pub(super) progress: Option<u16>,
     /// The engine hung up. The CANCEL was sent, or waits for a provisional response.
     pub(super) withdrawn: bool,
     canceled: bool,
-    /// Early dialogs that sent a reliable provisional response, one for each branch of a fork.
+    /// Early dialogs, one for each branch of a fork.
     pub(super) early: Vec<EarlyDialog>,
-    /// Descriptions of provisional responses, with the tags of their branches.
-    previews: Vec<(Bytes, Description)>,
 }
 
-/// Branch of a fork that sent a reliable provisional response (RFC 3262).
-#[derive(Debug)]
-pub(super) struct EarlyDialog {
-    dialog: Dialog,
-    sequence: u32,
-}
-
-/// Maximum number of fork branches whose provisional responses are acknowledged. A fork that rings
-/// real phones has fewer.
-const MAX_FORK_BRANCHES: usize = 10;
+/// Maximum number of fork branches with an early dialog, and of branches whose 2xx is acknowledged.
+/// A fork that rings real phones has fewer.
+pub(super) const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
     /// Places a call and returns its leg. Progress is reported by events of this leg.
@@ -100,15 +95,15 @@ impl Endpoint {
             answered_challenge: None,
             proceeding: false,
             ringing: false,
+            progress: None,
             withdrawn: false,
             canceled: false,
             early: Vec::new(),
-            previews: Vec::new(),
         };
         let leg = self.add_leg(SipLeg {
             tag: Bytes::from(tag),
             path,
-            user: call.from,
+            contact: super::LocalContact::plain(&call.from),
             state: LegState::Outgoing(Box::new(invite)),
             local: Some(call.local),
             session: None,
@@ -143,7 +138,7 @@ impl Endpoint {
             return None;
         }
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
-        let contact = self.contact(&call.from, path.transport);
+        let contact = self.contact(&super::LocalContact::plain(&call.from), path.transport);
         let to = format!(
             "<sip:{}@{}>",
             call.to,
@@ -181,12 +176,11 @@ impl Endpoint {
         now: Instant,
     ) {
         match response.status.code() {
-            100 => self.on_provisional(id, false, now),
-            101..200 => {
+            100 => self.on_provisional(id, None, now),
+            status @ 101..200 => {
                 self.pin_realm(id);
-                self.acknowledge_provisional(id, response, now);
-                self.preview_answer(id, response);
-                self.on_provisional(id, true, now);
+                self.on_early_response(id, response, now);
+                self.on_provisional(id, Some(status), now);
             }
             200..300 => {
                 self.pin_realm(id);
@@ -199,7 +193,7 @@ impl Endpoint {
         }
     }
 
-    fn on_provisional(&mut self, id: LegId, alerting: bool, now: Instant) {
+    fn on_provisional(&mut self, id: LegId, progress: Option<u16>, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
             ..
@@ -208,116 +202,25 @@ impl Endpoint {
             return;
         };
         invite.proceeding = true;
-        let ringing = alerting && !invite.ringing;
-        invite.ringing |= alerting;
+        let previous = invite.progress;
+        invite.progress = progress.or(previous);
+        let rings = progress == Some(180) && !invite.ringing;
+        invite.ringing |= rings;
         if invite.withdrawn {
             return self.cancel(id, now);
         }
-        if ringing {
-            self.emit(id, Event::Ringing(id));
+        match progress {
+            Some(180) if rings => self.emit(id, Event::Ringing(id)),
+            Some(180) | None => {}
+            _ if previous == progress => {}
+            Some(status) => self.emit(id, Event::Progress { leg: id, status }),
         }
-    }
-
-    /// Sends a PRACK for a reliable provisional response. The peer retransmits the response until
-    /// then (RFC 3262, section 4).
-    fn acknowledge_provisional(
-        &mut self,
-        id: LegId,
-        response: &Response,
-        now: Instant,
-    ) -> Option<()> {
-        let sequence = reliable_sequence(response)?;
-        let SipLeg {
-            state: LegState::Outgoing(invite),
-            path,
-            ..
-        } = self.legs.get_mut(&id)?
-        else {
-            return None;
-        };
-        let dialog = Dialog::establish(&invite.request, response)?;
-        let same_branch = |early: &EarlyDialog| early.dialog.remote_tag() == dialog.remote_tag();
-        let branch = match invite.early.iter().position(same_branch) {
-            Some(index) => {
-                let early = invite.early.get_mut(index)?;
-                // The response was already acknowledged, or is out of order and will be
-                // retransmitted.
-                if early.sequence.checked_add(1) != Some(sequence) {
-                    return None;
-                }
-                early.sequence = sequence;
-                early
-            }
-            None if invite.early.len() < MAX_FORK_BRANCHES => {
-                invite.early.push(EarlyDialog { dialog, sequence });
-                invite.early.last_mut()?
-            }
-            None => return None,
-        };
-        let path = super::path_to(&branch.dialog.next_hop(), *path);
-        let invite_sequence = super::receive::sequence(&invite.request);
-        let builder = branch.dialog.request(Method::Prack)?;
-        let builder = builder
-            .header(
-                HeaderName::RAck,
-                format!("{sequence} {invite_sequence} INVITE"),
-            )
-            .ok()?;
-        let prack = self.finish_request(builder, path.transport)?;
-        self.request(prack, path, Purpose::NoReplyNeeded, now);
-        Some(())
-    }
-
-    /// Keeps the first description of a branch. It is the answer (RFC 3261, section 13.2.1), and the 2xx may omit it
-    /// (RFC 6337, section 2.2).
-    fn preview_answer(&mut self, id: LegId, response: &Response) {
-        let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&id)
-        else {
-            return;
-        };
-        let to = response.headers.typed::<To>().and_then(Result::ok);
-        let Some(tag) = to.as_ref().and_then(|to| to.tag()) else {
-            return;
-        };
-        let is_known = invite.previews.iter().any(|(known, _)| known == tag);
-        if is_known || invite.previews.len() >= MAX_FORK_BRANCHES {
-            return;
-        }
-        if let Some(Ok(answer)) = response_description(response) {
-            let tag = Bytes::copy_from_slice(tag);
-            invite.previews.push((tag, answer));
-        }
-    }
-
-    /// Returns the description that a provisional response of the branch has shown.
-    fn previewed_answer(&self, id: LegId, tag: &[u8]) -> Option<Description> {
-        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
-            return None;
-        };
-        let mut previews = invite.previews.iter();
-        previews
-            .find(|(known, _)| known == tag)
-            .map(|(_, answer)| answer.clone())
-    }
-
-    /// Returns the early dialog of the branch that answers.
-    fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
-        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
-            return None;
-        };
-        invite
-            .early
-            .iter()
-            .find(|early| early.dialog.remote_tag() == tag)
     }
 
     fn on_answer(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
         let to = response.headers.typed::<To>().and_then(Result::ok);
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
-        if self.acknowledge_again(key, tag) {
+        if self.acknowledge_again(key, tag) || self.is_fork_too_large(key) {
             return;
         }
         let was_calling = matches!(
@@ -330,14 +233,10 @@ impl Endpoint {
         if let Some(early) = self.early_dialog(id, tag) {
             dialog.continue_from(&early.dialog);
         }
-        let description = match response_description(response) {
-            Some(description) => description.ok(),
-            None => self.previewed_answer(id, tag),
-        };
-        let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
-        let usable = description.zip(waiting).and_then(|(answer, leg)| {
-            negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
-        });
+        let is_waiting = |leg: &SipLeg| was_calling && !leg.hung_up;
+        let usable = self
+            .answered_media(id, tag, response)
+            .filter(|_| self.legs.get(&id).is_some_and(is_waiting));
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
                 leg.state = LegState::Confirmed {
@@ -351,7 +250,7 @@ impl Endpoint {
                 if let Some(builder) = dialog.request(Method::Bye)
                     && let Some(bye) = self.finish_request(builder, path.transport)
                 {
-                    self.request(bye, path, Purpose::NoReplyNeeded, now);
+                    self.request(bye, path, Purpose::Bye(None), now);
                 }
                 if was_calling {
                     self.end_leg(
@@ -384,12 +283,35 @@ impl Endpoint {
         true
     }
 
+    /// Returns `true` if enough branches of a fork have answered. A further 2xx is ignored: each one costs an ACK and a
+    /// BYE to an address that it names.
+    fn is_fork_too_large(&self, key: &TransactionKey) -> bool {
+        matches!(
+            self.transactions.get(key).map(|found| &found.purpose),
+            Some(Purpose::Invite { acknowledged, .. }) if acknowledged.len() >= MAX_FORK_BRANCHES
+        )
+    }
+
+    /// Returns the called party's audio from its 2xx or from its early dialog.
+    fn answered_media(&self, id: LegId, tag: &[u8], response: &Response) -> Option<RemoteMedia> {
+        let leg = self.legs.get(&id)?;
+        let early = self.early_dialog(id, tag);
+        if let Some(renegotiated) = early.and_then(|early| early.renegotiated) {
+            return Some(renegotiated);
+        }
+        let answer = match response_description(response) {
+            Some(description) => description.ok()?,
+            None => early?.answer.clone()?,
+        };
+        negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
+    }
+
     fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {
         let invite = self.layer.client_request(key)?;
         let mut dialog = Dialog::establish(invite, response)?;
         let invite_path = self.transactions.get(key)?.path;
         let path = super::path_to(&dialog.next_hop(), invite_path);
-        let ack = dialog.request(Method::Ack)?;
+        let ack = self.with_credentials_of(invite, dialog.request(Method::Ack)?, path)?;
         let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,
@@ -435,6 +357,10 @@ impl Endpoint {
         let path = *path;
         invite.withdrawn = true;
         if !invite.proceeding || invite.canceled {
+            // A CANCEL must wait for a response (RFC 3261, section 9.1). An INVITE that did not arrive is not repeated.
+            if let Some(key) = invite.key.clone() {
+                self.timers.clear(&TimerKey::Transaction(key, Timer::A));
+            }
             return;
         }
         invite.canceled = true;
@@ -462,22 +388,6 @@ impl Endpoint {
             self.perform(&key, outputs, now);
         }
     }
-}
-
-/// Returns the `RSeq` of a reliable provisional response.
-fn reliable_sequence(response: &Response) -> Option<u32> {
-    let mut required = response.headers.get_all(&HeaderName::Require);
-    let reliable = required.any(|header| {
-        header
-            .value()
-            .split(|byte| *byte == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"100rel"))
-    });
-    let number = response
-        .headers
-        .value(&HeaderName::RSeq)
-        .filter(|_| reliable)?;
-    std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
 /// Builds the CANCEL of an INVITE (RFC 3261, section 9.1), with the same branch, sequence number

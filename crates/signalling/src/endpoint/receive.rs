@@ -241,7 +241,11 @@ impl Endpoint {
         let matches = match &self.legs.get(&leg)?.state {
             LegState::AwaitingAck(sent_answer) => sent_answer.dialog.matches(id),
             LegState::Confirmed { dialog, .. } => dialog.matches(id),
-            LegState::Incoming(_) | LegState::Outgoing(_) => false,
+            LegState::Outgoing(invite) => {
+                let mut branches = invite.early.iter();
+                branches.any(|early| early.dialog.matches(id))
+            }
+            LegState::Incoming(_) => false,
         };
         matches.then_some(leg)
     }
@@ -275,6 +279,11 @@ impl Endpoint {
     }
 
     fn on_response(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+        if matches!(response.status.code(), 401 | 407)
+            && self.retry_in_dialog(key, response, now).is_some()
+        {
+            return;
+        }
         match self
             .transactions
             .get(key)
@@ -282,7 +291,7 @@ impl Endpoint {
         {
             Some(Purpose::Invite { leg, .. }) => self.on_invite_response(key, *leg, response, now),
             Some(Purpose::Reinvite(_)) => self.on_reinvite_response(key, response, now),
-            Some(Purpose::Refresh(leg)) => self.on_refresh_response(*leg, response, now),
+            Some(Purpose::Refresh(leg, _)) => self.on_refresh_response(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => {
                 self.on_keep_alive_response(*trunk, response.status.code(), now)
             }
@@ -301,7 +310,7 @@ impl Endpoint {
         {
             Some(Purpose::Invite { leg, .. }) => self.on_invite_failure(*leg, status, now),
             Some(Purpose::Reinvite(reinvite)) => self.end_lost_leg(reinvite.leg, now),
-            Some(Purpose::Refresh(leg)) => self.end_lost_leg(*leg, now),
+            Some(Purpose::Refresh(leg, _)) => self.end_lost_leg(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.on_keep_alive_response(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
             Some(Purpose::PeerRequest(Some(leg))) => {

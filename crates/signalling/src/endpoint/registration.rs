@@ -175,7 +175,8 @@ impl Endpoint {
                 .as_ref()?
                 .username,
         );
-        Some(self.contact(&user, self.trunk_path(trunk)?.transport))
+        let contact = super::LocalContact::plain(&user);
+        Some(self.contact(&contact, self.trunk_path(trunk)?.transport))
     }
 
     pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
@@ -234,8 +235,9 @@ impl Endpoint {
             attempt.answered_challenge.clone(),
             attempt.lengthened,
         );
+        let sequence = super::receive::sequence(&request);
         let (request, answered_challenge) =
-            self.answer_challenge(trunk, transport, request, previous, response)?;
+            self.answer_challenge((trunk, transport), (request, sequence), previous, response)?;
         self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 

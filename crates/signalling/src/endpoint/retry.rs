@@ -55,7 +55,7 @@ impl Endpoint {
         else {
             return None;
         };
-        if invite.ringing || invite.withdrawn || !invite.early.is_empty() {
+        if invite.ringing || invite.withdrawn {
             return None;
         }
         invite.attempted.push(path.destination);
@@ -86,6 +86,8 @@ impl Endpoint {
         leg.path = next;
         if let LegState::Outgoing(invite) = &mut leg.state {
             invite.answered_challenge = None;
+            invite.progress = None;
+            invite.early.clear();
         }
         self.resend_invite(id, request, now);
         Some(())

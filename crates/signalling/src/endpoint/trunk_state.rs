@@ -214,6 +214,14 @@ impl Endpoint {
             .is_some_and(|state| state.targets.contains(&address))
     }
 
+    /// Returns `true` if requests may go to a port of this IP address.
+    pub(super) fn has_target_at(&self, trunk: usize, address: IpAddr) -> bool {
+        self.trunk_states.get(trunk).is_some_and(|state| {
+            let mut targets = state.targets.iter();
+            targets.any(|target| target.ip().to_canonical() == address.to_canonical())
+        })
+    }
+
     /// Returns the path to a target that was not yet attempted. `failed` is the path of the last
     /// attempt.
     pub(super) fn next_path(&mut self, failed: Path, attempted: &[SocketAddr]) -> Option<Path> {

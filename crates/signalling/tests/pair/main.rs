@@ -10,6 +10,7 @@
 
 mod answers;
 mod digest;
+mod early;
 mod in_dialog;
 mod redirections;
 mod setup;
@@ -319,7 +320,7 @@ const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.7
     m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
-/// Writes a response to an INVITE in the name of the called party.
+/// Writes a response to a request in the name of the called party. `tag` is empty within a dialog.
 fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
     let line = |name: &str| {
         invite
@@ -328,8 +329,13 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
             .unwrap()
             .to_owned()
     };
+    let tag = if tag.is_empty() {
+        String::new()
+    } else {
+        format!(";tag={tag}")
+    };
     let response = format!(
-        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{};tag={tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
+        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{}{tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
          Content-Length: {}\r\n\r\n{body}",
         line("Via:"),
         line("From:"),

@@ -216,3 +216,55 @@ fn a_response_whose_connection_is_gone_goes_to_the_port_of_the_via() {
         assert_eq!(path.destination, SocketAddr::new(peer().ip(), port));
     }
 }
+
+#[test]
+fn a_secure_invite_gets_a_secure_contact() {
+    for (transport, uri, contact, expected) in [
+        (
+            Transport::Tls,
+            "sips:",
+            "sips:a@192.0.2.2",
+            "<sips:+914000000001@192.0.2.1:5061>",
+        ),
+        (
+            Transport::Tls,
+            "sip:",
+            "sips:a@192.0.2.2",
+            "<sips:+914000000001@192.0.2.1:5061>",
+        ),
+        (
+            Transport::Tls,
+            "sip:",
+            "sip:a@192.0.2.2",
+            "<sip:+914000000001@192.0.2.1:5061;transport=tls>",
+        ),
+        (
+            Transport::Udp,
+            "sip:",
+            "sip:a@192.0.2.2",
+            "<sip:+914000000001@192.0.2.1:5060>",
+        ),
+    ] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let invite = request("INVITE", &format!("Contact: <{contact}>\r\n")).replacen(
+            "INVITE sip:",
+            &format!("INVITE {uri}"),
+            1,
+        );
+        receive(&mut single, transport, "192.0.2.2:5061", &invite);
+        let leg = match &single.take_events()[..] {
+            [Event::IncomingCall(call)] => call.leg,
+            events => panic!("{events:?}"),
+        };
+        single.endpoint.answer(leg, media(), single.now);
+        single.collect();
+        let (_, answer) = single.wire.last().unwrap();
+        assert!(
+            answer.contains(&format!("Contact: {expected}\r\n")),
+            "{answer}"
+        );
+    }
+}
