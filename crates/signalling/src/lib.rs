@@ -28,8 +28,8 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{
-    DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
-    OutgoingCall, Redirection, UnansweredRequest,
+    DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall,
+    LegId, OutgoingCall, PeerReason, Redirection, UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};

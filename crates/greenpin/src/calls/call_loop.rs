@@ -162,6 +162,9 @@ impl CallLoop {
                 });
                 self.context.legs.remove(&leg);
             }
+            Event::PeerReason { leg, reason } => {
+                self.with_leg(leg, |call, role, _| call.on_peer_reason(role, reason));
+            }
             Event::Reachable { trunk, up } => self.context.on_reachable(trunk, up),
             Event::Registered {
                 trunk,

@@ -259,9 +259,10 @@ impl Softphone {
             // The phone has a single trunk without keep-alive and registration.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             // The phone sends no redirections.
-            Event::Progress { .. } | Event::Redirected { .. } | Event::RedirectFailed { .. } => {
-                None
-            }
+            Event::PeerReason { .. }
+            | Event::Progress { .. }
+            | Event::Redirected { .. }
+            | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.calls.get(&leg)?.connect(remote);

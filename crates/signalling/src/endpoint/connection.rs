@@ -39,6 +39,7 @@ impl Endpoint {
     /// Reports the end of a connection that was opened to a peer. A registration that was sent over it is renewed
     /// (RFC 5626, section 4.3).
     pub fn connection_closed(&mut self, transport: Transport, remote: SocketAddr, now: Instant) {
+        self.last_leg = None;
         for trunk in 0..self.trunk_states.len() {
             self.on_flow_closed(trunk, (transport, remote), now);
         }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::reason::PeerReason;
 use crate::identity::{CallerIdentity, PresentedNumber};
 use crate::sdp::RemoteMedia;
 
@@ -81,6 +82,13 @@ pub enum Event {
         /// `true` if the peer ended the call with BYE or CANCEL; `false` after a timeout or an
         /// error.
         orderly: bool,
+    },
+    /// The peer gives a reason for the end of its leg. `Failed` or `HungUp` follows.
+    PeerReason {
+        /// The leg.
+        leg: LegId,
+        /// The reason.
+        reason: PeerReason,
     },
     /// A trunk became reachable or unreachable.
     Reachable {

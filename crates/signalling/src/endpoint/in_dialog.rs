@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::negotiation::{parse_later_offer, preserve_srtp, unsupported_extensions};
-use super::{Endpoint, Event, LegId, LegState, Purpose};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
@@ -42,6 +42,7 @@ impl Endpoint {
         match request.method {
             Method::Bye => {
                 self.respond_status(key, &request, 200, now);
+                self.report_peer_reason(id, &request.headers);
                 self.end_leg(
                     id,
                     Event::HungUp {
@@ -197,10 +198,16 @@ impl Endpoint {
     /// The endpoint still completes the SIP exchange: it sends a CANCEL, or an ACK and a BYE if a
     /// late answer arrives.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
+        self.hang_up_for(id, EndReason::Normal, now);
+    }
+
+    /// Ends a leg like [`Endpoint::hang_up`] and gives the peer a reason.
+    pub fn hang_up_for(&mut self, id: LegId, reason: EndReason, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
         leg.hung_up = true;
+        leg.end_reason = reason;
         match &leg.state {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),
@@ -231,7 +238,11 @@ impl Endpoint {
             LegState::Incoming(_) | LegState::Outgoing(_) => return,
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
-        let Some(builder) = dialog.request(Method::Bye) else {
+        let reason = super::reason::header_name();
+        let builder = dialog
+            .request(Method::Bye)
+            .and_then(|builder| builder.header(reason, leg.end_reason.value()).ok());
+        let Some(builder) = builder else {
             return;
         };
         if let Some(request) = self.finish_request(builder, path.transport) {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::negotiation::{parse_answer, parse_offer, preserve_srtp, unsupported_extensions};
 use super::{
-    Endpoint, Event, IncomingCall, LegId, LegState, LocalContact, Purpose, SipLeg, TimerKey,
-    session,
+    EndReason, Endpoint, Event, IncomingCall, LegId, LegState, LocalContact, Purpose, SipLeg,
+    TimerKey, session,
 };
 use crate::dialog::{Dialog, DialogId};
 use crate::identity;
@@ -148,6 +148,7 @@ impl Endpoint {
             outgoing: false,
             pending_reinvite: None,
             hung_up: false,
+            end_reason: EndReason::default(),
         });
         if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.purpose = Purpose::PeerRequest(Some(leg));
@@ -340,6 +341,9 @@ impl Endpoint {
                 orderly: false,
             },
         );
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.end_reason = EndReason::Lost;
+        }
         self.send_bye(id, now);
     }
 
@@ -348,6 +352,7 @@ impl Endpoint {
         let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_for_dialog(&id)) else {
             return;
         };
+        self.last_leg = Some(id);
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
@@ -452,6 +457,7 @@ impl Endpoint {
                 Some(LegState::Incoming(_))
             )
         {
+            self.report_peer_reason(leg, &cancel.headers);
             self.emit(leg, Event::HungUp { leg, orderly: true });
             self.reject(leg, 487, None, now);
         }

@@ -14,6 +14,7 @@ mod info;
 pub(crate) mod keep_alive;
 mod negotiation;
 mod outgoing;
+mod reason;
 mod receive;
 pub(crate) mod redirect;
 pub(crate) mod registration;
@@ -43,6 +44,7 @@ use crate::wire::{Path, Ticket, Transmit, Transport};
 pub use connection::UnansweredRequest;
 pub use event::{Event, IncomingCall, LegId};
 pub use outgoing::{DialError, OutgoingCall};
+pub use reason::{EndReason, PeerReason};
 pub use redirect::Redirection;
 use responses::response;
 use trunk_state::TrunkState;
@@ -100,6 +102,8 @@ pub struct Endpoint {
     /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
+    /// Leg of the message or timer in process.
+    last_leg: Option<LegId>,
     /// Seconds of `Retry-After` in the response to OPTIONS while no call is taken.
     unavailable: Option<u32>,
     transmits: VecDeque<Transmit>,
@@ -126,6 +130,19 @@ enum TimerKey {
     KeepAlive(usize),
     /// The first registration or its renewal is due.
     Register(usize),
+}
+
+impl TimerKey {
+    fn leg(&self) -> Option<LegId> {
+        match self {
+            Self::Retransmit2xx(leg)
+            | Self::AckTimeout(leg)
+            | Self::CancelTimeout(leg)
+            | Self::Reinvite(leg)
+            | Self::Session(leg) => Some(*leg),
+            _ => None,
+        }
+    }
 }
 
 /// Endpoint data of a transaction. The transaction layer holds the protocol state.
@@ -198,6 +215,8 @@ struct SipLeg {
     pending_reinvite: Option<redirect::PendingReinvite>,
     /// The engine hung up and receives no further events of this leg.
     hung_up: bool,
+    /// Reason for which the engine hung up.
+    end_reason: EndReason,
 }
 
 /// `Contact` of the endpoint in a dialog.
@@ -250,6 +269,7 @@ impl Endpoint {
             trunk_states,
             realms: HashMap::new(),
             next_leg: 0,
+            last_leg: None,
             unavailable: None,
             transmits: VecDeque::new(),
             unanswered: VecDeque::new(),
@@ -290,6 +310,7 @@ impl Endpoint {
     /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.timers.expired(now) {
+            self.last_leg = key.leg();
             match key {
                 TimerKey::Transaction(key, timer) => {
                     let outputs = self.layer.on_timer(&key, timer);
@@ -309,6 +330,8 @@ impl Endpoint {
 
     /// Reports a failure to send the message with this ticket.
     pub fn transport_failed(&mut self, ticket: &Ticket, now: Instant) {
+        let transaction = self.transactions.get(&ticket.0);
+        self.last_leg = transaction.and_then(|transaction| transaction.purpose.leg());
         let outputs = self.layer.on_transport_error(&ticket.0);
         self.perform(&ticket.0, outputs, now);
     }

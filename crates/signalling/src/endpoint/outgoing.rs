@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::early::EarlyDialog;
 use super::negotiation::{negotiated_media, response_description};
-use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
+use super::{
+    EndReason, Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge,
+};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
@@ -110,6 +112,7 @@ impl Endpoint {
             outgoing: true,
             pending_reinvite: None,
             hung_up: false,
+            end_reason: EndReason::default(),
         });
         let purpose = Purpose::Invite {
             leg,
@@ -189,7 +192,10 @@ impl Endpoint {
             401 | 407 if self.retry_with_credentials(id, response, now) => {}
             // A 3xx names a different number and is not followed. A challenge of a called party is
             // not answered. Both fail the call.
-            status => self.on_invite_failure(id, status, now),
+            status => {
+                self.report_peer_reason(id, &response.headers);
+                self.on_invite_failure(id, status, now);
+            }
         }
     }
 
@@ -349,6 +355,7 @@ impl Endpoint {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
             path,
+            end_reason,
             ..
         }) = self.legs.get_mut(&id)
         else {
@@ -364,7 +371,7 @@ impl Endpoint {
             return;
         }
         invite.canceled = true;
-        let cancel = cancel_of(&invite.request);
+        let cancel = cancel_of(&invite.request, *end_reason);
         if let Some(cancel) = cancel {
             self.request(cancel, path, Purpose::NoReplyNeeded, now);
         }
@@ -392,7 +399,7 @@ impl Endpoint {
 
 /// Builds the CANCEL of an INVITE (RFC 3261, section 9.1), with the same branch, sequence number
 /// and identity.
-fn cancel_of(invite: &Request) -> Option<Request> {
+fn cancel_of(invite: &Request, reason: EndReason) -> Option<Request> {
     let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
     for name in [
         HeaderName::Via,
@@ -408,6 +415,9 @@ fn cancel_of(invite: &Request) -> Option<Request> {
             .header(HeaderName::Route, route.value().into_owned())
             .ok()?;
     }
+    let builder = builder
+        .header(super::reason::header_name(), reason.value())
+        .ok()?;
     Some(
         builder
             .cseq(super::receive::sequence(invite), &Method::Cancel)

@@ -27,6 +27,7 @@ impl Endpoint {
         message: SipMessage,
         now: Instant,
     ) {
+        self.last_leg = None;
         let path = Path {
             transport,
             destination: source,
@@ -59,18 +60,9 @@ impl Endpoint {
         });
     }
 
-    /// Returns the leg that a message concerns: by its dialog, or by the local tag of a response.
-    pub fn leg_of_message(&self, message: &SipMessage) -> Option<LegId> {
-        match &message.0 {
-            MessageContent::Whole(Message::Request(request)) => {
-                self.leg_for_dialog(&DialogId::from_request(request)?)
-            }
-            MessageContent::Whole(Message::Response(response)) => {
-                let key = TransactionKey::from_response(response)?;
-                self.transactions.get(&key)?.purpose.leg()
-            }
-            MessageContent::Malformed(_) => None,
-        }
+    /// Returns the leg of the message or timer that was processed last, `None` if it concerned no leg.
+    pub fn last_leg(&self) -> Option<LegId> {
+        self.last_leg
     }
 
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
@@ -225,7 +217,10 @@ impl Endpoint {
         }
         match DialogId::from_request(&request) {
             Some(id) => match self.leg_for_dialog(&id) {
-                Some(leg) => self.serve_in_dialog(leg, key, request, now),
+                Some(leg) => {
+                    self.last_leg = Some(leg);
+                    self.serve_in_dialog(leg, key, request, now);
+                }
                 None => self.respond_status(key, &request, 481, now),
             },
             None => match request.method {
@@ -279,6 +274,8 @@ impl Endpoint {
     }
 
     fn on_response(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+        let transaction = self.transactions.get(key);
+        self.last_leg = transaction.and_then(|transaction| transaction.purpose.leg());
         if matches!(response.status.code(), 401 | 407)
             && self.retry_in_dialog(key, response, now).is_some()
         {

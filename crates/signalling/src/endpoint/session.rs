@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::sip::{
     Header, HeaderName, Headers, Method, MinSe, Refresher, Request, RequestBuilder, Response,
     ResponseBuilder, SessionExpires,
@@ -282,7 +282,7 @@ impl Endpoint {
                     orderly: false,
                 },
             );
-            self.hang_up(id, now);
+            self.hang_up_for(id, EndReason::Lost, now);
         }
     }
 

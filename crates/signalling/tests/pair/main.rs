@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
-    Credentials, Digest, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall, LegId,
-    Network, OutgoingCall, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
+    Credentials, Digest, EndReason, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall,
+    LegId, Network, OutgoingCall, PeerReason, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
 };
 
 const IDLE: EndpointLoad = EndpointLoad {
@@ -67,6 +67,8 @@ struct Pair {
     in_flight: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
+    /// Reasons that the endpoints received for the end of a leg.
+    reasons: Vec<(End, PeerReason)>,
     /// All messages sent by each endpoint.
     wire: [Vec<String>; 2],
 }
@@ -139,6 +141,7 @@ impl Pair {
             in_flight: BTreeMap::new(),
             sent: 0,
             events: Vec::new(),
+            reasons: Vec::new(),
             wire: [Vec::new(), Vec::new()],
         }
     }
@@ -188,7 +191,11 @@ impl Pair {
                 }
             }
             while let Some(event) = self.ends[own].poll_event() {
-                self.events.push(([End::Caller, End::Callee][own], event));
+                let end = [End::Caller, End::Callee][own];
+                match event {
+                    Event::PeerReason { reason, .. } => self.reasons.push((end, reason)),
+                    event => self.events.push((end, event)),
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Actions of the call machine, performed on the legs of a call.
 
 use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
-use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
+use signalling::{EndReason, OutgoingCall};
 
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
@@ -43,7 +43,7 @@ impl MaskedCall {
             Action::Record => self.record(context),
             Action::ReportRinging(number) => self.record_writer.ringing(number),
             Action::ReportAnswered(number) => self.record_writer.answered(number),
-            Action::HangUp(side, _) => self.hang_up(side, context),
+            Action::HangUp(side, cause) => self.hang_up(side, cause, context),
             Action::Finish(outcome) => self.finish(outcome),
         }
         None
@@ -157,6 +157,7 @@ impl MaskedCall {
                 None
             }
             Err(error) => {
+                context.streams.remove(&stream.id());
                 tracing::error!(call_sid = %self.sid, %error, "number could not be dialled");
                 failed
             }
@@ -202,9 +203,10 @@ impl MaskedCall {
 
     fn abandon(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
         if let Some(leg) = self.callees.remove(&attempt) {
+            let reason = self.abandon_reason;
             context
                 .agent
-                .command(|endpoint, now| endpoint.hang_up(leg.id, now));
+                .command(|endpoint, now| endpoint.hang_up_for(leg.id, reason, now));
             context.remove_leg(leg.id, leg.stream.as_ref());
         }
     }
@@ -234,7 +236,7 @@ impl MaskedCall {
         }
     }
 
-    fn hang_up(&mut self, side: Side, context: &mut EngineContext) {
+    fn hang_up(&mut self, side: Side, cause: Cause, context: &mut EngineContext) {
         let leg = match side {
             Side::Caller => Some(self.caller.id),
             Side::Callee => self
@@ -245,9 +247,17 @@ impl MaskedCall {
         if let Some(leg) = leg {
             context
                 .agent
-                .command(|endpoint, now| endpoint.hang_up(leg, now));
+                .command(|endpoint, now| endpoint.hang_up_for(leg, end_reason(cause), now));
             context.legs.remove(&leg);
         }
+    }
+}
+
+/// Returns the reason that a peer learns when the server ends its leg.
+fn end_reason(cause: Cause) -> EndReason {
+    match cause {
+        Cause::MediaLost => EndReason::Lost,
+        _ => EndReason::Normal,
     }
 }
 

@@ -9,7 +9,7 @@ mod tls;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use signalling::{Endpoint, EndpointSettings, Event, LegId, Transport};
+use signalling::{Endpoint, EndpointSettings, Event, Transport};
 
 use self::inbound::Inbound;
 use crate::crypto::random;
@@ -79,7 +79,7 @@ impl UserAgent {
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
                 inbound = self.sockets.receive() => self.on_inbound(inbound),
-                () = until(deadline) => self.isolate(None, |endpoint, now| endpoint.handle_timeout(now)),
+                () = until(deadline) => self.isolate(|endpoint, now| endpoint.handle_timeout(now)),
             }
         }
     }
@@ -91,17 +91,14 @@ impl UserAgent {
                 source,
                 message,
             } => {
-                let leg = self.endpoint.leg_of_message(&message);
-                self.isolate(leg, |endpoint, now| {
+                self.isolate(|endpoint, now| {
                     endpoint.receive(transport, source, message, now);
                 });
             }
             Inbound::Failed(ticket) => {
-                self.isolate(None, |endpoint, now| {
-                    endpoint.transport_failed(&ticket, now)
-                });
+                self.isolate(|endpoint, now| endpoint.transport_failed(&ticket, now));
             }
-            Inbound::Closed { transport, peer } => self.isolate(None, |endpoint, now| {
+            Inbound::Closed { transport, peer } => self.isolate(|endpoint, now| {
                 endpoint.connection_closed(transport, peer, now);
             }),
             Inbound::Nothing => {}
@@ -109,14 +106,14 @@ impl UserAgent {
     }
 
     /// Processes one message or timer. A panic ends the leg that it concerns, and nothing else.
-    fn isolate(&mut self, leg: Option<LegId>, process: impl FnOnce(&mut Endpoint, Instant)) {
+    fn isolate(&mut self, process: impl FnOnce(&mut Endpoint, Instant)) {
         let now = Instant::now();
         let endpoint = &mut self.endpoint;
         if isolate(|| process(endpoint, now)).is_some() {
             return;
         }
         tracing::error!("processing of a SIP message or timer failed");
-        if let Some(leg) = leg
+        if let Some(leg) = endpoint.last_leg()
             && isolate(|| endpoint.end_lost_leg(leg, now)).is_none()
         {
             tracing::error!("a leg could not be ended");
