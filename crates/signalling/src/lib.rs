@@ -13,6 +13,7 @@
 mod address_list;
 mod body;
 mod dialog;
+mod display_name;
 mod endpoint;
 mod header_value;
 mod identity;

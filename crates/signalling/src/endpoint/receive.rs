@@ -10,6 +10,7 @@ use super::negotiation::unsupported_extensions;
 use super::responses::{reason_phrase, response};
 use super::{ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction};
 use crate::dialog::DialogId;
+use crate::display_name::quote_display_names;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
     CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder,
@@ -36,10 +37,12 @@ impl Endpoint {
             nat: false,
         };
         match message.0 {
-            MessageContent::Whole(Message::Request(request)) => {
+            MessageContent::Whole(Message::Request(mut request)) => {
+                quote_display_names(&mut request.headers);
                 self.receive_request(request, path, now)
             }
-            MessageContent::Whole(Message::Response(response)) => {
+            MessageContent::Whole(Message::Response(mut response)) => {
+                quote_display_names(&mut response.headers);
                 self.receive_response(response, now)
             }
             MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),

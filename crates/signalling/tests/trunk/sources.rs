@@ -268,3 +268,24 @@ fn a_secure_invite_gets_a_secure_contact() {
         );
     }
 }
+
+#[test]
+fn an_unquoted_display_name_and_line_ends_before_a_request_are_taken() {
+    for (name, before) in [("Jos\u{e9} ", ""), ("Smith [Sales] ", ""), ("", "\r\n\r\n")] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let options = request("OPTIONS", "").replace("From: <", &format!("From: {name}<"));
+        let text = format!("{before}{options}");
+        // Latin-1: one byte for each character.
+        let bytes: Vec<u8> = text.chars().map(|char| char as u8).collect();
+        let message = SipMessage::from_datagram(bytes.into()).unwrap();
+        single
+            .endpoint
+            .receive(Transport::Udp, peer(), message, single.now);
+        let response = single.endpoint.poll_transmit().unwrap().bytes;
+        let response = String::from_utf8_lossy(&response).into_owned();
+        assert!(response.starts_with("SIP/2.0 200 "), "{response}");
+    }
+}
