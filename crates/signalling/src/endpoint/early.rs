@@ -9,7 +9,7 @@ use super::negotiation::{
 use super::outgoing::MAX_FORK_BRANCHES;
 use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
 use crate::dialog::{Dialog, DialogId};
-use crate::sdp::{self, Description, RemoteMedia};
+use crate::sdp::{self, Description, LocalMedia, MediaLayout, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
 /// Branch of an INVITE that sent a provisional response.
@@ -25,6 +25,12 @@ pub(super) struct EarlyDialog {
     is_answer_reliable: bool,
     /// Audio of a later offer in an UPDATE.
     pub(super) renegotiated: Option<RemoteMedia>,
+}
+
+/// Local media of a leg with an early dialog.
+struct EarlyMedia<'a> {
+    local: &'a mut Option<LocalMedia>,
+    layout: &'a mut MediaLayout,
 }
 
 impl Endpoint {
@@ -98,11 +104,12 @@ impl Endpoint {
         &mut self,
         id: LegId,
         request: &Request,
-    ) -> Option<(&mut EarlyDialog, &mut Option<sdp::LocalMedia>)> {
+    ) -> Option<(&mut EarlyDialog, EarlyMedia<'_>)> {
         let dialog = DialogId::from_request(request)?;
         let SipLeg {
             state: LegState::Outgoing(invite),
             local,
+            layout,
             ..
         } = self.legs.get_mut(&id)?
         else {
@@ -110,7 +117,7 @@ impl Endpoint {
         };
         let mut branches = invite.early.iter_mut();
         let early = branches.find(|early| early.dialog.matches(&dialog))?;
-        Some((early, local))
+        Some((early, EarlyMedia { local, layout }))
     }
 
     /// Serves a request of the called party before its answer.
@@ -180,12 +187,12 @@ impl Endpoint {
         request: &Request,
         offer: Option<Description>,
     ) -> Result<Option<String>, u16> {
-        let (early, local) = self.early_dialog_of(id, request).ok_or(481_u16)?;
+        let (early, media) = self.early_dialog_of(id, request).ok_or(481_u16)?;
         let answer = match offer {
             None => None,
             Some(_) if !early.is_answer_reliable => return Err(491),
             Some(offer) => {
-                let local = local.as_mut().ok_or(488_u16)?;
+                let local = media.local.as_mut().ok_or(488_u16)?;
                 let crypto = offer.offered_key(local).map_err(|_| 488_u16)?;
                 let remote = RemoteMedia {
                     crypto,
@@ -195,6 +202,7 @@ impl Endpoint {
                 local.version = local.version.wrapping_add(1);
                 let answer = offer.answer(local, remote.codec);
                 *local = preserve_srtp(*local, Some(&offer));
+                *media.layout = offer.layout().clone();
                 Some(answer)
             }
         };

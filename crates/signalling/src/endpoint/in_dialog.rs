@@ -154,6 +154,7 @@ impl Endpoint {
                 local.version = local.version.wrapping_add(1);
                 let answer = description.answer(local, codec);
                 *local = preserve_srtp(*local, Some(description));
+                leg.layout = description.layout().clone();
                 Some(answer)
             }
             None if request.method == Method::Invite => {
@@ -162,7 +163,8 @@ impl Endpoint {
                     .path
                     .trunk
                     .and_then(|trunk| self.settings.trunks.get(trunk));
-                Some(sdp::offer(
+                Some(sdp::later_offer(
+                    &leg.layout,
                     local,
                     codec,
                     trunk.map_or(&[], |trunk| &trunk.codecs),

@@ -134,6 +134,9 @@ impl Endpoint {
         let proven = path.transport.is_stream() || self.is_outside_networks(path);
         self.recent_invites.extend(identity.clone());
         let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
+        let description = invite.description.as_ref();
+        let layout = description.map(|offer| offer.layout().clone());
+        let layout = layout.unwrap_or_default();
         let secure = path.transport == Transport::Tls && needs_secure_contact(&invite);
         let leg = self.add_leg(SipLeg {
             tag,
@@ -144,6 +147,7 @@ impl Endpoint {
             },
             state: LegState::Incoming(Box::new(invite)),
             local: None,
+            layout,
             session: None,
             outgoing: false,
             pending_reinvite: None,

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::dialog::Dialog;
-use crate::sdp::{Codec, LocalMedia};
+use crate::sdp::{Codec, LocalMedia, MediaLayout};
 use crate::sip::{
     Header, HeaderName, Message, Output, Reliability, Request, RequestBuilder, Response,
     ResponseBuilder, Timer, Timers, TransactionKey, Uri, UriHost,
@@ -208,6 +208,8 @@ struct SipLeg {
     contact: LocalContact,
     state: LegState,
     local: Option<LocalMedia>,
+    /// Media lines of the session, for the offers of the endpoint.
+    layout: MediaLayout,
     session: Option<session::SessionTimer>,
     /// The endpoint sent the initial INVITE of the dialog.
     outgoing: bool,

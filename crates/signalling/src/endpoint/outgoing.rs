@@ -11,7 +11,7 @@ use super::{
     EndReason, Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge,
 };
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, LocalMedia, RemoteMedia};
+use crate::sdp::{self, Codec, LocalMedia, MediaLayout, RemoteMedia};
 use crate::sip::{
     HeaderName, Message, Method, Request, RequestBuilder, Response, Timer, To, TransactionKey,
 };
@@ -108,6 +108,7 @@ impl Endpoint {
             contact: super::LocalContact::plain(&call.from),
             state: LegState::Outgoing(Box::new(invite)),
             local: Some(call.local),
+            layout: MediaLayout::default(),
             session: None,
             outgoing: true,
             pending_reinvite: None,

@@ -127,7 +127,7 @@ impl Endpoint {
         let redirection = pending.redirection;
         let local = leg.local.as_mut()?;
         local.version = local.version.wrapping_add(1);
-        let body = sdp::redirection(local, &redirection);
+        let body = sdp::redirection(&leg.layout, local, &redirection);
         let LegState::Confirmed { dialog, .. } = &mut leg.state else {
             return None;
         };
