@@ -84,7 +84,7 @@ pub(super) const MAX_FORK_BRANCHES: usize = 10;
 impl Endpoint {
     /// Places a call and returns its leg. Progress is reported by events of this leg.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let path = self.trunk_path(call.trunk).ok_or(DialError::NoPeer)?;
+        let path = self.call_path(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
         let request = self
             .build_invite(&call, path, &tag)

@@ -229,7 +229,7 @@ impl SingleEndpoint {
     fn set_targets(&mut self, targets: &[u8]) {
         let targets = targets.iter().map(|last| target(*last)).collect();
         self.endpoint
-            .set_targets(0, Transport::Tcp, targets, self.now);
+            .set_targets(0, Transport::Tcp, group(targets), self.now);
         self.collect();
     }
 }

@@ -116,7 +116,7 @@ fn a_request_of_a_call_is_accepted_after_the_name_leads_elsewhere() {
     let other = vec![OTHER.parse().unwrap()];
     single
         .endpoint
-        .set_targets(0, Transport::Udp, other, single.now);
+        .set_targets(0, Transport::Udp, group(other), single.now);
     let source = peer().to_string();
     let options = request("OPTIONS", "");
     assert_eq!(receive(&mut single, Transport::Udp, &source, &options), 403);

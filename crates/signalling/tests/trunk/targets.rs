@@ -67,7 +67,7 @@ fn a_trunk_is_unreachable_while_its_name_does_not_resolve() {
     assert_eq!(single.dial(), Err(DialError::NoPeer));
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(1), single.now);
+        .set_targets(0, Transport::Udp, group(targets(1)), single.now);
     single.collect();
     assert_eq!(
         single.take_events(),
@@ -82,7 +82,7 @@ fn a_trunk_is_unreachable_while_its_name_does_not_resolve() {
     assert_eq!(single.endpoint.networks(0).len(), 1);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, Vec::new(), single.now);
+        .set_targets(0, Transport::Udp, group(Vec::new()), single.now);
     single.collect();
     assert_eq!(
         single.take_events(),
@@ -99,7 +99,7 @@ fn a_call_moves_to_the_next_target_after_a_failure() {
     let mut single = SingleEndpoint::with_name(None);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(3), single.now);
+        .set_targets(0, Transport::Udp, group(targets(3)), single.now);
     let leg = single.dial().unwrap();
     let (first, destination) = single.last();
     let first = first.to_owned();
@@ -150,7 +150,7 @@ fn a_domain_uses_the_transport_of_the_dns_and_a_uri_without_transport() {
     ] {
         single
             .endpoint
-            .set_targets(0, transport, targets(1), single.now);
+            .set_targets(0, transport, group(targets(1)), single.now);
         single.advance(30);
         let (options, destination) = single.last();
         assert!(
@@ -174,17 +174,20 @@ fn a_new_order_of_targets_applies_except_back_to_a_failed_target() {
     };
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![first, second], single.now);
+        .set_targets(0, Transport::Udp, group(vec![first, second]), single.now);
     assert_eq!(called(&mut single), first);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![second, first], single.now);
+        .set_targets(0, Transport::Udp, group(vec![second, first]), single.now);
     assert_eq!(called(&mut single), second);
     let invite = single.last().0.to_owned();
     single.answer(&invite, 503, "");
-    single
-        .endpoint
-        .set_targets(0, Transport::Udp, vec![second, third, first], single.now);
+    single.endpoint.set_targets(
+        0,
+        Transport::Udp,
+        group(vec![second, third, first]),
+        single.now,
+    );
     assert_eq!(
         called(&mut single),
         first,
@@ -192,7 +195,7 @@ fn a_new_order_of_targets_applies_except_back_to_a_failed_target() {
     );
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![second, third], single.now);
+        .set_targets(0, Transport::Udp, group(vec![second, third]), single.now);
     assert_eq!(called(&mut single), second, "unless it is no longer listed");
 }
 
@@ -201,7 +204,7 @@ fn a_trunk_is_unreachable_only_if_none_of_its_targets_answers() {
     let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(2), single.now);
+        .set_targets(0, Transport::Udp, group(targets(2)), single.now);
     single.collect();
     single.take_events();
     let first = single.request();
@@ -266,4 +269,57 @@ fn requests_go_to_the_outbound_proxy_and_name_the_peer() {
         "{cancel}"
     );
     assert_eq!(destination, proxy);
+}
+
+#[test]
+fn each_call_draws_its_target_by_weight_and_leaves_failed_targets_out() {
+    let mut single = SingleEndpoint::with_name(None);
+    let groups = [(10, 3, 1), (10, 2, 2), (10, 0, 3), (20, 9, 4)];
+    let groups = groups.map(|(priority, weight, last)| TargetGroup {
+        priority,
+        weight,
+        addresses: vec![SocketAddr::from(([198, 51, 100, last], 5070))],
+    });
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, groups.to_vec(), single.now);
+    let calls = |single: &mut SingleEndpoint| -> [usize; 4] {
+        let first = single.destinations.len();
+        for _ in 0..200 {
+            single.dial().unwrap();
+        }
+        let drawn = &single.destinations[first..];
+        let count = |last: u8| {
+            drawn
+                .iter()
+                .filter(|address| address.ip() == target_ip(last))
+                .count()
+        };
+        [1, 2, 3, 4].map(count)
+    };
+    let [heavy, light, none, backup] = calls(&mut single);
+    assert!(
+        heavy > light && light > 0 && backup == 0,
+        "{heavy} {light} {none} {backup}"
+    );
+
+    let invite = loop {
+        single.dial().unwrap();
+        let (invite, destination) = single.last();
+        if destination.ip() == target_ip(1) {
+            break invite.to_owned();
+        }
+    };
+    single.answer(&invite, 503, "");
+    assert_ne!(
+        single.last().1.ip(),
+        target_ip(1),
+        "the call goes on at another target"
+    );
+    let [heavy, light, ..] = calls(&mut single);
+    assert!(heavy == 0 && light > 0, "{heavy} {light}");
+}
+
+fn target_ip(last: u8) -> std::net::IpAddr {
+    [198, 51, 100, last].into()
 }

@@ -6,10 +6,9 @@ mod inbound;
 pub(super) mod sockets;
 mod tls;
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use signalling::{Endpoint, EndpointSettings, Event, Transport};
+use signalling::{Endpoint, EndpointSettings, Event, TargetGroup, Transport};
 
 use self::inbound::Inbound;
 use crate::crypto::random;
@@ -37,7 +36,7 @@ impl UserAgent {
     }
 
     /// Sets the targets of a trunk, as resolved from DNS.
-    pub fn set_targets(&mut self, trunk: usize, transport: Transport, targets: Vec<SocketAddr>) {
+    pub fn set_targets(&mut self, trunk: usize, transport: Transport, targets: Vec<TargetGroup>) {
         self.command(|endpoint, now| endpoint.set_targets(trunk, transport, targets, now));
         self.list_networks();
     }
