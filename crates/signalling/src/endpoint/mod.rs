@@ -12,6 +12,7 @@ mod in_dialog;
 mod incoming;
 mod info;
 pub(crate) mod keep_alive;
+mod large_invite;
 mod negotiation;
 mod outgoing;
 mod reason;

@@ -115,18 +115,7 @@ impl Endpoint {
             hung_up: false,
             end_reason: EndReason::default(),
         });
-        let purpose = Purpose::Invite {
-            leg,
-            acknowledged: Vec::new(),
-        };
-        let key = self.request(request, path, purpose, now);
-        if let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&leg)
-        {
-            invite.key = key;
-        }
+        self.send_invite(leg, request, now);
         Ok(leg)
     }
 
@@ -362,7 +351,11 @@ impl Endpoint {
         else {
             return;
         };
-        let path = *path;
+        let sent = invite
+            .key
+            .as_ref()
+            .and_then(|key| self.transactions.get(key));
+        let path = sent.map_or(*path, |sent| sent.path);
         invite.withdrawn = true;
         if !invite.proceeding || invite.canceled {
             // A CANCEL must wait for a response (RFC 3261, section 9.1). An INVITE that did not arrive is not repeated.

@@ -303,6 +303,9 @@ impl Endpoint {
     /// Handles a transaction without a final response: 408 after a timeout, 503 after a transport
     /// failure.
     fn on_transaction_failure(&mut self, key: &TransactionKey, status: u16, now: Instant) {
+        if status == 503 && self.fall_back_to_udp(key, now).is_some() {
+            return;
+        }
         match self
             .transactions
             .get(key)

@@ -11,34 +11,17 @@ impl Endpoint {
     pub(super) fn resend_invite(&mut self, id: LegId, request: Request, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
-            path,
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        invite.request = request.clone();
         invite.proceeding = false;
-        let (path, previous) = (*path, invite.key.take());
+        let previous = invite.key.take();
         if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
             previous.purpose = Purpose::NoReplyNeeded;
         }
-        let key = self.request(
-            request,
-            path,
-            Purpose::Invite {
-                leg: id,
-                acknowledged: Vec::new(),
-            },
-            now,
-        );
-        if let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&id)
-        {
-            invite.key = key;
-        }
+        self.send_invite(id, request, now);
     }
 
     /// Sends the INVITE to the next target of its trunk if a target failed before the phone rang

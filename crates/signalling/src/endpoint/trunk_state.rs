@@ -30,6 +30,8 @@ pub(super) struct TrunkState {
     /// Keep-alive probe that awaits its response.
     pub(super) probe: Option<TransactionKey>,
     pub(super) registration: Option<Registration>,
+    /// Time at which the peer refused a connection for a large request over TCP.
+    pub(super) without_tcp: Option<Instant>,
 }
 
 impl TrunkState {
@@ -49,6 +51,7 @@ impl TrunkState {
             up,
             probe: None,
             registration,
+            without_tcp: None,
         }
     }
 

@@ -28,6 +28,12 @@ impl SingleEndpoint {
     }
 
     fn dial(&mut self) -> Result<LegId, DialError> {
+        let leg = self.dial_number("+919900000001");
+        self.collect();
+        leg
+    }
+
+    fn dial_number(&mut self, to: &str) -> Result<LegId, DialError> {
         let address = "192.0.2.1".parse().unwrap();
         let secrets = Secrets::new([1; 132]);
         let local = LocalMedia {
@@ -39,7 +45,7 @@ impl SingleEndpoint {
             srtp: SrtpMode::Off,
             secrets,
         };
-        let (to, from) = ("+919900000001".into(), "+914000000001".into());
+        let (to, from) = (to.into(), "+914000000001".into());
         let call = OutgoingCall {
             trunk: 0,
             to,
@@ -47,9 +53,7 @@ impl SingleEndpoint {
             local,
             preferred: Codec::Pcma,
         };
-        let leg = self.endpoint.dial(call, self.now);
-        self.collect();
-        leg
+        self.endpoint.dial(call, self.now)
     }
 
     fn last(&self) -> (&str, SocketAddr) {
@@ -322,4 +326,42 @@ fn each_call_draws_its_target_by_weight_and_leaves_failed_targets_out() {
 
 fn target_ip(last: u8) -> std::net::IpAddr {
     [198, 51, 100, last].into()
+}
+
+#[test]
+fn an_invite_that_is_too_large_for_udp_goes_over_tcp_and_back_to_udp_without_it() {
+    let mut single = SingleEndpoint::with(Trunk { ..Trunk::default() });
+    let dial = |single: &mut SingleEndpoint| {
+        let to = format!("+{}", "1".repeat(800));
+        single.dial_number(&to).unwrap();
+        let sent = single.endpoint.poll_transmit().unwrap();
+        (
+            sent.path.transport,
+            sent.ticket.unwrap(),
+            String::from_utf8_lossy(&sent.bytes).into_owned(),
+        )
+    };
+    let (transport, ticket, invite) = dial(&mut single);
+    assert!(
+        invite.len() > 1300 && invite.contains("Via: SIP/2.0/TCP 192.0.2.1:5060;"),
+        "{invite}"
+    );
+    assert_eq!(transport, Transport::Tcp);
+    single.endpoint.transport_failed(&ticket, single.now);
+    let again = single.endpoint.poll_transmit().unwrap();
+    let text = String::from_utf8_lossy(&again.bytes).into_owned();
+    assert_eq!(again.path.transport, Transport::Udp);
+    assert!(text.contains("Via: SIP/2.0/UDP 192.0.2.1:5060;"), "{text}");
+    assert_eq!(number(&text), number(&invite));
+    let (transport, ..) = dial(&mut single);
+    assert_eq!(
+        transport,
+        Transport::Udp,
+        "the peer is known to have no TCP"
+    );
+    single.collect();
+    assert!(single.take_events().is_empty());
+    single.now += Duration::from_secs(3600);
+    let (transport, ..) = dial(&mut single);
+    assert_eq!(transport, Transport::Tcp, "asked again");
 }

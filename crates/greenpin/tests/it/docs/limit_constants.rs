@@ -32,6 +32,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
         &["signalling_limits::MAX_MEDIA_LINES"],
     ),
     (
+        "size of a datagram: a larger INVITE goes over TCP",
+        &["signalling_limits::MAX_UDP_REQUEST_BYTES"],
+    ),
+    (
         "more values than a header has: the rest is ignored",
         &["signalling_limits::MAX_REASON_VALUES"],
     ),
