@@ -308,11 +308,11 @@ impl Endpoint {
         Some(address)
     }
 
-    /// Registers at the target in use if the registration is at another one.
+    /// Registers at the target in use if the one of the registration has failed.
     pub(super) fn register_at_current_target(&mut self, trunk: usize, now: Instant) {
-        let current = self.trunk_path(trunk).map(|path| path.destination);
-        let registered = self.registered_at(trunk);
-        if registered.is_some() && current.is_some() && registered != current {
+        if let Some(registered) = self.registered_at(trunk)
+            && self.has_failed(trunk, registered)
+        {
             self.register_again(trunk, Duration::ZERO, now);
         }
     }

@@ -285,6 +285,13 @@ impl Endpoint {
             .is_some_and(|state| state.targets.contains(&address))
     }
 
+    /// Returns `true` if a target has failed and another one is in use.
+    pub(super) fn has_failed(&self, trunk: usize, target: SocketAddr) -> bool {
+        self.trunk_states
+            .get(trunk)
+            .is_some_and(|state| state.failed.contains(&target))
+    }
+
     /// Returns `true` if requests may go to a port of this IP address.
     pub(super) fn has_target_at(&self, trunk: usize, address: IpAddr) -> bool {
         self.trunk_states.get(trunk).is_some_and(|state| {
