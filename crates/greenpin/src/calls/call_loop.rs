@@ -151,17 +151,7 @@ impl CallLoop {
                     call.on_key(role, digit, DigitSource::Info, context);
                 }
             }),
-            Event::HungUp { leg, orderly } => {
-                let cause = if orderly {
-                    Cause::Normal
-                } else {
-                    Cause::MediaLost
-                };
-                self.with_leg(leg, |call, role, context| {
-                    call.hung_up(role, cause, context)
-                });
-                self.context.legs.remove(&leg);
-            }
+            Event::HungUp { leg, orderly } => self.on_hung_up(leg, orderly),
             Event::PeerReason { leg, reason } => {
                 self.with_leg(leg, |call, role, _| call.on_peer_reason(role, reason));
             }
@@ -174,6 +164,18 @@ impl CallLoop {
                 self.context.on_registered(trunk, registered, status);
             }
         }
+    }
+
+    fn on_hung_up(&mut self, leg: LegId, orderly: bool) {
+        let cause = if orderly {
+            Cause::Normal
+        } else {
+            Cause::MediaLost
+        };
+        self.with_leg(leg, |call, role, context| {
+            call.hung_up(role, cause, context)
+        });
+        self.context.legs.remove(&leg);
     }
 
     /// Returns `true` if the engine takes a call now.
