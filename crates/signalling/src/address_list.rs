@@ -79,7 +79,7 @@ fn bracket(value: &[u8]) -> Option<usize> {
 }
 
 /// Splits a text at a separator outside quotes and angle brackets.
-fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
+pub(crate) fn split(text: &[u8], separator: u8) -> Vec<&[u8]> {
     let mut nesting = Nesting::default();
     text.split(|byte| nesting.is_outside(*byte) && *byte == separator)
         .collect()

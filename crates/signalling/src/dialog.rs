@@ -88,9 +88,20 @@ impl Dialog {
         })
     }
 
-    /// Continues the sequence numbers of the early dialog, whose PRACKs have used some.
+    /// Continues the sequence numbers of the early dialog, in which requests were exchanged.
     pub(crate) fn continue_from(&mut self, early: &Self) {
-        self.local_sequence = self.local_sequence.max(early.local_sequence);
+        self.note_sequence(early.local_sequence);
+        self.remote_sequence = self.remote_sequence.max(early.remote_sequence);
+    }
+
+    /// Returns the sequence number of the last local request.
+    pub(crate) fn local_sequence(&self) -> u32 {
+        self.local_sequence
+    }
+
+    /// Takes a sequence number that a request was sent with.
+    pub(crate) fn note_sequence(&mut self, sequence: u32) {
+        self.local_sequence = self.local_sequence.max(sequence);
     }
 
     pub(crate) fn matches(&self, id: &DialogId) -> bool {

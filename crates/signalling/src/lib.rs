@@ -13,6 +13,7 @@
 mod address_list;
 mod body;
 mod dialog;
+mod display_name;
 mod endpoint;
 mod header_value;
 mod identity;
@@ -28,9 +29,9 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{
-    DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
-    OutgoingCall, Redirection,
+    DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall,
+    LegId, OutgoingCall, PeerReason, Redirection, UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
-pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, TargetGroup, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -115,6 +115,28 @@ pub enum Host {
     Domain(String),
 }
 
+/// Addresses of a peer that one SRV record names (RFC 2782), or that its name has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetGroup {
+    /// Priority: the lowest number is used first.
+    pub priority: u16,
+    /// Share of the calls among the groups with the same priority.
+    pub weight: u16,
+    /// Addresses and ports, in order of preference.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl TargetGroup {
+    /// Creates the group of a name without SRV records.
+    pub fn single(addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            priority: 0,
+            weight: 0,
+            addresses,
+        }
+    }
+}
+
 impl TrunkPeer {
     /// Creates a peer with a fixed address.
     pub fn at(transport: Transport, address: SocketAddr) -> Self {

@@ -95,8 +95,12 @@ pub(crate) enum MessageContent {
 
 impl SipMessage {
     /// Parses one datagram. `None` if it gets no answer. Limits: 64 KiB in total, 8 KiB for each
-    /// header, 256 headers.
+    /// header, 256 headers. Line ends before the message are ignored, as in a stream (RFC 3261,
+    /// section 7.5).
     pub fn from_datagram(bytes: Bytes) -> Option<Self> {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let start = bytes.iter().position(|byte| !is_line_end(byte))?;
+        let bytes = bytes.slice(start..);
         let parse = |bytes| {
             parse_datagram(bytes, &Limits::datagram())
                 .ok()

@@ -136,6 +136,8 @@ impl CallLoop {
                 });
             }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
+            // Nobody is known to be alerted: the call may still go to the next trunk.
+            Event::Progress { .. } => {}
             Event::Answered { leg, remote } => {
                 self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)
@@ -154,6 +156,9 @@ impl CallLoop {
                 }
             }),
             Event::HungUp { leg, orderly } => self.on_hung_up(leg, orderly),
+            Event::PeerReason { leg, reason } => {
+                self.with_leg(leg, |call, role, _| call.on_peer_reason(role, reason));
+            }
             Event::Reachable { trunk, up } => self.context.on_reachable(trunk, up),
             Event::Registered {
                 trunk,

@@ -49,7 +49,7 @@ use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgen
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use crate::supervision::{Part, Supervisor};
-use signalling::Transport;
+use signalling::{TargetGroup, Transport};
 
 /// Seconds in `Retry-After` of a call rejected for lack of capacity.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -163,7 +163,7 @@ enum Command {
     /// Reply with the number of objects in use.
     Load(oneshot::Sender<EngineLoad>),
     /// Set the transport and the addresses of a trunk, as resolved from DNS.
-    Targets(usize, Transport, Vec<SocketAddr>),
+    Targets(usize, Transport, Vec<TargetGroup>),
     /// Reply with the state of every trunk.
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
     /// Remove our registrations from the trunks, and reply when all are removed.

@@ -259,8 +259,11 @@ impl Softphone {
             // The phone has a single trunk without keep-alive and registration.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             // The phone sends no redirections.
-            Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
-            Event::NoResponse { .. } => None,
+            Event::NoResponse { .. }
+            | Event::PeerReason { .. }
+            | Event::Progress { .. }
+            | Event::Redirected { .. }
+            | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.calls.get(&leg)?.connect(remote);

@@ -2,11 +2,15 @@
 //!
 //! Challenges of a called party are never answered with the credentials of a trunk.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use super::{Endpoint, LegId, LegState, SipLeg};
-use crate::sip::{self, Challenge, Header, HeaderName, Request, Response};
-use crate::wire::Transport;
+use super::{Endpoint, LegId, LegState, Purpose, SipLeg, TimerKey};
+use crate::dialog::Dialog;
+use crate::sip::{
+    self, Challenge, Header, HeaderName, Request, RequestBuilder, Response, TransactionKey,
+};
+use crate::wire::{Path, Transport};
 
 /// Challenge that a request already answers.
 #[derive(Debug, Clone)]
@@ -37,13 +41,14 @@ impl Endpoint {
         else {
             return false;
         };
-        if invite.ringing || invite.withdrawn || !invite.early.is_empty() {
+        if invite.progress.is_some() || invite.withdrawn {
             return false;
         }
         let (trunk, transport, request) = (invite.trunk, path.transport, invite.request.clone());
         let previous = invite.answered_challenge.clone();
+        let sequence = super::receive::sequence(&request);
         let Some((request, answered)) =
-            self.answer_challenge(trunk, transport, request, previous, response)
+            self.answer_challenge((trunk, transport), (request, sequence), previous, response)
         else {
             return false;
         };
@@ -58,29 +63,130 @@ impl Endpoint {
         true
     }
 
-    /// Returns a copy of a request with the next sequence number and an answer to the strongest
-    /// challenge for the trunk's credentials. `previous` is the challenge that the request already
-    /// answers.
+    /// Sends a BYE, a session refresh or a re-INVITE again with credentials in response to a challenge.
+    ///
+    /// The challenge must come from an address of the trunk and name the realm that took the credentials before. So it
+    /// yields nothing that an INVITE does not.
+    pub(super) fn retry_in_dialog(
+        &mut self,
+        key: &TransactionKey,
+        response: &Response,
+        now: Instant,
+    ) -> Option<()> {
+        let transaction = self.transactions.get(key)?;
+        let previous = match &transaction.purpose {
+            Purpose::Bye(answered) | Purpose::Refresh(_, answered) => answered.clone(),
+            Purpose::Reinvite(sent) => sent.answered_challenge.clone(),
+            _ => return None,
+        };
+        let (path, leg) = (transaction.path, transaction.purpose.leg());
+        let trunk = path.trunk?;
+        self.accepted_realm(trunk)?;
+        if !self.is_address_of(trunk, path.destination.ip()) {
+            return None;
+        }
+        let request = self.layer.client_request(key)?.clone();
+        let sent = super::receive::sequence(&request);
+        let dialog = leg.map(|leg| self.confirmed_dialog(leg));
+        let sequence = match dialog {
+            Some(dialog) => dialog?.local_sequence().max(sent),
+            None => sent,
+        };
+        let (request, answered) = self.answer_challenge(
+            (trunk, path.transport),
+            (request, sequence),
+            previous,
+            response,
+        )?;
+        if let Some(dialog) = leg.and_then(|leg| self.confirmed_dialog(leg)) {
+            dialog.note_sequence(super::receive::sequence(&request));
+        }
+        self.send_again_in_dialog(key, request, answered, now)
+    }
+
+    fn send_again_in_dialog(
+        &mut self,
+        key: &TransactionKey,
+        request: Request,
+        answered: AnsweredChallenge,
+        now: Instant,
+    ) -> Option<()> {
+        let transaction = self.transactions.get(key)?;
+        let path = transaction.path;
+        let purpose = match &transaction.purpose {
+            Purpose::Bye(_) => Purpose::Bye(Some(answered)),
+            Purpose::Refresh(leg, _) => Purpose::Refresh(*leg, Some(answered)),
+            Purpose::Reinvite(sent) => {
+                let sent = (sent.leg, sent.dialog.clone(), path);
+                self.timers.clear(&TimerKey::ReinviteTimeout(key.clone()));
+                return self.reinvite_with_credentials(sent, request, answered, now);
+            }
+            _ => return None,
+        };
+        self.request(request, path, purpose, now)?;
+        Some(())
+    }
+
+    fn confirmed_dialog(&mut self, leg: LegId) -> Option<&mut Dialog> {
+        match &mut self.legs.get_mut(&leg)?.state {
+            LegState::Confirmed { dialog, .. } => Some(dialog),
+            _ => None,
+        }
+    }
+
+    /// Returns the realm for the credentials of a trunk, if it is known.
+    fn accepted_realm(&self, trunk: usize) -> Option<&String> {
+        let credentials = self.settings.trunks.get(trunk)?.credentials.as_ref()?;
+        let realm = credentials.realm.as_ref();
+        realm.or_else(|| self.realms.get(&trunk))
+    }
+
+    /// Returns `true` if an address belongs to a trunk: one of its targets, or in its networks.
+    fn is_address_of(&self, trunk: usize, address: IpAddr) -> bool {
+        let networks = self.networks(trunk);
+        let listed = networks.iter().any(|network| network.contains(address));
+        listed || self.has_target_at(trunk, address)
+    }
+
+    /// Adds the credentials of an INVITE to its ACK (RFC 3261, section 13.2.2.4), if the ACK goes to the trunk. A peer
+    /// elsewhere has no use for them.
+    pub(super) fn with_credentials_of(
+        &self,
+        invite: &Request,
+        mut ack: RequestBuilder,
+        path: Path,
+    ) -> Option<RequestBuilder> {
+        let address = path.destination.ip();
+        let is_trunk = path
+            .trunk
+            .is_some_and(|trunk| self.is_address_of(trunk, address));
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            for header in invite.headers.get_all(&name).filter(|_| is_trunk) {
+                ack = ack.header(name.clone(), header.value().into_owned()).ok()?;
+            }
+        }
+        Some(ack)
+    }
+
+    /// Returns a copy of a request with a sequence number after `sequence` and an answer to the
+    /// strongest challenge for the trunk's credentials. `previous` is the challenge that the request
+    /// already answers.
     pub(super) fn answer_challenge(
         &mut self,
-        trunk: usize,
-        transport: Transport,
-        mut request: Request,
+        (trunk, transport): (usize, Transport),
+        (mut request, sequence): (Request, u32),
         previous: Option<AnsweredChallenge>,
         response: &Response,
     ) -> Option<(Request, AnsweredChallenge)> {
         let credentials = self.settings.trunks.get(trunk)?.credentials.clone()?;
-        let pinned = credentials
-            .realm
-            .as_ref()
-            .or_else(|| self.realms.get(&trunk));
+        let pinned = self.accepted_realm(trunk);
         let in_realm = |challenge: &Challenge| pinned.is_none_or(|realm| *realm == challenge.realm);
         let challenge = sip::strongest(challenges(response).filter(in_realm).collect())?;
         let attempts = previous.map_or(0, |answered| answered.attempts);
         if attempts > 0 && !(challenge.stale && attempts < 2) {
             return None;
         }
-        let sequence = super::receive::sequence(&request).checked_add(1)?;
+        let sequence = sequence.checked_add(1)?;
         let (via, cnonce) = (self.via(transport), self.token());
         let user = sip::Credentials::new(credentials.username, credentials.password);
         let (method, uri) = (request.method.to_string(), request.uri.to_string());

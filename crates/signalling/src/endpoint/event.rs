@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::reason::PeerReason;
 use crate::identity::{CallerIdentity, PresentedNumber};
 use crate::sdp::RemoteMedia;
 
@@ -29,8 +30,15 @@ pub enum Event {
         /// Index of the trunk.
         trunk: usize,
     },
-    /// The called party is being alerted. Emitted at most once for each leg.
+    /// The called party is being alerted (180). Emitted at most once for each leg.
     Ringing(LegId),
+    /// The call makes progress, but nobody is known to be alerted. Emitted when the status changes.
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// Provisional status except 100 and 180: 181 forwarded, 182 queued, 183 session progress.
+        status: u16,
+    },
     /// The called party answered.
     Answered {
         /// The leg.
@@ -82,6 +90,13 @@ pub enum Event {
         /// `true` if the peer ended the call with BYE or CANCEL; `false` after a timeout or an
         /// error.
         orderly: bool,
+    },
+    /// The peer gives a reason for the end of its leg. `Failed` or `HungUp` follows.
+    PeerReason {
+        /// The leg.
+        leg: LegId,
+        /// The reason.
+        reason: PeerReason,
     },
     /// A trunk became reachable or unreachable.
     Reachable {

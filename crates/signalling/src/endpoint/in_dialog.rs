@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::negotiation::{parse_later_offer, preserve_srtp, unsupported_extensions};
-use super::{Endpoint, Event, LegId, LegState, Purpose};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
@@ -15,6 +15,12 @@ impl Endpoint {
         request: Request,
         now: Instant,
     ) {
+        if matches!(
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
+        ) {
+            return self.serve_in_early_dialog(id, key, &request, now);
+        }
         let sequence = super::receive::sequence(&request);
         let accepted = match self.legs.get_mut(&id).map(|leg| &mut leg.state) {
             Some(LegState::Confirmed { dialog, .. }) => dialog.accept_sequence(sequence),
@@ -36,6 +42,7 @@ impl Endpoint {
         match request.method {
             Method::Bye => {
                 self.respond_status(key, &request, 200, now);
+                self.report_peer_reason(id, &request.headers);
                 self.end_leg(
                     id,
                     Event::HungUp {
@@ -147,6 +154,7 @@ impl Endpoint {
                 local.version = local.version.wrapping_add(1);
                 let answer = description.answer(local, codec);
                 *local = preserve_srtp(*local, Some(description));
+                leg.layout = description.layout().clone();
                 Some(answer)
             }
             None if request.method == Method::Invite => {
@@ -155,7 +163,8 @@ impl Endpoint {
                     .path
                     .trunk
                     .and_then(|trunk| self.settings.trunks.get(trunk));
-                Some(sdp::offer(
+                Some(sdp::later_offer(
+                    &leg.layout,
                     local,
                     codec,
                     trunk.map_or(&[], |trunk| &trunk.codecs),
@@ -163,9 +172,9 @@ impl Endpoint {
             }
             None => None,
         };
-        let (path, user) = (leg.path, leg.user.clone());
+        let (path, contact) = (leg.path, leg.contact.clone());
         let builder = self.response(request, 200)?;
-        let mut builder = self.success_headers(builder, request, &user, path)?;
+        let mut builder = self.success_headers(builder, request, &contact, path)?;
         if let Some(session) = session {
             builder = session.add_to_response(builder)?;
         }
@@ -191,10 +200,16 @@ impl Endpoint {
     /// The endpoint still completes the SIP exchange: it sends a CANCEL, or an ACK and a BYE if a
     /// late answer arrives.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
+        self.hang_up_for(id, EndReason::Normal, now);
+    }
+
+    /// Ends a leg like [`Endpoint::hang_up`] and gives the peer a reason.
+    pub fn hang_up_for(&mut self, id: LegId, reason: EndReason, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
         leg.hung_up = true;
+        leg.end_reason = reason;
         match &leg.state {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),
@@ -225,11 +240,15 @@ impl Endpoint {
             LegState::Incoming(_) | LegState::Outgoing(_) => return,
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
-        let Some(builder) = dialog.request(Method::Bye) else {
+        let reason = super::reason::header_name();
+        let builder = dialog
+            .request(Method::Bye)
+            .and_then(|builder| builder.header(reason, leg.end_reason.value()).ok());
+        let Some(builder) = builder else {
             return;
         };
         if let Some(request) = self.finish_request(builder, path.transport) {
-            self.request(request, path, Purpose::NoReplyNeeded, now);
+            self.request(request, path, Purpose::Bye(None), now);
         }
     }
 }

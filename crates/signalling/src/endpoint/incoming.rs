@@ -5,14 +5,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::negotiation::{parse_answer, parse_offer, preserve_srtp, unsupported_extensions};
-use super::{Endpoint, Event, IncomingCall, LegId, LegState, Purpose, SipLeg, TimerKey, session};
+use super::{
+    EndReason, Endpoint, Event, IncomingCall, LegId, LegState, LocalContact, Purpose, SipLeg,
+    TimerKey, session,
+};
 use crate::dialog::{Dialog, DialogId};
 use crate::identity;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
 use crate::sip::{
     FromHeader, HeaderName, MaxForwards, Request, Response, ResponseBuilder, TransactionKey,
 };
-use crate::wire::Path;
+use crate::wire::{Path, Transport};
 
 /// INVITE that awaits the engine's decision.
 #[derive(Debug)]
@@ -131,16 +134,25 @@ impl Endpoint {
         let proven = path.transport.is_stream() || self.is_outside_networks(path);
         self.recent_invites.extend(identity.clone());
         let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
+        let description = invite.description.as_ref();
+        let layout = description.map(|offer| offer.layout().clone());
+        let layout = layout.unwrap_or_default();
+        let secure = path.transport == Transport::Tls && needs_secure_contact(&invite);
         let leg = self.add_leg(SipLeg {
             tag,
             path,
-            user: identity::contact_user(&called.text),
+            contact: super::LocalContact {
+                user: identity::contact_user(&called.text),
+                secure,
+            },
             state: LegState::Incoming(Box::new(invite)),
             local: None,
+            layout,
             session: None,
             outgoing: false,
             pending_reinvite: None,
             hung_up: false,
+            end_reason: EndReason::default(),
         });
         if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.purpose = Purpose::PeerRequest(Some(leg));
@@ -208,7 +220,7 @@ impl Endpoint {
             Some(description) => description.answer(&local, codec),
             None => sdp::offer(&local, codec, self.codecs_for(leg.path)),
         };
-        let Some(response) = self.answer_response(&invite, &leg.user, leg.path, body) else {
+        let Some(response) = self.answer_response(&invite, &leg.contact, leg.path, body) else {
             self.abandon(&invite.key);
             self.events.push_back(Event::HungUp {
                 leg: id,
@@ -261,13 +273,13 @@ impl Endpoint {
     fn answer_response(
         &mut self,
         invite: &ReceivedInvite,
-        user: &str,
+        contact: &LocalContact,
         path: Path,
         body: String,
     ) -> Option<Response> {
         let tag = String::from_utf8_lossy(invite.dialog.local_tag()).into_owned();
         let builder = super::response(&invite.request, 200, &tag)?;
-        let mut builder = self.success_headers(builder, &invite.request, user, path)?;
+        let mut builder = self.success_headers(builder, &invite.request, contact, path)?;
         if let Some(session) = invite.session {
             builder = session.add_to_response(builder)?;
         }
@@ -283,7 +295,7 @@ impl Endpoint {
         &self,
         mut builder: ResponseBuilder,
         request: &Request,
-        user: &str,
+        contact: &LocalContact,
         path: Path,
     ) -> Option<ResponseBuilder> {
         for route in request.headers.get_all(&HeaderName::RecordRoute) {
@@ -292,7 +304,7 @@ impl Endpoint {
                 .ok()?;
         }
         let builder = builder
-            .header(HeaderName::Contact, self.contact(user, path.transport))
+            .header(HeaderName::Contact, self.contact(contact, path.transport))
             .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder.header(HeaderName::Supported, "timer").ok()
@@ -333,6 +345,9 @@ impl Endpoint {
                 orderly: false,
             },
         );
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.end_reason = EndReason::Lost;
+        }
         self.send_bye(id, now);
     }
 
@@ -341,6 +356,7 @@ impl Endpoint {
         let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_for_dialog(&id)) else {
             return;
         };
+        self.last_leg = Some(id);
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
@@ -445,6 +461,7 @@ impl Endpoint {
                 Some(LegState::Incoming(_))
             )
         {
+            self.report_peer_reason(leg, &cancel.headers);
             self.emit(leg, Event::HungUp { leg, orderly: true });
             self.reject(leg, 487, None, now);
         }
@@ -479,4 +496,11 @@ impl Endpoint {
         self.respond(key, response, now);
         self.await_ack(id, now);
     }
+}
+
+/// Returns `true` if the Request-URI, or the top route or else the contact of an INVITE is a SIPS URI (RFC 3261, section
+/// 12.1.1).
+fn needs_secure_contact(invite: &ReceivedInvite) -> bool {
+    let hop = invite.dialog.next_hop();
+    invite.request.uri.scheme().is_secure() || hop.scheme().is_secure()
 }

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{Endpoint, Event, LegId};
+use super::{Endpoint, Event, LegId, LegState};
 use crate::header_value::without_parameters;
 use crate::sip::{HeaderName, Request, TransactionKey};
 
@@ -50,6 +50,11 @@ impl Endpoint {
         match keys {
             Ok(keys) => {
                 self.respond_status(key, request, 200, now);
+                // Keys before the answer of the called party mean nothing.
+                let state = self.legs.get(&id).map(|leg| &leg.state);
+                if matches!(state, Some(LegState::Outgoing(_))) {
+                    return;
+                }
                 for key in keys {
                     self.emit(id, Event::Key { leg: id, key });
                 }

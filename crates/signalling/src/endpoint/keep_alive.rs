@@ -23,6 +23,7 @@ impl Endpoint {
             return;
         };
         if let Some(unanswered) = state.probe.take() {
+            self.note_unanswered(&unanswered);
             if let Some(transaction) = self.transactions.get_mut(&unanswered) {
                 transaction.purpose = Purpose::NoReplyNeeded;
             }
@@ -56,7 +57,7 @@ impl Endpoint {
             now,
             interval.saturating_sub(waited),
         );
-        self.set_reachable(trunk, false);
+        self.set_reachable(trunk, false, now);
     }
 
     fn send_probe(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
@@ -91,17 +92,22 @@ impl Endpoint {
         }
         state.failed_targets = 0;
         self.timers.set(TimerKey::KeepAlive(trunk), now, interval);
-        self.set_reachable(trunk, true);
+        self.set_reachable(trunk, true, now);
+        self.register_at_current_target(trunk, now);
     }
 
-    /// Stores the reachability of a trunk and emits an event if it changed.
-    pub(super) fn set_reachable(&mut self, trunk: usize, up: bool) {
+    /// Stores the reachability of a trunk and emits an event if it changed. A trunk that is reachable again may have
+    /// lost its registrations, so the endpoint registers anew.
+    pub(super) fn set_reachable(&mut self, trunk: usize, up: bool, now: Instant) {
         let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
         if state.up != up {
             state.up = up;
             self.events.push_back(Event::Reachable { trunk, up });
+            if up {
+                self.register_again(trunk, Duration::ZERO, now);
+            }
         }
     }
 }

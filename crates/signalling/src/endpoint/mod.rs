@@ -4,14 +4,18 @@
 
 mod admission;
 mod challenge;
+mod connection;
 mod digest_nonce;
+mod early;
 mod event;
 mod in_dialog;
 mod incoming;
 mod info;
 pub(crate) mod keep_alive;
+mod large_invite;
 mod negotiation;
 mod outgoing;
+mod reason;
 mod receive;
 pub(crate) mod redirect;
 pub(crate) mod registration;
@@ -28,7 +32,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::dialog::Dialog;
-use crate::sdp::{Codec, LocalMedia};
+use crate::sdp::{Codec, LocalMedia, MediaLayout};
 use crate::sip::{
     Header, HeaderName, Message, Output, Reliability, Request, RequestBuilder, Response,
     ResponseBuilder, Timer, Timers, TransactionKey, Uri, UriHost,
@@ -38,8 +42,10 @@ use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
+pub use connection::UnansweredRequest;
 pub use event::{Event, IncomingCall, LegId};
 pub use outgoing::{DialError, OutgoingCall};
+pub use reason::{EndReason, PeerReason};
 pub use redirect::Redirection;
 use responses::response;
 use trunk_state::TrunkState;
@@ -97,9 +103,12 @@ pub struct Endpoint {
     /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
+    /// Leg of the message or timer in process.
+    last_leg: Option<LegId>,
     /// Seconds of `Retry-After` in the response to OPTIONS while no call is taken.
     unavailable: Option<u32>,
     transmits: VecDeque<Transmit>,
+    unanswered: VecDeque<UnansweredRequest>,
     events: VecDeque<Event>,
 }
 
@@ -126,10 +135,25 @@ enum TimerKey {
     Register(usize),
 }
 
+impl TimerKey {
+    fn leg(&self) -> Option<LegId> {
+        match self {
+            Self::Retransmit2xx(leg)
+            | Self::AckTimeout(leg)
+            | Self::CancelTimeout(leg)
+            | Self::Reinvite(leg)
+            | Self::Session(leg) => Some(*leg),
+            _ => None,
+        }
+    }
+}
+
 /// Endpoint data of a transaction. The transaction layer holds the protocol state.
 #[derive(Debug)]
 struct Transaction {
     path: Path,
+    /// Time at which the request was sent or received.
+    started: Instant,
     purpose: Purpose,
     /// Identity of the peer's INVITE, used to detect a copy received on a different path.
     identity: Option<Box<incoming::RequestIdentity>>,
@@ -145,12 +169,14 @@ enum Purpose {
         leg: LegId,
         acknowledged: Vec<SentAck>,
     },
-    /// Request whose response is ignored: a CANCEL, BYE or PRACK, or a request that was superseded.
+    /// Request whose response is ignored: a CANCEL or PRACK, or a request that was superseded.
     NoReplyNeeded,
     /// INVITE sent by the endpoint within a call.
     Reinvite(Box<redirect::SentReinvite>),
-    /// Session refresh sent by the endpoint.
-    Refresh(LegId),
+    /// Session refresh sent by the endpoint, with the challenge that it answers.
+    Refresh(LegId, Option<challenge::AnsweredChallenge>),
+    /// BYE sent by the endpoint, with the challenge that it answers.
+    Bye(Option<challenge::AnsweredChallenge>),
     /// Keep-alive probe of a trunk.
     KeepAlive(usize),
     /// Registration with a trunk.
@@ -162,9 +188,9 @@ impl Purpose {
     fn leg(&self) -> Option<LegId> {
         match self {
             Self::PeerRequest(leg) => *leg,
-            Self::Invite { leg, .. } | Self::Refresh(leg) => Some(*leg),
+            Self::Invite { leg, .. } | Self::Refresh(leg, _) => Some(*leg),
             Self::Reinvite(sent) => Some(sent.leg),
-            Self::NoReplyNeeded | Self::KeepAlive(_) | Self::Register(_) => None,
+            Self::NoReplyNeeded | Self::Bye(_) | Self::KeepAlive(_) | Self::Register(_) => None,
         }
     }
 }
@@ -182,11 +208,11 @@ struct SipLeg {
     /// Local tag of the dialog, used to match requests of the peer.
     tag: Bytes,
     path: Path,
-    /// User part of the local `Contact`: the called number, or the number shown to the called
-    /// party.
-    user: String,
+    contact: LocalContact,
     state: LegState,
     local: Option<LocalMedia>,
+    /// Media lines of the session, for the offers of the endpoint.
+    layout: MediaLayout,
     session: Option<session::SessionTimer>,
     /// The endpoint sent the initial INVITE of the dialog.
     outgoing: bool,
@@ -194,6 +220,26 @@ struct SipLeg {
     pending_reinvite: Option<redirect::PendingReinvite>,
     /// The engine hung up and receives no further events of this leg.
     hung_up: bool,
+    /// Reason for which the engine hung up.
+    end_reason: EndReason,
+}
+
+/// `Contact` of the endpoint in a dialog.
+#[derive(Debug, Clone)]
+struct LocalContact {
+    /// User part: the called number, or the number shown to the called party. May be empty.
+    user: String,
+    /// The dialog is secure and needs a SIPS URI (RFC 3261, section 12.1.1).
+    secure: bool,
+}
+
+impl LocalContact {
+    fn plain(user: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            secure: false,
+        }
+    }
 }
 
 /// Phase of a leg's dialog (RFC 3261, section 12).
@@ -228,8 +274,10 @@ impl Endpoint {
             trunk_states,
             realms: HashMap::new(),
             next_leg: 0,
+            last_leg: None,
             unavailable: None,
             transmits: VecDeque::new(),
+            unanswered: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
@@ -267,6 +315,7 @@ impl Endpoint {
     /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.timers.expired(now) {
+            self.last_leg = key.leg();
             match key {
                 TimerKey::Transaction(key, timer) => {
                     let outputs = self.layer.on_timer(&key, timer);
@@ -287,6 +336,8 @@ impl Endpoint {
 
     /// Reports a failure to send the message with this ticket.
     pub fn transport_failed(&mut self, ticket: &Ticket, now: Instant) {
+        let transaction = self.transactions.get(&ticket.0);
+        self.last_leg = transaction.and_then(|transaction| transaction.purpose.leg());
         let outputs = self.layer.on_transport_error(&ticket.0);
         self.perform(&ticket.0, outputs, now);
     }
@@ -355,6 +406,7 @@ impl Endpoint {
             key.clone(),
             Transaction {
                 path,
+                started: now,
                 purpose,
                 identity: None,
             },
@@ -427,8 +479,12 @@ impl Endpoint {
         SocketAddr::new(self.settings.advertised, port)
     }
 
-    fn contact(&self, user: &str, transport: Transport) -> String {
+    fn contact(&self, contact: &LocalContact, transport: Transport) -> String {
+        let LocalContact { user, secure } = contact;
         let at = if user.is_empty() { "" } else { "@" };
+        if *secure {
+            return format!("<sips:{user}{at}{}>", self.local_host(Transport::Tls));
+        }
         format!(
             "<sip:{user}{at}{}{}>",
             self.local_host(transport),

@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::early::EarlyDialog;
 use super::negotiation::{negotiated_media, response_description};
-use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
+use super::{
+    EndReason, Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge,
+};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description, LocalMedia};
+use crate::sdp::{self, Codec, LocalMedia, MediaLayout, RemoteMedia};
 use crate::sip::{
-    HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey,
+    HeaderName, Message, Method, Request, RequestBuilder, Response, Timer, To, TransactionKey,
 };
 use crate::wire::{Path, Transmit};
 
@@ -63,31 +66,25 @@ pub(super) struct SentInvite {
     pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
     /// A provisional response arrived, so that a CANCEL is allowed (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
+    /// A 180 arrived: the called party is being alerted.
     pub(super) ringing: bool,
+    /// Last status from 101 to 199. From then on, responses may come from the called party instead of the trunk.
+    pub(super) progress: Option<u16>,
     /// The engine hung up. The CANCEL was sent, or waits for a provisional response.
     pub(super) withdrawn: bool,
     canceled: bool,
-    /// Early dialogs that sent a reliable provisional response, one for each branch of a fork.
+    /// Early dialogs, one for each branch of a fork.
     pub(super) early: Vec<EarlyDialog>,
-    /// Descriptions of provisional responses, with the tags of their branches.
-    previews: Vec<(Bytes, Description)>,
 }
 
-/// Branch of a fork that sent a reliable provisional response (RFC 3262).
-#[derive(Debug, Clone)]
-pub(super) struct EarlyDialog {
-    dialog: Dialog,
-    sequence: u32,
-}
-
-/// Maximum number of fork branches whose provisional responses are acknowledged. A fork that rings
-/// real phones has fewer.
-const MAX_FORK_BRANCHES: usize = 10;
+/// Maximum number of fork branches with an early dialog, and of branches whose 2xx is acknowledged.
+/// A fork that rings real phones has fewer.
+pub(super) const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
     /// Places a call and returns its leg. Progress is reported by events of this leg.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let path = self.trunk_path(call.trunk).ok_or(DialError::NoPeer)?;
+        let path = self.call_path(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
         let request = self
             .build_invite(&call, path, &tag)
@@ -100,28 +97,25 @@ impl Endpoint {
             answered_challenge: None,
             proceeding: false,
             ringing: false,
+            progress: None,
             withdrawn: false,
             canceled: false,
             early: Vec::new(),
-            previews: Vec::new(),
         };
         let leg = self.add_leg(SipLeg {
             tag: Bytes::from(tag),
             path,
-            user: call.from,
+            contact: super::LocalContact::plain(&call.from),
             state: LegState::Outgoing(Box::new(invite)),
             local: Some(call.local),
+            layout: MediaLayout::default(),
             session: None,
             outgoing: true,
             pending_reinvite: None,
             hung_up: false,
+            end_reason: EndReason::default(),
         });
-        let purpose = Purpose::Invite {
-            leg,
-            acknowledged: Vec::new(),
-        };
-        let key = self.request(request, path, purpose, now);
-        self.start_invite(leg, key, now);
+        self.send_invite(leg, request, now);
         Ok(leg)
     }
 
@@ -137,7 +131,7 @@ impl Endpoint {
             return None;
         }
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
-        let contact = self.contact(&call.from, path.transport);
+        let contact = self.contact(&super::LocalContact::plain(&call.from), path.transport);
         let to = format!(
             "<sip:{}@{}>",
             call.to,
@@ -176,12 +170,11 @@ impl Endpoint {
     ) {
         self.timers.clear(&TimerKey::FirstResponse(id));
         match response.status.code() {
-            100 => self.on_provisional(id, false, now),
-            101..200 => {
+            100 => self.on_provisional(id, None, now),
+            status @ 101..200 => {
                 self.pin_realm(id);
-                self.acknowledge_provisional(id, response, now);
-                self.preview_answer(id, response);
-                self.on_provisional(id, true, now);
+                self.on_early_response(id, response, now);
+                self.on_provisional(id, Some(status), now);
             }
             200..300 => {
                 self.pin_realm(id);
@@ -190,11 +183,14 @@ impl Endpoint {
             401 | 407 if self.retry_with_credentials(id, response, now) => {}
             // A 3xx names a different number and is not followed. A challenge of a called party is
             // not answered. Both fail the call.
-            status => self.on_invite_failure(id, status, now),
+            status => {
+                self.report_peer_reason(id, &response.headers);
+                self.on_invite_failure(id, status, now);
+            }
         }
     }
 
-    fn on_provisional(&mut self, id: LegId, alerting: bool, now: Instant) {
+    fn on_provisional(&mut self, id: LegId, progress: Option<u16>, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
             ..
@@ -203,116 +199,25 @@ impl Endpoint {
             return;
         };
         invite.proceeding = true;
-        let ringing = alerting && !invite.ringing;
-        invite.ringing |= alerting;
+        let previous = invite.progress;
+        invite.progress = progress.or(previous);
+        let rings = progress == Some(180) && !invite.ringing;
+        invite.ringing |= rings;
         if invite.withdrawn {
             return self.cancel(id, now);
         }
-        if ringing {
-            self.emit(id, Event::Ringing(id));
+        match progress {
+            Some(180) if rings => self.emit(id, Event::Ringing(id)),
+            Some(180) | None => {}
+            _ if previous == progress => {}
+            Some(status) => self.emit(id, Event::Progress { leg: id, status }),
         }
-    }
-
-    /// Sends a PRACK for a reliable provisional response. The peer retransmits the response until
-    /// then (RFC 3262, section 4).
-    fn acknowledge_provisional(
-        &mut self,
-        id: LegId,
-        response: &Response,
-        now: Instant,
-    ) -> Option<()> {
-        let sequence = reliable_sequence(response)?;
-        let SipLeg {
-            state: LegState::Outgoing(invite),
-            path,
-            ..
-        } = self.legs.get_mut(&id)?
-        else {
-            return None;
-        };
-        let dialog = Dialog::establish(&invite.request, response)?;
-        let same_branch = |early: &EarlyDialog| early.dialog.remote_tag() == dialog.remote_tag();
-        let branch = match invite.early.iter().position(same_branch) {
-            Some(index) => {
-                let early = invite.early.get_mut(index)?;
-                // The response was already acknowledged, or is out of order and will be
-                // retransmitted.
-                if early.sequence.checked_add(1) != Some(sequence) {
-                    return None;
-                }
-                early.sequence = sequence;
-                early
-            }
-            None if invite.early.len() < MAX_FORK_BRANCHES => {
-                invite.early.push(EarlyDialog { dialog, sequence });
-                invite.early.last_mut()?
-            }
-            None => return None,
-        };
-        let path = super::path_to(&branch.dialog.next_hop(), *path);
-        let invite_sequence = super::receive::sequence(&invite.request);
-        let builder = branch.dialog.request(Method::Prack)?;
-        let builder = builder
-            .header(
-                HeaderName::RAck,
-                format!("{sequence} {invite_sequence} INVITE"),
-            )
-            .ok()?;
-        let prack = self.finish_request(builder, path.transport)?;
-        self.request(prack, path, Purpose::NoReplyNeeded, now);
-        Some(())
-    }
-
-    /// Keeps the first description of a branch. It is the answer (RFC 3261, section 13.2.1), and the 2xx may omit it
-    /// (RFC 6337, section 2.2).
-    fn preview_answer(&mut self, id: LegId, response: &Response) {
-        let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&id)
-        else {
-            return;
-        };
-        let to = response.headers.typed::<To>().and_then(Result::ok);
-        let Some(tag) = to.as_ref().and_then(|to| to.tag()) else {
-            return;
-        };
-        let is_known = invite.previews.iter().any(|(known, _)| known == tag);
-        if is_known || invite.previews.len() >= MAX_FORK_BRANCHES {
-            return;
-        }
-        if let Some(Ok(answer)) = response_description(response) {
-            let tag = Bytes::copy_from_slice(tag);
-            invite.previews.push((tag, answer));
-        }
-    }
-
-    /// Returns the description that a provisional response of the branch has shown.
-    fn previewed_answer(&self, id: LegId, tag: &[u8]) -> Option<Description> {
-        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
-            return None;
-        };
-        let mut previews = invite.previews.iter();
-        previews
-            .find(|(known, _)| known == tag)
-            .map(|(_, answer)| answer.clone())
-    }
-
-    /// Returns the early dialog of the branch that answers.
-    fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
-        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
-            return None;
-        };
-        invite
-            .early
-            .iter()
-            .find(|early| early.dialog.remote_tag() == tag)
     }
 
     fn on_answer(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
         let to = response.headers.typed::<To>().and_then(Result::ok);
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
-        if self.acknowledge_again(key, tag) {
+        if self.acknowledge_again(key, tag) || self.is_fork_too_large(key) {
             return;
         }
         let was_calling = matches!(
@@ -325,14 +230,10 @@ impl Endpoint {
         if let Some(early) = self.early_dialog(id, tag) {
             dialog.continue_from(&early.dialog);
         }
-        let description = match response_description(response) {
-            Some(description) => description.ok(),
-            None => self.previewed_answer(id, tag),
-        };
-        let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
-        let usable = description.zip(waiting).and_then(|(answer, leg)| {
-            negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
-        });
+        let is_waiting = |leg: &SipLeg| was_calling && !leg.hung_up;
+        let usable = self
+            .answered_media(id, tag, response)
+            .filter(|_| self.legs.get(&id).is_some_and(is_waiting));
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
                 leg.state = LegState::Confirmed {
@@ -346,7 +247,7 @@ impl Endpoint {
                 if let Some(builder) = dialog.request(Method::Bye)
                     && let Some(bye) = self.finish_request(builder, path.transport)
                 {
-                    self.request(bye, path, Purpose::NoReplyNeeded, now);
+                    self.request(bye, path, Purpose::Bye(None), now);
                 }
                 if was_calling {
                     self.end_leg(
@@ -379,12 +280,35 @@ impl Endpoint {
         true
     }
 
+    /// Returns `true` if enough branches of a fork have answered. A further 2xx is ignored: each one costs an ACK and a
+    /// BYE to an address that it names.
+    fn is_fork_too_large(&self, key: &TransactionKey) -> bool {
+        matches!(
+            self.transactions.get(key).map(|found| &found.purpose),
+            Some(Purpose::Invite { acknowledged, .. }) if acknowledged.len() >= MAX_FORK_BRANCHES
+        )
+    }
+
+    /// Returns the called party's audio from its 2xx or from its early dialog.
+    fn answered_media(&self, id: LegId, tag: &[u8], response: &Response) -> Option<RemoteMedia> {
+        let leg = self.legs.get(&id)?;
+        let early = self.early_dialog(id, tag);
+        if let Some(renegotiated) = early.and_then(|early| early.renegotiated) {
+            return Some(renegotiated);
+        }
+        let answer = match response_description(response) {
+            Some(description) => description.ok()?,
+            None => early?.answer.clone()?,
+        };
+        negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
+    }
+
     fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {
         let invite = self.layer.client_request(key)?;
         let mut dialog = Dialog::establish(invite, response)?;
         let invite_path = self.transactions.get(key)?.path;
         let path = super::path_to(&dialog.next_hop(), invite_path);
-        let ack = dialog.request(Method::Ack)?;
+        let ack = self.with_credentials_of(invite, dialog.request(Method::Ack)?, path)?;
         let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,
@@ -422,18 +346,27 @@ impl Endpoint {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
             path,
+            end_reason,
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        let path = *path;
+        let sent = invite
+            .key
+            .as_ref()
+            .and_then(|key| self.transactions.get(key));
+        let path = sent.map_or(*path, |sent| sent.path);
         invite.withdrawn = true;
         if !invite.proceeding || invite.canceled {
+            // A CANCEL must wait for a response (RFC 3261, section 9.1). An INVITE that did not arrive is not repeated.
+            if let Some(key) = invite.key.clone() {
+                self.timers.clear(&TimerKey::Transaction(key, Timer::A));
+            }
             return;
         }
         invite.canceled = true;
-        let cancel = cancel_of(&invite.request);
+        let cancel = cancel_of(&invite.request, *end_reason);
         if let Some(cancel) = cancel {
             self.request(cancel, path, Purpose::NoReplyNeeded, now);
         }
@@ -459,25 +392,9 @@ impl Endpoint {
     }
 }
 
-/// Returns the `RSeq` of a reliable provisional response.
-fn reliable_sequence(response: &Response) -> Option<u32> {
-    let mut required = response.headers.get_all(&HeaderName::Require);
-    let reliable = required.any(|header| {
-        header
-            .value()
-            .split(|byte| *byte == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"100rel"))
-    });
-    let number = response
-        .headers
-        .value(&HeaderName::RSeq)
-        .filter(|_| reliable)?;
-    std::str::from_utf8(&number).ok()?.trim().parse().ok()
-}
-
 /// Builds the CANCEL of an INVITE (RFC 3261, section 9.1), with the same branch, sequence number
 /// and identity.
-fn cancel_of(invite: &Request) -> Option<Request> {
+fn cancel_of(invite: &Request, reason: EndReason) -> Option<Request> {
     let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
     for name in [
         HeaderName::Via,
@@ -493,6 +410,9 @@ fn cancel_of(invite: &Request) -> Option<Request> {
             .header(HeaderName::Route, route.value().into_owned())
             .ok()?;
     }
+    let builder = builder
+        .header(super::reason::header_name(), reason.value())
+        .ok()?;
     Some(
         builder
             .cseq(super::receive::sequence(invite), &Method::Cancel)

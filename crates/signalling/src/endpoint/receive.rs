@@ -10,6 +10,7 @@ use super::negotiation::unsupported_extensions;
 use super::responses::{reason_phrase, response};
 use super::{ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction};
 use crate::dialog::DialogId;
+use crate::display_name::quote_display_names;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
     CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder,
@@ -27,6 +28,7 @@ impl Endpoint {
         message: SipMessage,
         now: Instant,
     ) {
+        self.last_leg = None;
         let path = Path {
             transport,
             destination: source,
@@ -35,10 +37,12 @@ impl Endpoint {
             nat: false,
         };
         match message.0 {
-            MessageContent::Whole(Message::Request(request)) => {
+            MessageContent::Whole(Message::Request(mut request)) => {
+                quote_display_names(&mut request.headers);
                 self.receive_request(request, path, now)
             }
-            MessageContent::Whole(Message::Response(response)) => {
+            MessageContent::Whole(Message::Response(mut response)) => {
+                quote_display_names(&mut response.headers);
                 self.receive_response(response, now)
             }
             MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),
@@ -59,18 +63,9 @@ impl Endpoint {
         });
     }
 
-    /// Returns the leg that a message concerns: by its dialog, or by the local tag of a response.
-    pub fn leg_of_message(&self, message: &SipMessage) -> Option<LegId> {
-        match &message.0 {
-            MessageContent::Whole(Message::Request(request)) => {
-                self.leg_for_dialog(&DialogId::from_request(request)?)
-            }
-            MessageContent::Whole(Message::Response(response)) => {
-                let key = TransactionKey::from_response(response)?;
-                self.transactions.get(&key)?.purpose.leg()
-            }
-            MessageContent::Malformed(_) => None,
-        }
+    /// Returns the leg of the message or timer that was processed last, `None` if it concerned no leg.
+    pub fn last_leg(&self) -> Option<LegId> {
+        self.last_leg
     }
 
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
@@ -104,6 +99,7 @@ impl Endpoint {
             Dispatch::Created { key, outputs } => {
                 let transaction = Transaction {
                     path,
+                    started: now,
                     purpose: Purpose::PeerRequest(None),
                     identity: None,
                 };
@@ -208,7 +204,10 @@ impl Endpoint {
             TuEvent::Request(request) => self.on_request(key, *request, now),
             TuEvent::Ack(request) => self.on_ack(&request, now),
             TuEvent::Response(response) => self.on_response(key, &response, now),
-            TuEvent::Timeout => self.on_transaction_failure(key, 408, now),
+            TuEvent::Timeout => {
+                self.note_unanswered(key);
+                self.on_transaction_failure(key, 408, now);
+            }
             TuEvent::TransportError => self.on_transaction_failure(key, 503, now),
             _ => {}
         }
@@ -221,7 +220,10 @@ impl Endpoint {
         }
         match DialogId::from_request(&request) {
             Some(id) => match self.leg_for_dialog(&id) {
-                Some(leg) => self.serve_in_dialog(leg, key, request, now),
+                Some(leg) => {
+                    self.last_leg = Some(leg);
+                    self.serve_in_dialog(leg, key, request, now);
+                }
                 None => self.respond_status(key, &request, 481, now),
             },
             None => match request.method {
@@ -237,7 +239,11 @@ impl Endpoint {
         let matches = match &self.legs.get(&leg)?.state {
             LegState::AwaitingAck(sent_answer) => sent_answer.dialog.matches(id),
             LegState::Confirmed { dialog, .. } => dialog.matches(id),
-            LegState::Incoming(_) | LegState::Outgoing(_) => false,
+            LegState::Outgoing(invite) => {
+                let mut branches = invite.early.iter();
+                branches.any(|early| early.dialog.matches(id))
+            }
+            LegState::Incoming(_) => false,
         };
         matches.then_some(leg)
     }
@@ -271,6 +277,13 @@ impl Endpoint {
     }
 
     fn on_response(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+        let transaction = self.transactions.get(key);
+        self.last_leg = transaction.and_then(|transaction| transaction.purpose.leg());
+        if matches!(response.status.code(), 401 | 407)
+            && self.retry_in_dialog(key, response, now).is_some()
+        {
+            return;
+        }
         match self
             .transactions
             .get(key)
@@ -278,7 +291,7 @@ impl Endpoint {
         {
             Some(Purpose::Invite { leg, .. }) => self.on_invite_response(key, *leg, response, now),
             Some(Purpose::Reinvite(_)) => self.on_reinvite_response(key, response, now),
-            Some(Purpose::Refresh(leg)) => self.on_refresh_response(*leg, response, now),
+            Some(Purpose::Refresh(leg, _)) => self.on_refresh_response(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => {
                 self.on_keep_alive_response(*trunk, response.status.code(), now)
             }
@@ -290,6 +303,9 @@ impl Endpoint {
     /// Handles a transaction without a final response: 408 after a timeout, 503 after a transport
     /// failure.
     fn on_transaction_failure(&mut self, key: &TransactionKey, status: u16, now: Instant) {
+        if status == 503 && self.fall_back_to_udp(key, now).is_some() {
+            return;
+        }
         match self
             .transactions
             .get(key)
@@ -297,7 +313,7 @@ impl Endpoint {
         {
             Some(Purpose::Invite { leg, .. }) => self.on_invite_failure(*leg, status, now),
             Some(Purpose::Reinvite(reinvite)) => self.end_lost_leg(reinvite.leg, now),
-            Some(Purpose::Refresh(leg)) => self.end_lost_leg(*leg, now),
+            Some(Purpose::Refresh(leg, _)) => self.end_lost_leg(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.on_keep_alive_response(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
             Some(Purpose::PeerRequest(Some(leg))) => {
@@ -375,7 +391,8 @@ fn has_identity(request: &Request) -> bool {
 /// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581).
 ///
 /// The topmost `Via` gets the address that the request came from. Its port is added if the sender
-/// asks for it with `rport`.
+/// asks for it with `rport`. Over TCP and TLS, the response uses the connection of the request. If
+/// it is closed, the response goes to the port of the `Via` over a new one.
 fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let via = request.headers.typed::<Via>()?.ok()?;
     let value = request.headers.value(&HeaderName::Via)?.into_owned();
@@ -401,17 +418,13 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     request
         .headers
         .push_front(Header::build(HeaderName::Via, Bytes::from(top)).ok()?);
-    let port = if symmetric {
+    let port = if symmetric && source.transport == Transport::Udp {
         source.destination.port()
     } else {
-        via.port.unwrap_or(5060)
-    };
-    let destination = match source.transport {
-        Transport::Udp => SocketAddr::new(source.destination.ip(), port),
-        Transport::Tcp | Transport::Tls => source.destination,
+        via.port.unwrap_or(source.transport.default_port())
     };
     Some(Path {
-        destination,
+        destination: SocketAddr::new(source.destination.ip(), port),
         ..source
     })
 }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::challenge::AnsweredChallenge;
 use super::negotiation::response_description;
 use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
@@ -47,9 +48,11 @@ pub(super) struct PendingReinvite {
 pub(super) struct SentReinvite {
     pub(super) leg: LegId,
     /// State of the dialog at the time of sending.
-    dialog: Dialog,
+    pub(super) dialog: Dialog,
     path: Path,
     acknowledgement: Option<Transmit>,
+    /// Challenge that the request answers.
+    pub(super) answered_challenge: Option<AnsweredChallenge>,
 }
 
 impl Endpoint {
@@ -124,15 +127,16 @@ impl Endpoint {
         let redirection = pending.redirection;
         let local = leg.local.as_mut()?;
         local.version = local.version.wrapping_add(1);
-        let body = sdp::redirection(local, &redirection);
+        let body = sdp::redirection(&leg.layout, local, &redirection);
         let LegState::Confirmed { dialog, .. } = &mut leg.state else {
             return None;
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let builder = dialog.request(Method::Invite)?;
-        let (dialog, user, session) = (Dialog::clone(dialog), leg.user.clone(), leg.session);
+        let (dialog, session) = (Dialog::clone(dialog), leg.session);
+        let contact = leg.contact.clone();
         let mut builder = builder
-            .header(HeaderName::Contact, self.contact(&user, path.transport))
+            .header(HeaderName::Contact, self.contact(&contact, path.transport))
             .ok()?;
         builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
@@ -149,7 +153,18 @@ impl Endpoint {
             dialog,
             path,
             acknowledgement: None,
+            answered_challenge: None,
         }));
+        self.send_reinvite(request, path, purpose, now)
+    }
+
+    fn send_reinvite(
+        &mut self,
+        request: Request,
+        path: Path,
+        purpose: Purpose,
+        now: Instant,
+    ) -> Option<()> {
         let key = self.request(request, path, purpose, now)?;
         self.timers.set(
             TimerKey::ReinviteTimeout(key),
@@ -157,6 +172,26 @@ impl Endpoint {
             self.transaction_timeout(),
         );
         Some(())
+    }
+
+    /// Sends a re-INVITE again with credentials. `sent` is the one that was challenged.
+    pub(super) fn reinvite_with_credentials(
+        &mut self,
+        sent: (LegId, Dialog, Path),
+        request: Request,
+        answered: AnsweredChallenge,
+        now: Instant,
+    ) -> Option<()> {
+        let (leg, mut dialog, path) = sent;
+        dialog.note_sequence(super::receive::sequence(&request));
+        let purpose = Purpose::Reinvite(Box::new(SentReinvite {
+            leg,
+            dialog,
+            path,
+            acknowledgement: None,
+            answered_challenge: Some(answered),
+        }));
+        self.send_reinvite(request, path, purpose, now)
     }
 
     /// Ends a re-INVITE that got a provisional response but no final one, as if the peer had not
@@ -205,6 +240,10 @@ impl Endpoint {
         reinvite.dialog.refresh_target(&response.headers);
         let path = super::path_to(&reinvite.dialog.next_hop(), reinvite.path);
         let ack = reinvite.dialog.request(Method::Ack)?;
+        let ack = match self.layer.client_request(key) {
+            Some(request) => self.with_credentials_of(request, ack, path)?,
+            None => ack,
+        };
         let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,

@@ -1,6 +1,7 @@
 //! Registration with trunks (RFC 3261, section 10): registers, renews before expiry, and
 //! unregisters at shutdown.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::challenge::AnsweredChallenge;
@@ -8,6 +9,7 @@ use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::address_list::{self, ListedAddress};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
 use crate::timer::fraction;
+use crate::wire::Transport;
 
 /// Registration expiry requested by default.
 pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
@@ -23,6 +25,12 @@ pub const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Maximum delay between attempts. A longer `Retry-After` is respected up to [`DEFAULT_EXPIRY`].
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
+/// Age from which a flow counts as stable. If flows end earlier, the endpoint registers again with growing delays.
+const STABLE_FLOW: Duration = Duration::from_secs(120);
+
+/// Transport and remote address of a registration (RFC 5626, section 2).
+type Flow = (Transport, SocketAddr);
+
 /// Registration with one trunk.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
@@ -35,6 +43,10 @@ pub(super) struct Registration {
     /// `None` until the first final result.
     active: Option<bool>,
     failures: u32,
+    /// Flow of the last accepted REGISTER, and the time of its acceptance.
+    flow: Option<(Flow, Instant)>,
+    /// Number of successive flows that ended before they were stable.
+    short_flows: u32,
     /// The endpoint is unregistering: the requested expiry is zero.
     unregistering: bool,
     attempt: Option<RegisterAttempt>,
@@ -44,6 +56,7 @@ pub(super) struct Registration {
 #[derive(Debug)]
 struct RegisterAttempt {
     key: TransactionKey,
+    flow: Flow,
     request: Request,
     answered_challenge: Option<AnsweredChallenge>,
     lengthened: bool,
@@ -109,6 +122,7 @@ impl Endpoint {
         registration.sequence = sequence;
         registration.attempt = Some(RegisterAttempt {
             key,
+            flow: (path.transport, path.destination),
             request,
             answered_challenge,
             lengthened,
@@ -161,7 +175,8 @@ impl Endpoint {
                 .as_ref()?
                 .username,
         );
-        Some(self.contact(&user, self.trunk_path(trunk)?.transport))
+        let contact = super::LocalContact::plain(&user);
+        Some(self.contact(&contact, self.trunk_path(trunk)?.transport))
     }
 
     pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
@@ -189,7 +204,8 @@ impl Endpoint {
         let Some(registration) = self.registration(trunk) else {
             return;
         };
-        registration.attempt = None;
+        let attempt = registration.attempt.take();
+        registration.flow = attempt.map(|attempt| (attempt.flow, now));
         registration.failures = 0;
         if registration.unregistering {
             return self.set_registered(trunk, false, response.status.code());
@@ -219,8 +235,9 @@ impl Endpoint {
             attempt.answered_challenge.clone(),
             attempt.lengthened,
         );
+        let sequence = super::receive::sequence(&request);
         let (request, answered_challenge) =
-            self.answer_challenge(trunk, transport, request, previous, response)?;
+            self.answer_challenge((trunk, transport), (request, sequence), previous, response)?;
         self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 
@@ -265,18 +282,65 @@ impl Endpoint {
         };
         registration.attempt = None;
         if !registration.unregistering {
-            let delay = INITIAL_RETRY_DELAY
-                .saturating_mul(1_u32 << registration.failures.min(10))
-                .min(MAX_RETRY_DELAY);
+            let delay = retry_delay(registration.failures, random);
             registration.failures = registration.failures.saturating_add(1);
-            // Random delay between half and full length, so that clients do not all return to a
-            // recovered registrar at once.
-            let spread = fraction(delay, 2).mul_f64((random % 1000) as f64 / 1000.0);
-            let delay = fraction(delay, 2).saturating_add(spread);
             let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
             self.timers.set(TimerKey::Register(trunk), now, delay);
         }
         self.set_registered(trunk, false, status);
+    }
+
+    /// Registers again after `delay`, unless an attempt is in progress: the registrar, or the way to it, may have lost the
+    /// registration.
+    pub(super) fn register_again(&mut self, trunk: usize, delay: Duration, now: Instant) {
+        if let Some(registration) = self.registration(trunk)
+            && !registration.unregistering
+            && registration.attempt.is_none()
+            && registration.active.is_some()
+        {
+            self.timers.set(TimerKey::Register(trunk), now, delay);
+        }
+    }
+
+    /// Returns the address at which the endpoint is registered.
+    fn registered_at(&mut self, trunk: usize) -> Option<SocketAddr> {
+        let ((_, address), _) = self.registration(trunk)?.flow?;
+        Some(address)
+    }
+
+    /// Registers at the target in use if the one of the registration has failed.
+    pub(super) fn register_at_current_target(&mut self, trunk: usize, now: Instant) {
+        if let Some(registered) = self.registered_at(trunk)
+            && self.has_failed(trunk, registered)
+        {
+            self.register_again(trunk, Duration::ZERO, now);
+        }
+    }
+
+    /// Registers again if the address of the registration is no longer a target of the trunk.
+    pub(super) fn register_at_listed_target(&mut self, trunk: usize, now: Instant) {
+        if let Some(registered) = self.registered_at(trunk)
+            && !self.is_target(trunk, registered)
+        {
+            self.register_again(trunk, Duration::ZERO, now);
+        }
+    }
+
+    /// Registers again after the end of the flow of the registration (RFC 5626, section 4.5).
+    pub(super) fn on_flow_closed(&mut self, trunk: usize, closed: Flow, now: Instant) {
+        let random = (self.entropy)();
+        let Some(registration) = self.registration(trunk) else {
+            return;
+        };
+        let Some((_, since)) = registration.flow.take_if(|(flow, _)| *flow == closed) else {
+            return;
+        };
+        if now.saturating_duration_since(since) >= STABLE_FLOW {
+            registration.short_flows = 0;
+        }
+        let delay = retry_delay(registration.short_flows, random);
+        registration.short_flows = registration.short_flows.saturating_add(1);
+        self.register_again(trunk, delay, now);
     }
 
     /// Stores the state of a registration and emits an event if it changed.
@@ -292,6 +356,16 @@ impl Endpoint {
             });
         }
     }
+}
+
+/// Returns the delay after a number of failures: a random time between half and full length, so that clients do not all
+/// return to a recovered registrar at once.
+fn retry_delay(failures: u32, random: u64) -> Duration {
+    let delay = INITIAL_RETRY_DELAY
+        .saturating_mul(1_u32 << failures.min(10))
+        .min(MAX_RETRY_DELAY);
+    let spread = fraction(delay, 2).mul_f64((random % 1000) as f64 / 1000.0);
+    fraction(delay, 2).saturating_add(spread)
 }
 
 /// Escapes a username for use in a URI (RFC 3261, section 25.1).

@@ -5,8 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::outgoing::SentInvite;
-use super::{Endpoint, Event, LegId, LegState, Purpose, SipLeg, TimerKey};
-use crate::sip::{Header, HeaderName, Method, Request, TransactionKey};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose, SipLeg};
+use crate::sdp::MediaLayout;
+use crate::sip::{Header, HeaderName, Method, Request};
 
 impl Endpoint {
     /// Replaces an INVITE in progress with a new request. The result of the previous transaction is
@@ -14,44 +15,17 @@ impl Endpoint {
     pub(super) fn resend_invite(&mut self, id: LegId, request: Request, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
-            path,
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        invite.request = request.clone();
         invite.proceeding = false;
-        let (path, previous) = (*path, invite.key.take());
+        let previous = invite.key.take();
         if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
             previous.purpose = Purpose::NoReplyNeeded;
         }
-        let key = self.request(
-            request,
-            path,
-            Purpose::Invite {
-                leg: id,
-                acknowledged: Vec::new(),
-            },
-            now,
-        );
-        self.start_invite(id, key, now);
-    }
-
-    /// Notes the transaction of an INVITE, and waits for its first response.
-    pub(super) fn start_invite(&mut self, id: LegId, key: Option<TransactionKey>, now: Instant) {
-        let Some(SipLeg {
-            state: LegState::Outgoing(invite),
-            ..
-        }) = self.legs.get_mut(&id)
-        else {
-            return;
-        };
-        invite.key = key;
-        let trunk = self.settings.trunks.get(invite.trunk);
-        if let Some(timeout) = trunk.and_then(|trunk| trunk.response_timeout) {
-            self.timers.set(TimerKey::FirstResponse(id), now, timeout);
-        }
+        self.send_invite(id, request, now);
     }
 
     /// Handles a target that sends no response: the next target of the trunk is tried. Without one, the engine decides
@@ -66,7 +40,7 @@ impl Endpoint {
         };
         let (abandoned, trunk) = (invite.clone(), invite.trunk);
         if self.invite_next_target(id, now).is_some() {
-            self.keep_abandoned(id, *abandoned);
+            self.keep_abandoned(id, *abandoned, now);
         } else {
             self.emit(id, Event::NoResponse { leg: id, trunk });
         }
@@ -74,11 +48,11 @@ impl Endpoint {
 
     /// Keeps the INVITE to an abandoned target as a leg of its own, so that a late response is still canceled or
     /// ended. The transaction ends the leg.
-    fn keep_abandoned(&mut self, id: LegId, mut invite: SentInvite) {
+    fn keep_abandoned(&mut self, id: LegId, mut invite: SentInvite, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
-        let (user, local) = (leg.user.clone(), leg.local);
+        let (contact, local) = (leg.contact.clone(), leg.local);
         let Some((key, path)) = invite.key.as_ref().and_then(|key| {
             let transaction = self.transactions.get(key)?;
             Some((key.clone(), transaction.path))
@@ -91,13 +65,15 @@ impl Endpoint {
         let abandoned = self.add_leg(SipLeg {
             tag,
             path,
-            user,
+            contact,
             state: LegState::Outgoing(Box::new(invite)),
             local,
+            layout: MediaLayout::default(),
             session: None,
             outgoing: true,
             pending_reinvite: None,
             hung_up: true,
+            end_reason: EndReason::default(),
         });
         if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.purpose = Purpose::Invite {
@@ -105,6 +81,7 @@ impl Endpoint {
                 acknowledged: Vec::new(),
             };
         }
+        self.cancel(abandoned, now);
     }
 
     /// Sends the INVITE to the next target of its trunk if a target failed before the phone rang
@@ -121,13 +98,16 @@ impl Endpoint {
         else {
             return None;
         };
-        if invite.ringing || invite.withdrawn || !invite.early.is_empty() {
+        if invite.ringing || invite.withdrawn {
             return None;
         }
         invite.attempted.push(path.destination);
         let (mut request, attempted, failed) =
             (invite.request.clone(), invite.attempted.clone(), *path);
         let next = self.next_path(failed, &attempted)?;
+        if let Some(trunk) = failed.trunk {
+            self.register_at_current_target(trunk, now);
+        }
         let sequence = super::receive::sequence(&request).checked_add(1)?;
         let via = self.via(next.transport);
         for name in [
@@ -149,6 +129,8 @@ impl Endpoint {
         leg.path = next;
         if let LegState::Outgoing(invite) = &mut leg.state {
             invite.answered_challenge = None;
+            invite.progress = None;
+            invite.early.clear();
         }
         self.resend_invite(id, request, now);
         Some(())

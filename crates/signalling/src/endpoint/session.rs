@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::sip::{
     Header, HeaderName, Headers, Method, MinSe, Refresher, Request, RequestBuilder, Response,
     ResponseBuilder, SessionExpires,
@@ -240,15 +240,15 @@ impl Endpoint {
             return None;
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
-        let user = leg.user.clone();
+        let contact = leg.contact.clone();
         let builder = dialog.request(Method::Update)?;
-        let contact = self.contact(&user, path.transport);
+        let contact = self.contact(&contact, path.transport);
         let builder = timer.add_to_update(builder.header(HeaderName::Contact, contact).ok()?)?;
         let request = self.finish_request(
             builder.header(HeaderName::Supported, "timer").ok()?,
             path.transport,
         )?;
-        self.request(request, path, Purpose::Refresh(id), now)?;
+        self.request(request, path, Purpose::Refresh(id, None), now)?;
         Some(())
     }
 
@@ -282,7 +282,7 @@ impl Endpoint {
                     orderly: false,
                 },
             );
-            self.hang_up(id, now);
+            self.hang_up_for(id, EndReason::Lost, now);
         }
     }
 

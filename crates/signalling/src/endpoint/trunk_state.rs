@@ -7,7 +7,7 @@ use super::registration::Registration;
 use super::{Endpoint, TimerKey};
 use crate::sdp::Codec;
 use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
-use crate::trunk::{Trunk, TrunkPeer};
+use crate::trunk::{TargetGroup, Trunk, TrunkPeer};
 use crate::wire::{Network, Path, Transport};
 
 /// Runtime state of one trunk.
@@ -17,6 +17,10 @@ pub(super) struct TrunkState {
     transport: Transport,
     /// Addresses for requests, the preferred one first. Empty if the name does not resolve.
     targets: Vec<SocketAddr>,
+    /// The same addresses by SRV record, in the same order.
+    groups: Vec<TargetGroup>,
+    /// Targets that failed. A call that chooses among equal targets leaves them out, until all have failed.
+    failed: Vec<SocketAddr>,
     /// Index of the target in use.
     current: usize,
     /// Number of targets that failed since the last successful probe.
@@ -26,6 +30,8 @@ pub(super) struct TrunkState {
     /// Keep-alive probe that awaits its response.
     pub(super) probe: Option<TransactionKey>,
     pub(super) registration: Option<Registration>,
+    /// Time at which the peer refused a connection for a large request over TCP.
+    pub(super) without_tcp: Option<Instant>,
 }
 
 impl TrunkState {
@@ -38,20 +44,68 @@ impl TrunkState {
         Self {
             transport,
             targets,
+            groups: Vec::new(),
+            failed: Vec::new(),
             current: 0,
             failed_targets: 0,
             up,
             probe: None,
             registration,
+            without_tcp: None,
         }
     }
 
     /// Switches to the next target after a failure of the current one.
     pub(super) fn switch_from(&mut self, failed: SocketAddr) {
+        if self.targets.contains(&failed) && !self.failed.contains(&failed) {
+            self.failed.push(failed);
+        }
+        if self.failed.len() >= self.targets.len() {
+            self.failed.clear();
+        }
         if self.targets.get(self.current) == Some(&failed) {
             let next = self.current.saturating_add(1);
             self.current = next.checked_rem(self.targets.len()).unwrap_or(0);
         }
+    }
+
+    /// Draws the target of a call by weight, among the SRV records with the priority of the target in use (RFC 2782).
+    fn draw_target(&self, random: u64) -> Option<SocketAddr> {
+        let current = *self.targets.get(self.current)?;
+        let usable = |group: &TargetGroup| {
+            if group.addresses.contains(&current) {
+                return Some(current);
+            }
+            let mut addresses = group.addresses.iter();
+            addresses
+                .find(|address| !self.failed.contains(address))
+                .copied()
+        };
+        let mut groups = self.groups.iter();
+        let Some(priority) = groups
+            .find(|group| group.addresses.contains(&current))
+            .map(|group| group.priority)
+        else {
+            return Some(current);
+        };
+        let equals = self
+            .groups
+            .iter()
+            .filter(|group| group.priority == priority);
+        let mut equals: Vec<(u16, SocketAddr)> = equals
+            .filter_map(|group| Some((group.weight, usable(group)?)))
+            .collect();
+        // Targets without weight go first, so that only a drawn 0 chooses them.
+        equals.sort_by_key(|(weight, _)| *weight);
+        let total: u64 = equals.iter().map(|(weight, _)| u64::from(*weight)).sum();
+        let drawn = random.checked_rem(total.saturating_add(1)).unwrap_or(0);
+        let mut sum = 0_u64;
+        let mut sums = equals.iter().map(|(weight, address)| {
+            sum = sum.saturating_add(u64::from(*weight));
+            (sum, *address)
+        });
+        let chosen = sums.find(|(sum, _)| *sum >= drawn);
+        chosen.map(|(_, address)| address).or(Some(current))
     }
 
     /// Returns the first target that was not yet attempted, starting with the current one.
@@ -112,14 +166,17 @@ impl Endpoint {
     }
 
     /// Sets the resolved addresses and the transport of a trunk, in order of preference (RFC 3263,
-    /// section 4). An empty list marks the trunk as unreachable.
+    /// section 4). Each call chooses by weight among the groups of one priority. An empty list marks
+    /// the trunk as unreachable.
     pub fn set_targets(
         &mut self,
         trunk: usize,
         transport: Transport,
-        targets: Vec<SocketAddr>,
+        groups: Vec<TargetGroup>,
         now: Instant,
     ) {
+        let addresses = groups.iter().flat_map(|group| &group.addresses);
+        let targets: Vec<SocketAddr> = addresses.copied().collect();
         let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
@@ -134,14 +191,16 @@ impl Endpoint {
         let position =
             fallback.and_then(|fallback| targets.iter().position(|target| target == fallback));
         state.current = position.unwrap_or(0);
+        state.failed.retain(|failed| targets.contains(failed));
         state.targets = targets;
+        state.groups = groups;
         match (was_unresolved, state.targets.is_empty()) {
             (true, false) => {
-                self.set_reachable(trunk, true);
+                self.set_reachable(trunk, true, now);
                 self.start_trunk(trunk, now);
             }
-            (false, true) => self.set_reachable(trunk, false),
-            _ => {}
+            (false, true) => self.set_reachable(trunk, false, now),
+            _ => self.register_at_listed_target(trunk, now),
         }
     }
 
@@ -204,6 +263,40 @@ impl Endpoint {
             connection: Some(destination),
             trunk: Some(trunk),
             nat: settings.nat,
+        })
+    }
+
+    /// Returns the path of a new call to a trunk's peer.
+    pub(super) fn call_path(&mut self, trunk: usize) -> Option<Path> {
+        let path = self.trunk_path(trunk)?;
+        let random = (self.entropy)();
+        let destination = self.trunk_states.get(trunk)?.draw_target(random)?;
+        Some(Path {
+            destination,
+            connection: Some(destination),
+            ..path
+        })
+    }
+
+    /// Returns `true` if requests may go to this address.
+    pub(super) fn is_target(&self, trunk: usize, address: SocketAddr) -> bool {
+        self.trunk_states
+            .get(trunk)
+            .is_some_and(|state| state.targets.contains(&address))
+    }
+
+    /// Returns `true` if a target has failed and another one is in use.
+    pub(super) fn has_failed(&self, trunk: usize, target: SocketAddr) -> bool {
+        self.trunk_states
+            .get(trunk)
+            .is_some_and(|state| state.failed.contains(&target))
+    }
+
+    /// Returns `true` if requests may go to a port of this IP address.
+    pub(super) fn has_target_at(&self, trunk: usize, address: IpAddr) -> bool {
+        self.trunk_states.get(trunk).is_some_and(|state| {
+            let mut targets = state.targets.iter();
+            targets.any(|target| target.ip().to_canonical() == address.to_canonical())
         })
     }
 

@@ -5,23 +5,24 @@
 //! description can get into them.
 
 mod format;
+mod layout;
 mod lines;
 mod parse;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::sdes::{CryptoLine, Secrets, SrtpKey, SrtpMode};
 
 pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
+pub(crate) use layout::MediaLayout;
 use parse::{best_audio, crypto_line, is_secure, remote_media, removed_audio};
 pub use write::offer;
-pub(crate) use write::redirection;
 use write::{StreamAttributes, StreamFormats, direction, session_lines, write_audio};
+pub(crate) use write::{later_offer, redirection};
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
@@ -94,8 +95,7 @@ pub struct LocalMedia {
 /// Parsed session description of a peer: all `m=` lines, and the audio stream that is used.
 #[derive(Debug, Clone)]
 pub struct Description {
-    lines: Vec<MediaLine>,
-    audio: usize,
+    layout: MediaLayout,
     remote: RemoteMedia,
     /// Supported formats in the peer's order with Opus last, or in the trunk's order.
     formats: Vec<Format>,
@@ -109,13 +109,6 @@ pub struct Description {
     crypto: Option<CryptoLine>,
     /// The stream has port 0: the peer has removed it.
     removed: bool,
-}
-
-#[derive(Debug, Clone)]
-struct MediaLine {
-    kind: String,
-    protocol: String,
-    format: String,
 }
 
 impl Description {
@@ -147,7 +140,7 @@ impl Description {
         let format = formats.first().copied().or(unused);
         let format = format.ok_or(SdpError::NoCodec)?;
         let remote = remote_media(&session, media, format)?;
-        let lines = session.medias.iter().map(MediaLine::from_media).collect();
+        let layout = MediaLayout::from_medias(&session.medias, audio)?;
         let (secure, crypto) = (is_secure(media), crypto_line(media));
         let position =
             |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
@@ -156,8 +149,7 @@ impl Description {
             .min_by_key(position)
             .map_or(format.codec, |first| first.codec);
         let read = Self {
-            lines,
-            audio,
+            layout,
             remote,
             formats,
             first_codec,
@@ -273,48 +265,33 @@ impl Description {
     /// are rejected.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
         let mut text = session_lines(local, local.address);
-        let remote = self.remote_preferring(codec);
-        for (index, line) in self.lines.iter().enumerate() {
-            if index == self.audio && !self.removed {
-                let direction = direction(self.remote.receive, self.remote.send);
-                let accepted = self.accepted_line(local).ok().flatten();
-                let crypto = accepted.map(|line| line.answer(&local.secrets));
-                let formats = StreamFormats {
-                    codecs: &[(remote.codec, remote.payload_type)],
-                    opus: OpusParameters::LOCAL,
-                    comfort_noise: remote.comfort_noise,
-                    events: remote.telephone_event.as_slice(),
-                };
-                let attributes = StreamAttributes {
-                    protocol: &line.protocol,
-                    crypto: crypto.as_slice(),
-                    direction,
-                };
-                write_audio(&mut text, local, &formats, &attributes);
-            } else {
-                let _ = write!(
-                    text,
-                    "m={} 0 {} {}\r\n",
-                    line.kind, line.protocol, line.format
-                );
-            }
-        }
+        let audio = (!self.removed).then(|| self.audio_answer(local, codec));
+        self.layout.write(&mut text, audio.as_deref());
         text
     }
-}
 
-impl MediaLine {
-    fn from_media(media: &sdp_types::Media) -> Self {
-        let format = media
-            .fmt
-            .split_whitespace()
-            .next()
-            .unwrap_or("0")
-            .to_owned();
-        Self {
-            kind: media.media.clone(),
-            protocol: media.proto.clone(),
-            format,
-        }
+    fn audio_answer(&self, local: &LocalMedia, codec: Codec) -> String {
+        let remote = self.remote_preferring(codec);
+        let accepted = self.accepted_line(local).ok().flatten();
+        let crypto = accepted.map(|line| line.answer(&local.secrets));
+        let formats = StreamFormats {
+            codecs: &[(remote.codec, remote.payload_type)],
+            opus: OpusParameters::LOCAL,
+            comfort_noise: remote.comfort_noise,
+            events: remote.telephone_event.as_slice(),
+        };
+        let attributes = StreamAttributes {
+            protocol: self.layout.audio_protocol(),
+            crypto: crypto.as_slice(),
+            direction: direction(remote.receive, remote.send),
+        };
+        let mut text = String::new();
+        write_audio(&mut text, local, &formats, &attributes);
+        text
+    }
+
+    /// Returns the media lines, for later offers in the session.
+    pub(crate) fn layout(&self) -> &MediaLayout {
+        &self.layout
     }
 }

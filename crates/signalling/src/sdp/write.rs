@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::format::{Codec, OpusParameters, TelephoneEventFormat};
-use super::{COMFORT_NOISE, LocalMedia};
+use super::{COMFORT_NOISE, LocalMedia, MediaLayout};
 use crate::endpoint::Redirection;
 use crate::sdes::{CryptoLine, SrtpMode};
 
@@ -21,6 +21,16 @@ const TELEPHONE_EVENT_48000: TelephoneEventFormat = TelephoneEventFormat {
 /// Returns an offer with the allowed codecs in order. If `allowed` is empty, it contains the
 /// preferred codec and both variants of G.711.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
+    later_offer(&MediaLayout::default(), local, preferred, allowed)
+}
+
+/// Returns an offer like [`offer`] with the media lines of a session.
+pub(crate) fn later_offer(
+    layout: &MediaLayout,
+    local: &LocalMedia,
+    preferred: Codec,
+    allowed: &[Codec],
+) -> String {
     let mut text = session_lines(local, local.address);
     let protocol = if local.srtp == SrtpMode::Required {
         "RTP/SAVP"
@@ -58,13 +68,19 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
         comfort_noise,
         events,
     };
-    write_audio(&mut text, local, &formats, &attributes);
+    let mut audio = String::new();
+    write_audio(&mut audio, local, &formats, &attributes);
+    layout.write(&mut text, Some(&audio));
     text
 }
 
 /// Returns an unencrypted offer that asks the peer to send its audio to `rtp`, or back to the local
 /// address. RTCP stays local (RFC 3605) because it identifies its sender.
-pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
+pub(crate) fn redirection(
+    layout: &MediaLayout,
+    local: &LocalMedia,
+    redirection: &Redirection,
+) -> String {
     let Redirection {
         rtp,
         codec,
@@ -93,8 +109,9 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
         comfort_noise,
         events,
     };
+    let mut audio = String::new();
     write_audio(
-        &mut text,
+        &mut audio,
         &LocalMedia {
             port: to.port(),
             ..*local
@@ -104,8 +121,9 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
     );
     if rtp.is_some() {
         let (port, address) = (local.port.saturating_add(1), local.address);
-        let _ = write!(text, "a=rtcp:{port} IN {} {address}\r\n", family(address));
+        let _ = write!(audio, "a=rtcp:{port} IN {} {address}\r\n", family(address));
     }
+    layout.write(&mut text, Some(&audio));
     text
 }
 

@@ -116,3 +116,21 @@ fn an_answer_may_be_a_part_of_a_multipart_body() {
     assert!(pair.is_answered());
     assert!(pair.sent("BYE").is_empty());
 }
+
+#[test]
+fn a_fork_with_endless_answers_costs_a_bounded_number_of_messages() {
+    let (mut pair, _, invite) = Pair::dial_manually();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    for branch in 0..100 {
+        let tag = format!("branch{branch}");
+        pair.answer_manually(answer_to(&invite, 200, &tag, SDP, &body));
+    }
+    assert!(pair.is_answered());
+    assert_eq!((pair.sent("ACK").len(), pair.sent("BYE").len()), (10, 9));
+    pair.answer_manually(answer_to(&invite, 200, "branch0", SDP, &body));
+    assert_eq!(
+        pair.sent("ACK").len(),
+        11,
+        "a known answer is acknowledged again"
+    );
+}

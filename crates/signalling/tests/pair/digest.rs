@@ -119,6 +119,89 @@ fn a_call_cancelled_during_a_challenge_is_not_resent() {
     pair.run_to_idle();
 }
 
+/// Returns a connected pair whose INVITE was challenged, and the leg.
+fn challenged_call() -> (Pair, LegId) {
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
+    let body = HOLD.replace("sendonly", "sendrecv");
+    pair.answer_manually(answer_to(&pair.last_invite(), 200, "two", SDP, &body));
+    pair.events.clear();
+    (pair, leg)
+}
+
+#[test]
+fn the_ack_of_a_2xx_carries_the_credentials_of_its_invite() {
+    let (pair, _) = challenged_call();
+    let credentials = |text: &str| {
+        let mut lines = text.lines();
+        lines
+            .find(|line| line.starts_with("Proxy-Authorization: "))
+            .map(str::to_owned)
+    };
+    let invite = credentials(&pair.last_invite());
+    assert!(invite.is_some());
+    assert_eq!(credentials(pair.sent("ACK")[1]), invite);
+
+    // Not if the ACK goes elsewhere.
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
+    let route = format!("Record-Route: <sip:198.51.100.7;lr>\r\n{SDP}");
+    pair.answer_manually(answer_to(&pair.last_invite(), 200, "two", &route, HOLD));
+    assert_eq!(credentials(pair.sent("ACK")[1]), None);
+}
+
+#[test]
+fn a_challenge_of_the_trunk_within_a_call_is_answered() {
+    let (mut pair, leg) = challenged_call();
+    let redirection = Redirection {
+        rtp: None,
+        codec: Codec::Pcma,
+        payload_type: 8,
+        opus: OpusParameters::default(),
+        telephone_event: None,
+    };
+    assert!(pair.ends[0].redirect(leg, redirection, pair.now));
+    pair.collect();
+    pair.answer_manually(answer_to(&pair.last_invite(), 407, "", CHALLENGE, ""));
+    let second = pair.last_invite();
+    assert!(second.contains("CSeq: 4 INVITE") && second.contains("Proxy-Authorization: "));
+    let body = HOLD.replace("sendonly", "sendrecv");
+    pair.answer_manually(answer_to(&second, 200, "", SDP, &body));
+    let ack = pair.sent("ACK").last().unwrap().to_string();
+    assert!(ack.contains("CSeq: 4 ACK") && ack.contains("Proxy-Authorization: "));
+
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    let bye = pair.sent("BYE")[0].clone();
+    assert!(bye.contains("CSeq: 5 BYE") && !bye.contains("Authorization"));
+    pair.answer_manually(answer_to(&bye, 407, "", CHALLENGE, ""));
+    let bye = pair.sent("BYE")[1].clone();
+    assert!(bye.contains("CSeq: 6 BYE\r\n") && bye.contains("Proxy-Authorization: "));
+    pair.answer_manually(answer_to(&bye, 407, "", CHALLENGE, ""));
+    assert_eq!(pair.sent("BYE").len(), 2, "answered once");
+    pair.events.clear();
+    pair.run_to_idle();
+}
+
+#[test]
+fn a_challenge_of_another_realm_within_a_call_is_not_answered() {
+    let (mut pair, leg) = challenged_call();
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    let other = CHALLENGE.replace("carrier", "elsewhere");
+    let bye = pair.sent("BYE")[0].clone();
+    pair.answer_manually(answer_to(&bye, 407, "", &other, ""));
+    assert_eq!(pair.sent("BYE").len(), 1);
+    // No call has shown yet which realm takes the credentials.
+    let (mut pair, leg, invite) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&invite, 200, "two", SDP, HOLD));
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    let bye = pair.sent("BYE")[0].clone();
+    pair.answer_manually(answer_to(&bye, 407, "", CHALLENGE, ""));
+    assert_eq!(pair.sent("BYE").len(), 1);
+}
+
 fn credentials(password: &str) -> Credentials {
     Credentials {
         username: "pbx".into(),

@@ -310,3 +310,45 @@ fn a_locally_refreshed_session_is_refreshed_by_update_at_half_its_interval() {
     assert!(pair.hung_up(End::Caller));
     pair.run_to_idle();
 }
+
+#[test]
+fn a_later_offer_keeps_the_media_lines_of_the_session_in_order() {
+    let mut pair = Pair::lossless();
+    let (_, callee) = pair.connect();
+    let video = "m=video 40000 RTP/AVP 96\r\n";
+    let offer = HOLD.replace("m=audio", &format!("{video}m=audio"));
+    pair.inject("INVITE", 2, SDP, &offer);
+    pair.inject("ACK", 2, "", "");
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("m="));
+        lines
+            .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let expected = ["m=video 0", "m=audio 20000"];
+    assert_eq!(lines(pair.answer()), expected, "the answer");
+    // An offer of the endpoint in its 200, and one in its own re-INVITE.
+    pair.inject("INVITE", 3, "", "");
+    assert_eq!(lines(pair.answer()), expected);
+    pair.inject(
+        "ACK",
+        3,
+        SDP,
+        &HOLD.replace("m=audio", "m=video 0 RTP/AVP 96\r\nm=audio"),
+    );
+    let redirection = Redirection {
+        rtp: Some("192.0.2.9:30000".parse().unwrap()),
+        codec: Codec::Pcma,
+        payload_type: 8,
+        opus: OpusParameters::default(),
+        telephone_event: None,
+    };
+    assert!(pair.ends[1].redirect(callee, redirection, pair.now));
+    pair.collect();
+    assert_eq!(lines(pair.answer()), ["m=video 0", "m=audio 30000"]);
+    let audio = pair.answer().find("m=audio").unwrap();
+    assert!(
+        pair.answer()[audio..].contains("a=rtcp:20001"),
+        "RTCP of the audio"
+    );
+}

@@ -10,6 +10,7 @@
 
 mod answers;
 mod digest;
+mod early;
 mod in_dialog;
 mod redirections;
 mod setup;
@@ -21,8 +22,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
-    Credentials, Digest, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall, LegId,
-    Network, OutgoingCall, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
+    Credentials, Digest, EndReason, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall,
+    LegId, Network, OutgoingCall, PeerReason, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
 };
 
 const IDLE: EndpointLoad = EndpointLoad {
@@ -66,6 +67,8 @@ struct Pair {
     in_flight: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
+    /// Reasons that the endpoints received for the end of a leg.
+    reasons: Vec<(End, PeerReason)>,
     /// All messages sent by each endpoint.
     wire: [Vec<String>; 2],
 }
@@ -138,6 +141,7 @@ impl Pair {
             in_flight: BTreeMap::new(),
             sent: 0,
             events: Vec::new(),
+            reasons: Vec::new(),
             wire: [Vec::new(), Vec::new()],
         }
     }
@@ -187,7 +191,11 @@ impl Pair {
                 }
             }
             while let Some(event) = self.ends[own].poll_event() {
-                self.events.push(([End::Caller, End::Callee][own], event));
+                let end = [End::Caller, End::Callee][own];
+                match event {
+                    Event::PeerReason { reason, .. } => self.reasons.push((end, reason)),
+                    event => self.events.push((end, event)),
+                }
             }
         }
     }
@@ -319,7 +327,7 @@ const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.7
     m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
-/// Writes a response to an INVITE in the name of the called party.
+/// Writes a response to a request in the name of the called party. `tag` is empty within a dialog.
 fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
     let line = |name: &str| {
         invite
@@ -328,8 +336,13 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
             .unwrap()
             .to_owned()
     };
+    let tag = if tag.is_empty() {
+        String::new()
+    } else {
+        format!(";tag={tag}")
+    };
     let response = format!(
-        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{};tag={tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
+        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{}{tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
          Content-Length: {}\r\n\r\n{body}",
         line("Via:"),
         line("From:"),

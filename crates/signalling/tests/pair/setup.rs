@@ -252,3 +252,50 @@ fn unsupported_methods_are_rejected_without_state() {
     }
     assert_eq!(pair.ends[1].load(), IDLE);
 }
+
+/// Returns the value of `Reason` in the first request of this method.
+fn reason(wire: &[String], method: &str) -> String {
+    let request = wire.iter().find(|text| text.starts_with(method)).unwrap();
+    let line = request
+        .lines()
+        .find_map(|line| line.strip_prefix("Reason: "));
+    line.unwrap().to_owned()
+}
+
+#[test]
+fn a_bye_and_a_cancel_say_why_the_leg_ends() {
+    let mut pair = Pair::lossless();
+    let (caller, _) = pair.connect();
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    let expected = PeerReason {
+        q850: Some(16),
+        sip: None,
+    };
+    assert!(pair.hung_up(End::Callee));
+    assert_eq!(pair.reasons, [(End::Callee, expected)]);
+    let [wire, _] = pair.run_to_idle();
+    assert!(reason(&wire, "BYE").starts_with("Q.850;cause=16;"));
+
+    let mut pair = Pair::lossless();
+    let caller = pair.dial();
+    pair.incoming_call();
+    // The 100 arrives: a CANCEL may be sent.
+    while pair.in_flight.is_empty() {
+        pair.step();
+    }
+    pair.step();
+    pair.ends[0].hang_up_for(caller, EndReason::CompletedElsewhere, pair.now);
+    pair.collect();
+    let expected = PeerReason {
+        q850: None,
+        sip: Some(200),
+    };
+    assert!(pair.hung_up(End::Callee));
+    assert_eq!(pair.reasons, [(End::Callee, expected)]);
+    let [wire, _] = pair.run_to_idle();
+    assert_eq!(
+        reason(&wire, "CANCEL"),
+        "SIP;cause=200;text=\"Call completed elsewhere\""
+    );
+}

@@ -90,3 +90,26 @@ fn a_trunk_without_keep_alive_is_not_probed() {
             && single.endpoint.is_up(0)
     );
 }
+
+#[test]
+fn a_probe_without_a_response_names_its_connection_as_possibly_dead() {
+    for transport in [Transport::Tcp, Transport::Tls, Transport::Udp] {
+        let mut single = SingleEndpoint::with(Trunk {
+            peer: Some(TrunkPeer::at(transport, peer())),
+            keep_alive: Some(Duration::from_secs(30)),
+            ..Trunk::default()
+        });
+        let probe = single.request();
+        single.answer(&probe, 200, "");
+        single.request();
+        let sent = single.now;
+        assert_eq!(single.endpoint.poll_unanswered(), None);
+        single.advance(20);
+        let unanswered = single.endpoint.poll_unanswered();
+        let expected = (peer(), sent);
+        assert_eq!(
+            unanswered.map(|request| (request.path.destination, request.sent)),
+            transport.is_stream().then_some(expected)
+        );
+    }
+}

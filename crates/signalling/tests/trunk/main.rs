@@ -18,7 +18,7 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
     Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, OutgoingCall,
-    SipMessage, Transport, Trunk, TrunkPeer,
+    SipMessage, TargetGroup, Transport, Trunk, TrunkPeer,
 };
 
 /// Endpoint with one trunk. The test writes the responses of the trunk.
@@ -35,6 +35,12 @@ struct SingleEndpoint {
 
 fn peer() -> SocketAddr {
     "192.0.2.2:5060".parse().unwrap()
+}
+
+/// Returns the targets of a name without SRV records.
+fn group(addresses: Vec<SocketAddr>) -> Vec<TargetGroup> {
+    let groups = [TargetGroup::single(addresses)].into_iter();
+    groups.filter(|group| !group.addresses.is_empty()).collect()
 }
 
 impl SingleEndpoint {

@@ -192,3 +192,124 @@ fn shutdown_removes_the_registration() {
     single.advance(7200);
     assert_eq!(single.endpoint.load().timers, 0, "no renewal is scheduled");
 }
+
+/// Endpoint with several targets, registered at the first one.
+fn registered_at_first_target(keep_alive: Option<Duration>) -> (SingleEndpoint, usize) {
+    let host = Host::Name {
+        host: "carrier.example".into(),
+        port: None,
+    };
+    let credentials = Credentials {
+        username: "trunk user".into(),
+        password: "a fictional password".into(),
+        realm: None,
+    };
+    let mut single = SingleEndpoint::with(Trunk {
+        peer: Some(TrunkPeer {
+            transport: Transport::Tcp,
+            host,
+        }),
+        credentials: Some(credentials),
+        register: true,
+        keep_alive,
+        ..Trunk::default()
+    });
+    single.set_targets(&[1, 2]);
+    let mut seen = 0;
+    let register = request_to(&mut single, &mut seen, "REGISTER ", 1);
+    single.answer(&register, 200, "Expires: 3600\r\n");
+    (single, seen)
+}
+
+fn target(last: u8) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, last], 5070))
+}
+
+impl SingleEndpoint {
+    fn set_targets(&mut self, targets: &[u8]) {
+        let targets = targets.iter().map(|last| target(*last)).collect();
+        self.endpoint
+            .set_targets(0, Transport::Tcp, group(targets), self.now);
+        self.collect();
+    }
+}
+
+/// Advances time until the next request of this method is sent, checks its target and returns it. Requests before `seen`
+/// are ignored.
+fn request_to(single: &mut SingleEndpoint, seen: &mut usize, method: &str, last: u8) -> String {
+    loop {
+        let found = single.wire[*seen..]
+            .iter()
+            .position(|(_, text)| text.starts_with(method));
+        if let Some(position) = found {
+            let index = *seen + position;
+            assert_eq!(single.destinations[index], target(last));
+            *seen = index + 1;
+            return single.wire[index].1.clone();
+        }
+        *seen = single.wire.len();
+        single.request();
+    }
+}
+
+#[test]
+fn a_registration_is_renewed_when_its_flow_ends_with_growing_delays_for_short_flows() {
+    let (mut single, mut seen) = registered_at_first_target(None);
+    let mut delays = Vec::new();
+    for _ in 0..4 {
+        let closed = single.elapsed();
+        single
+            .endpoint
+            .connection_closed(Transport::Tcp, target(1), single.now);
+        let register = request_to(&mut single, &mut seen, "REGISTER ", 1);
+        delays.push(single.elapsed() - closed);
+        single.answer(&register, 200, "Expires: 3600\r\n");
+    }
+    assert!(
+        delays.windows(2).all(|pair| pair[0] < pair[1]),
+        "{delays:?}"
+    );
+    single.advance(120);
+    let closed = single.elapsed();
+    for (transport, other) in [(Transport::Tls, target(1)), (Transport::Tcp, target(2))] {
+        single
+            .endpoint
+            .connection_closed(transport, other, single.now);
+    }
+    single
+        .endpoint
+        .connection_closed(Transport::Tcp, target(1), single.now);
+    request_to(&mut single, &mut seen, "REGISTER ", 1);
+    assert!(
+        single.elapsed() - closed < delays[1],
+        "a stable flow is renewed soon"
+    );
+}
+
+#[test]
+fn a_registration_follows_the_trunk_to_its_next_target() {
+    let (mut single, mut seen) = registered_at_first_target(Some(Duration::from_secs(30)));
+    // The first target stays silent, the second one answers.
+    let probe = request_to(&mut single, &mut seen, "OPTIONS ", 2);
+    single.answer(&probe, 200, "");
+    request_to(&mut single, &mut seen, "REGISTER ", 2);
+    assert!(single.elapsed() < 60, "{}", single.elapsed());
+}
+
+#[test]
+fn a_registration_is_renewed_when_the_trunk_is_reachable_again_or_its_address_is_gone() {
+    let (mut single, _) = registered_at_first_target(Some(Duration::from_secs(30)));
+    while single.endpoint.is_up(0) {
+        single.request();
+    }
+    let mut seen = single.wire.len();
+    let probe = single.request();
+    let up = single.elapsed();
+    single.answer(&probe, 200, "");
+    let register = request_to(&mut single, &mut seen, "REGISTER ", 2);
+    assert_eq!(single.elapsed(), up);
+    single.answer(&register, 200, "Expires: 3600\r\n");
+    single.set_targets(&[7]);
+    request_to(&mut single, &mut seen, "REGISTER ", 7);
+    assert_eq!(single.elapsed(), up);
+}

@@ -116,7 +116,7 @@ fn a_request_of_a_call_is_accepted_after_the_name_leads_elsewhere() {
     let other = vec![OTHER.parse().unwrap()];
     single
         .endpoint
-        .set_targets(0, Transport::Udp, other, single.now);
+        .set_targets(0, Transport::Udp, group(other), single.now);
     let source = peer().to_string();
     let options = request("OPTIONS", "");
     assert_eq!(receive(&mut single, Transport::Udp, &source, &options), 403);
@@ -192,4 +192,100 @@ fn options_gets_503_while_no_call_is_taken() {
     single.endpoint.set_unavailable(None);
     let again = request("OPTIONS", "").replace("z9hG4bKOPTIONS", "z9hG4bKagain");
     assert_eq!(receive(&mut single, Transport::Udp, &source, &again), 200);
+}
+
+#[test]
+fn a_response_whose_connection_is_gone_goes_to_the_port_of_the_via() {
+    for (transport, via, port) in [
+        (Transport::Tcp, "TCP 192.0.2.2:5070", 5070),
+        (Transport::Tcp, "TCP 192.0.2.2", 5060),
+        (Transport::Tls, "TLS sbc.carrier.example", 5061),
+    ] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let options = request("OPTIONS", "").replace("UDP 192.0.2.2", via);
+        let message = SipMessage::from_datagram(options.into()).unwrap();
+        let source = SocketAddr::new(peer().ip(), 40_000);
+        single
+            .endpoint
+            .receive(transport, source, message, single.now);
+        let path = single.endpoint.poll_transmit().unwrap().path;
+        assert_eq!(path.connection, Some(source), "{via}");
+        assert_eq!(path.destination, SocketAddr::new(peer().ip(), port));
+    }
+}
+
+#[test]
+fn a_secure_invite_gets_a_secure_contact() {
+    for (transport, uri, contact, expected) in [
+        (
+            Transport::Tls,
+            "sips:",
+            "sips:a@192.0.2.2",
+            "<sips:+914000000001@192.0.2.1:5061>",
+        ),
+        (
+            Transport::Tls,
+            "sip:",
+            "sips:a@192.0.2.2",
+            "<sips:+914000000001@192.0.2.1:5061>",
+        ),
+        (
+            Transport::Tls,
+            "sip:",
+            "sip:a@192.0.2.2",
+            "<sip:+914000000001@192.0.2.1:5061;transport=tls>",
+        ),
+        (
+            Transport::Udp,
+            "sip:",
+            "sip:a@192.0.2.2",
+            "<sip:+914000000001@192.0.2.1:5060>",
+        ),
+    ] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let invite = request("INVITE", &format!("Contact: <{contact}>\r\n")).replacen(
+            "INVITE sip:",
+            &format!("INVITE {uri}"),
+            1,
+        );
+        receive(&mut single, transport, "192.0.2.2:5061", &invite);
+        let leg = match &single.take_events()[..] {
+            [Event::IncomingCall(call)] => call.leg,
+            events => panic!("{events:?}"),
+        };
+        single.endpoint.answer(leg, media(), single.now);
+        single.collect();
+        let (_, answer) = single.wire.last().unwrap();
+        assert!(
+            answer.contains(&format!("Contact: {expected}\r\n")),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn an_unquoted_display_name_and_line_ends_before_a_request_are_taken() {
+    for (name, before) in [("Jos\u{e9} ", ""), ("Smith [Sales] ", ""), ("", "\r\n\r\n")] {
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            ..Trunk::default()
+        });
+        let options = request("OPTIONS", "").replace("From: <", &format!("From: {name}<"));
+        let text = format!("{before}{options}");
+        // Latin-1: one byte for each character.
+        let bytes: Vec<u8> = text.chars().map(|char| char as u8).collect();
+        let message = SipMessage::from_datagram(bytes.into()).unwrap();
+        single
+            .endpoint
+            .receive(Transport::Udp, peer(), message, single.now);
+        let response = single.endpoint.poll_transmit().unwrap().bytes;
+        let response = String::from_utf8_lossy(&response).into_owned();
+        assert!(response.starts_with("SIP/2.0 200 "), "{response}");
+    }
 }

@@ -32,6 +32,12 @@ impl SingleEndpoint {
     }
 
     fn dial(&mut self) -> Result<LegId, DialError> {
+        let leg = self.dial_number("+919900000001");
+        self.collect();
+        leg
+    }
+
+    fn dial_number(&mut self, to: &str) -> Result<LegId, DialError> {
         let address = "192.0.2.1".parse().unwrap();
         let secrets = Secrets::new([1; 132]);
         let local = LocalMedia {
@@ -43,7 +49,7 @@ impl SingleEndpoint {
             srtp: SrtpMode::Off,
             secrets,
         };
-        let (to, from) = ("+919900000001".into(), "+914000000001".into());
+        let (to, from) = (to.into(), "+914000000001".into());
         let call = OutgoingCall {
             trunk: 0,
             to,
@@ -51,9 +57,7 @@ impl SingleEndpoint {
             local,
             preferred: Codec::Pcma,
         };
-        let leg = self.endpoint.dial(call, self.now);
-        self.collect();
-        leg
+        self.endpoint.dial(call, self.now)
     }
 
     fn last(&self) -> (&str, SocketAddr) {
@@ -71,7 +75,7 @@ fn a_trunk_is_unreachable_while_its_name_does_not_resolve() {
     assert_eq!(single.dial(), Err(DialError::NoPeer));
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(1), single.now);
+        .set_targets(0, Transport::Udp, group(targets(1)), single.now);
     single.collect();
     assert_eq!(
         single.take_events(),
@@ -86,7 +90,7 @@ fn a_trunk_is_unreachable_while_its_name_does_not_resolve() {
     assert_eq!(single.endpoint.networks(0).len(), 1);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, Vec::new(), single.now);
+        .set_targets(0, Transport::Udp, group(Vec::new()), single.now);
     single.collect();
     assert_eq!(
         single.take_events(),
@@ -103,7 +107,7 @@ fn a_call_moves_to_the_next_target_after_a_failure() {
     let mut single = SingleEndpoint::with_name(None);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(3), single.now);
+        .set_targets(0, Transport::Udp, group(targets(3)), single.now);
     let leg = single.dial().unwrap();
     let (first, destination) = single.last();
     let first = first.to_owned();
@@ -145,7 +149,9 @@ fn impatient() -> SingleEndpoint {
     let now = single.now;
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(2), now);
+        .set_targets(0, Transport::Udp, group(targets(2)), now);
+    single.collect();
+    single.take_events();
     single
 }
 
@@ -212,7 +218,7 @@ fn a_domain_uses_the_transport_of_the_dns_and_a_uri_without_transport() {
     ] {
         single
             .endpoint
-            .set_targets(0, transport, targets(1), single.now);
+            .set_targets(0, transport, group(targets(1)), single.now);
         single.advance(30);
         let (options, destination) = single.last();
         assert!(
@@ -236,17 +242,20 @@ fn a_new_order_of_targets_applies_except_back_to_a_failed_target() {
     };
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![first, second], single.now);
+        .set_targets(0, Transport::Udp, group(vec![first, second]), single.now);
     assert_eq!(called(&mut single), first);
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![second, first], single.now);
+        .set_targets(0, Transport::Udp, group(vec![second, first]), single.now);
     assert_eq!(called(&mut single), second);
     let invite = single.last().0.to_owned();
     single.answer(&invite, 503, "");
-    single
-        .endpoint
-        .set_targets(0, Transport::Udp, vec![second, third, first], single.now);
+    single.endpoint.set_targets(
+        0,
+        Transport::Udp,
+        group(vec![second, third, first]),
+        single.now,
+    );
     assert_eq!(
         called(&mut single),
         first,
@@ -254,7 +263,7 @@ fn a_new_order_of_targets_applies_except_back_to_a_failed_target() {
     );
     single
         .endpoint
-        .set_targets(0, Transport::Udp, vec![second, third], single.now);
+        .set_targets(0, Transport::Udp, group(vec![second, third]), single.now);
     assert_eq!(called(&mut single), second, "unless it is no longer listed");
 }
 
@@ -263,7 +272,7 @@ fn a_trunk_is_unreachable_only_if_none_of_its_targets_answers() {
     let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
     single
         .endpoint
-        .set_targets(0, Transport::Udp, targets(2), single.now);
+        .set_targets(0, Transport::Udp, group(targets(2)), single.now);
     single.collect();
     single.take_events();
     let first = single.request();
@@ -328,4 +337,95 @@ fn requests_go_to_the_outbound_proxy_and_name_the_peer() {
         "{cancel}"
     );
     assert_eq!(destination, proxy);
+}
+
+#[test]
+fn each_call_draws_its_target_by_weight_and_leaves_failed_targets_out() {
+    let mut single = SingleEndpoint::with_name(None);
+    let groups = [(10, 3, 1), (10, 2, 2), (10, 0, 3), (20, 9, 4)];
+    let groups = groups.map(|(priority, weight, last)| TargetGroup {
+        priority,
+        weight,
+        addresses: vec![SocketAddr::from(([198, 51, 100, last], 5070))],
+    });
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, groups.to_vec(), single.now);
+    let calls = |single: &mut SingleEndpoint| -> [usize; 4] {
+        let first = single.destinations.len();
+        for _ in 0..200 {
+            single.dial().unwrap();
+        }
+        let drawn = &single.destinations[first..];
+        let count = |last: u8| {
+            drawn
+                .iter()
+                .filter(|address| address.ip() == target_ip(last))
+                .count()
+        };
+        [1, 2, 3, 4].map(count)
+    };
+    let [heavy, light, none, backup] = calls(&mut single);
+    assert!(
+        heavy > light && light > 0 && backup == 0,
+        "{heavy} {light} {none} {backup}"
+    );
+
+    let invite = loop {
+        single.dial().unwrap();
+        let (invite, destination) = single.last();
+        if destination.ip() == target_ip(1) {
+            break invite.to_owned();
+        }
+    };
+    single.answer(&invite, 503, "");
+    assert_ne!(
+        single.last().1.ip(),
+        target_ip(1),
+        "the call goes on at another target"
+    );
+    let [heavy, light, ..] = calls(&mut single);
+    assert!(heavy == 0 && light > 0, "{heavy} {light}");
+}
+
+fn target_ip(last: u8) -> std::net::IpAddr {
+    [198, 51, 100, last].into()
+}
+
+#[test]
+fn an_invite_that_is_too_large_for_udp_goes_over_tcp_and_back_to_udp_without_it() {
+    let mut single = SingleEndpoint::with(Trunk { ..Trunk::default() });
+    let dial = |single: &mut SingleEndpoint| {
+        let to = format!("+{}", "1".repeat(800));
+        single.dial_number(&to).unwrap();
+        let sent = single.endpoint.poll_transmit().unwrap();
+        (
+            sent.path.transport,
+            sent.ticket.unwrap(),
+            String::from_utf8_lossy(&sent.bytes).into_owned(),
+        )
+    };
+    let (transport, ticket, invite) = dial(&mut single);
+    assert!(
+        invite.len() > 1300 && invite.contains("Via: SIP/2.0/TCP 192.0.2.1:5060;"),
+        "{invite}"
+    );
+    assert_eq!(transport, Transport::Tcp);
+    single.endpoint.transport_failed(&ticket, single.now);
+    let again = single.endpoint.poll_transmit().unwrap();
+    let text = String::from_utf8_lossy(&again.bytes).into_owned();
+    assert_eq!(again.path.transport, Transport::Udp);
+    assert!(text.contains("Via: SIP/2.0/UDP 192.0.2.1:5060;"), "{text}");
+    assert_eq!(number(&text), number(&invite));
+    let (transport, ..) = dial(&mut single);
+    assert_eq!(
+        transport,
+        Transport::Udp,
+        "the peer is known to have no TCP"
+    );
+    single.collect();
+    assert!(single.take_events().is_empty());
+    single.now += Duration::from_secs(3600);
+    let (transport, ..) = dial(&mut single);
+    assert_eq!(transport, Transport::Tcp, "asked again");
 }

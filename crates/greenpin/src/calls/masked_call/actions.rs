@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
-use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
+use signalling::{EndReason, OutgoingCall};
 
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
@@ -47,7 +47,7 @@ impl MaskedCall {
             Action::Record => self.record(context),
             Action::ReportRinging(number) => self.record_writer.ringing(number),
             Action::ReportAnswered(number) => self.record_writer.answered(number),
-            Action::HangUp(side, _) => self.hang_up(side, context),
+            Action::HangUp(side, cause) => self.hang_up(side, cause, context),
             Action::Finish(outcome) => self.finish(outcome),
         }
         None
@@ -265,9 +265,10 @@ impl MaskedCall {
 
     fn abandon(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
         if let Some(leg) = self.callees.remove(&attempt) {
+            let reason = self.abandon_reason;
             context
                 .agent
-                .command(|endpoint, now| endpoint.hang_up(leg.id, now));
+                .command(|endpoint, now| endpoint.hang_up_for(leg.id, reason, now));
             context.remove_leg(leg.id, leg.stream.as_ref());
         }
     }
@@ -297,7 +298,7 @@ impl MaskedCall {
         }
     }
 
-    fn hang_up(&mut self, side: Side, context: &mut EngineContext) {
+    fn hang_up(&mut self, side: Side, cause: Cause, context: &mut EngineContext) {
         let leg = match side {
             Side::Caller => Some(self.caller.id),
             Side::Callee => self
@@ -308,9 +309,17 @@ impl MaskedCall {
         if let Some(leg) = leg {
             context
                 .agent
-                .command(|endpoint, now| endpoint.hang_up(leg, now));
+                .command(|endpoint, now| endpoint.hang_up_for(leg, end_reason(cause), now));
             context.legs.remove(&leg);
         }
+    }
+}
+
+/// Returns the reason that a peer learns when the server ends its leg.
+fn end_reason(cause: Cause) -> EndReason {
+    match cause {
+        Cause::MediaLost => EndReason::Lost,
+        _ => EndReason::Normal,
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use call::{Call, Cause, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
-use signalling::{IncomingCall, LegId};
+use signalling::{EndReason, IncomingCall, LegId, PeerReason};
 
 use self::actions::open_stream;
 use self::ending::PendingRecord;
@@ -57,6 +57,8 @@ pub(super) struct MaskedCall {
     /// Boxed, because a table with one entry has space for four.
     callees: HashMap<DialAttempt, Box<CallLeg>>,
     bridged_attempt: Option<DialAttempt>,
+    /// Reason that the legs learn which the present input abandons.
+    abandon_reason: EndReason,
     direct: DirectMedia,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
@@ -167,6 +169,7 @@ impl MaskedCall {
             ports: Some(ports),
             callees: HashMap::new(),
             bridged_attempt: None,
+            abandon_reason: EndReason::Normal,
             direct: DirectMedia::new(),
             needs_audio: false,
             queued_keys: Vec::new(),
@@ -433,6 +436,12 @@ impl MaskedCall {
         self.end_leg(role, context);
     }
 
+    /// Logs the reason that a party gives for the end of its leg.
+    pub(super) fn on_peer_reason(&self, role: Role, reason: PeerReason) {
+        let PeerReason { q850, sip } = reason;
+        tracing::info!(call_sid = %self.sid, side = ?role.side(), q850, sip, "peer gave a reason for the end of its leg");
+    }
+
     /// Ends a leg without audio like a hangup of its party.
     fn end_leg(&mut self, role: Role, context: &mut EngineContext) {
         let attempt = match role {
@@ -446,7 +455,7 @@ impl MaskedCall {
         if let Some(leg) = leg {
             context
                 .agent
-                .command(|endpoint, now| endpoint.hang_up(leg, now));
+                .command(|endpoint, now| endpoint.hang_up_for(leg, EndReason::Lost, now));
             context.legs.remove(&leg);
         }
         self.hung_up(role, Cause::MediaLost, context);
@@ -497,10 +506,22 @@ impl MaskedCall {
         }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
+            self.abandon_reason = abandon_reason(&input);
             self.machine.handle(input, Instant::now());
             while let Some(action) = self.machine.poll() {
                 inputs.extend(self.perform(action, context));
             }
         }
+    }
+}
+
+/// Returns the reason for which an input of the call machine withdraws attempts in progress.
+fn abandon_reason(input: &Input) -> EndReason {
+    match input {
+        Input::Answered(_) | Input::CalleeKey(..) | Input::PlaybackFinished(_) => {
+            EndReason::CompletedElsewhere
+        }
+        Input::Elapsed => EndReason::NoAnswer,
+        _ => EndReason::Normal,
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use signalling::{Framer, Network, Ticket, Transmit, Transport};
+use signalling::{Framer, Network, Path, Ticket, Transmit, Transport, UnansweredRequest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::TlsCertificates;
@@ -69,7 +69,18 @@ struct ConnectionKey {
     trunk: Option<usize>,
 }
 
-type Table = Arc<Mutex<HashMap<ConnectionKey, mpsc::Sender<Outbound>>>>;
+type Table = Arc<Mutex<HashMap<ConnectionKey, OpenConnection>>>;
+
+/// Time at which the last bytes arrived over a connection. It also identifies the connection.
+type LastReceived = Arc<Mutex<Instant>>;
+
+/// Entry of a connection in the table. Dropping it ends the connection once its queue is written.
+struct OpenConnection {
+    queue: mpsc::Sender<Outbound>,
+    /// Ends the connection at once.
+    end: oneshot::Sender<()>,
+    last_received: LastReceived,
+}
 
 /// Networks of the trunks. A connection from elsewhere has a smaller share.
 pub(super) type ListedNetworks = Arc<RwLock<Vec<Network>>>;
@@ -83,8 +94,28 @@ struct Outbound {
 struct SipConnection {
     key: ConnectionKey,
     queue: mpsc::Receiver<Outbound>,
+    /// Message taken from the queue and not yet written.
+    in_progress: Option<Outbound>,
+    end: oneshot::Receiver<()>,
+    last_received: LastReceived,
     table: Table,
     inbound: mpsc::Sender<Inbound>,
+}
+
+/// Returns the keys under which the connection of a path may be open, in the order of preference.
+fn known_keys(path: Path) -> impl Iterator<Item = ConnectionKey> {
+    let transport = path.transport;
+    let key = move |peer, trunk| ConnectionKey {
+        transport,
+        peer,
+        trunk,
+    };
+    let trunk = path.trunk.filter(|_| transport == Transport::Tls);
+    // An accepted connection has no trunk in its key.
+    let accepted = path.connection.map(|peer| key(peer, None));
+    let opened = path.connection.map(|peer| key(peer, trunk));
+    let to_destination = key(path.destination, trunk);
+    accepted.into_iter().chain(opened).chain([to_destination])
 }
 
 impl Connections {
@@ -124,8 +155,23 @@ impl Connections {
         *self.listed.write().unwrap_or_else(PoisonError::into_inner) = networks;
     }
 
+    /// Ends the connection of a request without a response if nothing has arrived over it since.
+    pub(super) fn end_if_silent(&mut self, unanswered: &UnansweredRequest) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_silent = |open: &OpenConnection| {
+            let last = open.last_received.lock();
+            *last.unwrap_or_else(PoisonError::into_inner) <= unanswered.sent
+        };
+        let open = known_keys(unanswered.path).find(|key| table.contains_key(key));
+        let silent = open.filter(|key| table.get(key).is_some_and(is_silent));
+        if let Some((key, open)) = silent.and_then(|key| table.remove_entry(&key)) {
+            tracing::warn!(peer = %key.peer, "closed a SIP connection on which nothing arrives");
+            let _ = open.end.send(());
+        }
+    }
+
     /// Sends over the connection in the path, or else over a connection to the destination. The connection is opened if
-    /// necessary.
+    /// necessary, but not for a response to an unknown source.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         let Transmit {
             path,
@@ -133,49 +179,32 @@ impl Connections {
             ticket,
         } = transmit;
         let outbound = Outbound { bytes, ticket };
-        let transport = path.transport;
-        let trunk = path.trunk.filter(|_| transport == Transport::Tls);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        // An accepted connection has no trunk in its key.
-        let accepted = path.connection.map(|peer| ConnectionKey {
-            transport,
-            peer,
-            trunk: None,
-        });
-        let value = path.connection.map(|peer| ConnectionKey {
-            transport,
-            peer,
-            trunk,
-        });
-        let key = ConnectionKey {
-            transport,
-            peer: path.destination,
-            trunk,
-        };
-        let known = [accepted, value, Some(key)].into_iter().flatten();
-        let queue = match known.into_iter().find_map(|key| table.get(&key)) {
-            Some(queue) => queue.clone(),
+        let queue = match known_keys(path).find_map(|key| table.get(&key)) {
+            Some(open) => open.queue.clone(),
+            None if path.connection.is_some() && path.trunk.is_none() => {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
             None if table.len() >= MAX_CONNECTIONS => {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
             None => {
-                let tls = match transport {
+                let trunk = path.trunk.filter(|_| path.transport == Transport::Tls);
+                let tls = match path.transport {
                     Transport::Tls => Some(self.certificates.connector(trunk)?),
                     _ => None,
                 };
-                let (sender, queue) = mpsc::channel(MAX_QUEUED_MESSAGES);
-                table.insert(key, sender.clone());
-                let (table, inbound) = (self.table.clone(), self.inbound.clone());
-                tokio::spawn(connect(
-                    SipConnection {
-                        key,
-                        queue,
-                        table,
-                        inbound,
-                    },
-                    tls,
-                ));
-                sender
+                let key = ConnectionKey {
+                    transport: path.transport,
+                    peer: path.destination,
+                    trunk,
+                };
+                let (open, connection) =
+                    SipConnection::new(key, MAX_QUEUED_MESSAGES, &self.table, &self.inbound);
+                let queue = open.queue.clone();
+                table.insert(key, open);
+                tokio::spawn(connect(connection, tls));
+                queue
             }
         };
         queue
@@ -231,23 +260,17 @@ impl Acceptor {
                 peer,
                 trunk: None,
             };
-            let Some(queue) = self.admit(key) else {
+            let Some(connection) = self.admit(key) else {
                 tracing::debug!("rejected a SIP connection: too many are open");
                 METRICS.sip_connections_refused.inc();
                 continue;
-            };
-            let connection = SipConnection {
-                key,
-                queue,
-                table: self.table.clone(),
-                inbound: self.inbound.clone(),
             };
             tokio::spawn(run_accepted(connection, stream, tls));
         }
     }
 
     /// Adds a connection to the table if its source may open another one.
-    fn admit(&self, key: ConnectionKey) -> Option<mpsc::Receiver<Outbound>> {
+    fn admit(&self, key: ConnectionKey) -> Option<SipConnection> {
         let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
         let is_listed = |peer: IpAddr| listed.iter().any(|network| network.contains(peer));
         let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,9 +289,9 @@ impl Acceptor {
         if open.len() >= MAX_CONNECTIONS {
             return None;
         }
-        let (sender, queue) = mpsc::channel(queued);
-        open.insert(key, sender);
-        Some(queue)
+        let (entry, connection) = SipConnection::new(key, queued, &self.table, &self.inbound);
+        open.insert(key, entry);
+        Some(connection)
     }
 }
 
@@ -314,43 +337,107 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
 }
 
 impl SipConnection {
+    /// Creates a connection and its entry in the table.
+    fn new(
+        key: ConnectionKey,
+        capacity: usize,
+        table: &Table,
+        inbound: &mpsc::Sender<Inbound>,
+    ) -> (OpenConnection, Self) {
+        let (sender, queue) = mpsc::channel(capacity);
+        let (end_sender, end) = oneshot::channel();
+        let last_received = Arc::new(Mutex::new(Instant::now()));
+        let open = OpenConnection {
+            queue: sender,
+            end: end_sender,
+            last_received: last_received.clone(),
+        };
+        let connection = Self {
+            key,
+            queue,
+            in_progress: None,
+            end,
+            last_received,
+            table: table.clone(),
+            inbound: inbound.clone(),
+        };
+        (open, connection)
+    }
+
     /// Reads and writes until either direction ends.
     async fn run(mut self, stream: impl AsyncRead + AsyncWrite, is_outgoing: bool) {
         let (reader, writer) = tokio::io::split(stream);
         let (replies, reply_queue) = mpsc::channel(4);
+        let reading = Reading {
+            key: self.key,
+            is_outgoing,
+            replies,
+            inbound: &self.inbound,
+            last_received: &self.last_received,
+        };
         tokio::select! {
-            _ = read(reader, self.key, (replies, is_outgoing), &self.inbound) => {}
-            () = write(writer, &mut self.queue, reply_queue, &self.inbound) => {}
+            _ = read(reader, reading) => {}
+            () = write(writer, &mut self.queue, &mut self.in_progress, reply_queue) => {}
+            () = ended(&mut self.end) => {}
         }
+        let (
+            inbound,
+            ConnectionKey {
+                transport, peer, ..
+            },
+        ) = (self.inbound.clone(), self.key);
         self.close().await;
+        if is_outgoing {
+            let _ = inbound.send(Inbound::Closed { transport, peer }).await;
+        }
     }
 
     /// Removes the connection from the table, and reports the messages that were not sent.
     async fn close(mut self) {
-        remove(&self.table, self.key);
+        remove(&self.table, self.key, &self.last_received);
         self.queue.close();
-        report_unsent(self.queue, &self.inbound).await;
+        if let Some(outbound) = self.in_progress {
+            report(outbound, &self.inbound).await;
+        }
+        while let Some(outbound) = self.queue.recv().await {
+            report(outbound, &self.inbound).await;
+        }
     }
 }
 
-fn remove(table: &Table, key: ConnectionKey) {
-    table
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&key);
+/// Waits until the connection is to end at once.
+async fn ended(end: &mut oneshot::Receiver<()>) {
+    // The sender of an entry that was only dropped leaves the queue to the writer.
+    if end.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
-/// Reads until the peer closes the connection or breaks the framing. `replies` takes the responses and pongs of the
-/// connection itself.
-async fn read(
-    mut reader: impl AsyncRead + Unpin,
+/// Removes a connection from the table, unless a newer one has its key.
+fn remove(table: &Table, key: ConnectionKey, connection: &LastReceived) {
+    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |open: &OpenConnection| Arc::ptr_eq(&open.last_received, connection);
+    if table.get(&key).is_some_and(same) {
+        table.remove(&key);
+    }
+}
+
+/// Reading side of a connection.
+struct Reading<'a> {
     key: ConnectionKey,
-    (replies, is_outgoing): (mpsc::Sender<Bytes>, bool),
-    inbound: &mpsc::Sender<Inbound>,
-) -> Option<()> {
+    is_outgoing: bool,
+    /// Responses and pongs of the connection itself.
+    replies: mpsc::Sender<Bytes>,
+    inbound: &'a mpsc::Sender<Inbound>,
+    last_received: &'a LastReceived,
+}
+
+/// Reads until the peer closes the connection or breaks the framing.
+async fn read(mut reader: impl AsyncRead + Unpin, reading: Reading<'_>) -> Option<()> {
+    let Reading { key, replies, .. } = &reading;
     let mut framer = Framer::new();
     let mut chunk = [0; CHUNK_BYTES];
-    let mut has_received = is_outgoing;
+    let mut has_received = reading.is_outgoing;
     loop {
         let timeout = match (framer.pending() > 0, has_received) {
             (true, _) => MESSAGE_TIMEOUT,
@@ -362,6 +449,10 @@ async fn read(
             .ok()?
             .ok()?;
         let bytes = chunk.get(..length).filter(|bytes| !bytes.is_empty())?;
+        *reading
+            .last_received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let mut messages = Vec::new();
         let pushed = framer.push(bytes, &mut messages);
         has_received |= !messages.is_empty();
@@ -371,7 +462,7 @@ async fn read(
                 source: key.peer,
                 message,
             };
-            inbound.send(message).await.ok()?;
+            reading.inbound.send(message).await.ok()?;
         }
         if let Err(broken) = pushed {
             tracing::debug!("closed a connection with invalid SIP framing");
@@ -395,11 +486,12 @@ async fn discard(mut reader: impl AsyncRead + Unpin) {
     while reader.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
 }
 
+/// Writes the messages of the queue. `in_progress` holds a message until all of it is written.
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     queue: &mut mpsc::Receiver<Outbound>,
+    in_progress: &mut Option<Outbound>,
     mut replies: mpsc::Receiver<Bytes>,
-    inbound: &mpsc::Sender<Inbound>,
 ) {
     loop {
         tokio::select! {
@@ -410,10 +502,11 @@ async fn write(
             }
             next = queue.recv() => {
                 let Some(outbound) = next else { break };
-                if send(&mut writer, &outbound.bytes).await.is_err() {
-                    report(outbound, inbound).await;
+                let bytes = in_progress.insert(outbound).bytes.clone();
+                if send(&mut writer, &bytes).await.is_err() {
                     break;
                 }
+                *in_progress = None;
             }
         }
     }
@@ -425,12 +518,6 @@ async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
     writer.flush().await
 }
 
-async fn report_unsent(mut queue: mpsc::Receiver<Outbound>, inbound: &mpsc::Sender<Inbound>) {
-    while let Some(outbound) = queue.recv().await {
-        report(outbound, inbound).await;
-    }
-}
-
 async fn report(outbound: Outbound, inbound: &mpsc::Sender<Inbound>) {
     if let Some(ticket) = outbound.ticket {
         let _ = inbound.send(Inbound::Failed(ticket)).await;
@@ -439,8 +526,6 @@ async fn report(outbound: Outbound, inbound: &mpsc::Sender<Inbound>) {
 
 #[cfg(test)]
 mod tests {
-    use signalling::Path;
-
     use super::super::tls::Tls;
     use super::*;
 
@@ -481,24 +566,143 @@ mod tests {
         assert_eq!(of_trunk.count(), MAX_CONNECTIONS - MAX_UNLISTED_CONNECTIONS);
     }
 
+    /// Connections with their inbound queue, and a listener as the peer.
+    async fn to_peer() -> (Connections, mpsc::Receiver<Inbound>, TcpListener, Path) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let path = Path {
+            transport: Transport::Tcp,
+            destination: listener.local_addr().unwrap(),
+            connection: None,
+            trunk: Some(0),
+            nat: false,
+        };
+        let (sender, inbound) = mpsc::channel(8);
+        let certificates = Arc::new(TlsCertificates::read(Tls::default()).unwrap());
+        let connections =
+            Connections::serve(Vec::new(), certificates, sender, &Supervisor::default());
+        (connections, inbound, listener, path)
+    }
+
+    fn transmit(path: Path, bytes: &'static [u8]) -> Transmit {
+        Transmit {
+            path,
+            bytes: Bytes::from_static(bytes),
+            ticket: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_is_closed_and_the_next_message_opens_another() {
+        let (mut connections, mut inbound, listener, path) = to_peer().await;
+        connections.send(transmit(path, b"1")).unwrap();
+        let (mut first, _) = listener.accept().await.unwrap();
+        let earlier = Instant::now();
+        assert_eq!(first.read_u8().await.unwrap(), b'1');
+        first.write_all(b"\r\n\r\n").await.unwrap();
+        assert_eq!(first.read_u16().await.unwrap(), 0x0d0a, "the pong");
+        connections.end_if_silent(&UnansweredRequest {
+            path,
+            sent: earlier,
+        });
+        connections.send(transmit(path, b"2")).unwrap();
+        assert_eq!(
+            first.read_u8().await.unwrap(),
+            b'2',
+            "bytes have arrived since"
+        );
+
+        connections.end_if_silent(&UnansweredRequest {
+            path,
+            sent: Instant::now(),
+        });
+        connections.send(transmit(path, b"3")).unwrap();
+        let (mut second, _) = listener.accept().await.unwrap();
+        assert_eq!(second.read_u8().await.unwrap(), b'3');
+        assert!(first.read_u8().await.is_err(), "the first one is closed");
+        let closed = inbound.recv().await.unwrap();
+        assert!(matches!(closed, Inbound::Closed { peer, .. } if peer == path.destination));
+        connections.send(transmit(path, b"4")).unwrap();
+        assert_eq!(
+            second.read_u8().await.unwrap(),
+            b'4',
+            "the second one stays"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_waits_to_be_written_is_reported_when_the_peer_closes() {
+        const WAITING: usize = 3;
+        let (mut connections, mut inbound, listener, path) = to_peer().await;
+        // More than the socket buffers take while the peer does not read.
+        let large = Bytes::from(vec![b'x'; 16 << 20]);
+        let ticket = ticket();
+        for _ in 0..WAITING {
+            let transmit = Transmit {
+                path,
+                bytes: large.clone(),
+                ticket: Some(ticket.clone()),
+            };
+            connections.send(transmit).unwrap();
+        }
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.shutdown().await.unwrap();
+        for _ in 0..WAITING {
+            let failed = inbound.recv().await.unwrap();
+            assert!(matches!(failed, Inbound::Failed(failed) if failed == ticket));
+        }
+    }
+
+    /// Returns the ticket of a keep-alive probe.
+    fn ticket() -> Ticket {
+        let peer = signalling::TrunkPeer::at(Transport::Udp, ([127, 0, 0, 1], 9).into());
+        let trunk = signalling::Trunk {
+            peer: Some(peer),
+            keep_alive: Some(Duration::from_secs(60)),
+            ..signalling::Trunk::default()
+        };
+        let settings = signalling::EndpointSettings {
+            advertised: [127, 0, 0, 1].into(),
+            udp_port: 5060,
+            tcp_port: 5060,
+            tls_port: 5061,
+            trunks: vec![trunk],
+        };
+        let mut endpoint = signalling::Endpoint::new(settings, Box::new(|| 1));
+        let now = Instant::now();
+        endpoint.start(now);
+        endpoint.handle_timeout(now);
+        endpoint.poll_transmit().unwrap().ticket.unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_connection_is_opened_for_a_response_to_an_unknown_source() {
+        let (mut connections, _inbound, listener, path) = to_peer().await;
+        let unknown = Path {
+            connection: Some(([127, 0, 0, 1], 9).into()),
+            trunk: None,
+            ..path
+        };
+        let refused = connections.send(transmit(unknown, b"x")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotConnected);
+        let of_trunk = Path {
+            trunk: Some(0),
+            ..unknown
+        };
+        connections.send(transmit(of_trunk, b"y")).unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(
+            stream.read_u8().await.unwrap(),
+            b'y',
+            "by the address of the Via"
+        );
+    }
+
     #[tokio::test]
     async fn the_end_of_many_calls_at_once_is_sent_over_one_connection() {
         const BYES: usize = 2000;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let destination = listener.local_addr().unwrap();
-        let (inbound, _received) = mpsc::channel(1);
-        let certificates = Arc::new(TlsCertificates::read(Tls::default()).unwrap());
-        let supervisor = Supervisor::default();
-        let mut connections = Connections::serve(Vec::new(), certificates, inbound, &supervisor);
+        let (mut connections, _inbound, listener, path) = to_peer().await;
         let bye = Bytes::from(vec![b'x'; 700]);
         for _ in 0..BYES {
-            let path = Path {
-                transport: Transport::Tcp,
-                destination,
-                connection: None,
-                trunk: None,
-                nat: false,
-            };
             let transmit = Transmit {
                 path,
                 bytes: bye.clone(),

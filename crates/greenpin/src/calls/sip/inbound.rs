@@ -15,6 +15,11 @@ pub(super) enum Inbound {
     },
     /// A message could not be delivered over a connection.
     Failed(Ticket),
+    /// A connection that was opened to a peer has ended.
+    Closed {
+        transport: Transport,
+        peer: SocketAddr,
+    },
     /// Nothing to process, such as a keep-alive.
     Nothing,
 }

@@ -6,10 +6,9 @@ mod inbound;
 pub(super) mod sockets;
 mod tls;
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use signalling::{Endpoint, EndpointSettings, Event, LegId, Transport};
+use signalling::{Endpoint, EndpointSettings, Event, TargetGroup, Transport};
 
 use self::inbound::Inbound;
 use crate::crypto::random;
@@ -37,7 +36,7 @@ impl UserAgent {
     }
 
     /// Sets the targets of a trunk, as resolved from DNS.
-    pub fn set_targets(&mut self, trunk: usize, transport: Transport, targets: Vec<SocketAddr>) {
+    pub fn set_targets(&mut self, trunk: usize, transport: Transport, targets: Vec<TargetGroup>) {
         self.command(|endpoint, now| endpoint.set_targets(trunk, transport, targets, now));
         self.list_networks();
     }
@@ -79,7 +78,7 @@ impl UserAgent {
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
                 inbound = self.sockets.receive() => self.on_inbound(inbound),
-                () = until(deadline) => self.isolate(None, |endpoint, now| endpoint.handle_timeout(now)),
+                () = until(deadline) => self.isolate(|endpoint, now| endpoint.handle_timeout(now)),
             }
         }
     }
@@ -91,37 +90,40 @@ impl UserAgent {
                 source,
                 message,
             } => {
-                let leg = self.endpoint.leg_of_message(&message);
-                self.isolate(leg, |endpoint, now| {
+                self.isolate(|endpoint, now| {
                     endpoint.receive(transport, source, message, now);
                 });
             }
             Inbound::Failed(ticket) => {
-                self.isolate(None, |endpoint, now| {
-                    endpoint.transport_failed(&ticket, now)
-                });
+                self.isolate(|endpoint, now| endpoint.transport_failed(&ticket, now));
             }
+            Inbound::Closed { transport, peer } => self.isolate(|endpoint, now| {
+                endpoint.connection_closed(transport, peer, now);
+            }),
             Inbound::Nothing => {}
         }
     }
 
     /// Processes one message or timer. A panic ends the leg that it concerns, and nothing else.
-    fn isolate(&mut self, leg: Option<LegId>, process: impl FnOnce(&mut Endpoint, Instant)) {
+    fn isolate(&mut self, process: impl FnOnce(&mut Endpoint, Instant)) {
         let now = Instant::now();
         let endpoint = &mut self.endpoint;
         if isolate(|| process(endpoint, now)).is_some() {
             return;
         }
         tracing::error!("processing of a SIP message or timer failed");
-        if let Some(leg) = leg
+        if let Some(leg) = endpoint.last_leg()
             && isolate(|| endpoint.end_lost_leg(leg, now)).is_none()
         {
             tracing::error!("a leg could not be ended");
         }
     }
 
-    /// Sends every pending message. A failed send fails its transaction.
+    /// Ends connections that turned out to be dead, then sends every pending message. A failed send fails its transaction.
     pub fn flush(&mut self) {
+        while let Some(unanswered) = self.endpoint.poll_unanswered() {
+            self.sockets.end_if_silent(&unanswered);
+        }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
             METRICS.count_sip_message(&transmit.bytes);

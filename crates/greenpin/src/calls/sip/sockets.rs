@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use signalling::{Network, SipMessage, Transmit, Transport};
+use signalling::{Network, SipMessage, Transmit, Transport, UnansweredRequest};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
@@ -268,6 +268,11 @@ impl SipSockets {
     /// Sets the networks of the trunks, whose connections have the larger share.
     pub(super) fn set_listed(&self, networks: Vec<Network>) {
         self.connections.set_listed(networks);
+    }
+
+    /// Ends the connection of a request without a response if nothing has arrived over it since.
+    pub(super) fn end_if_silent(&mut self, unanswered: &UnansweredRequest) {
+        self.connections.end_if_silent(unanswered);
     }
 
     /// Sends a message, or queues it for its connection.

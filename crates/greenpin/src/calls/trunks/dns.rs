@@ -11,7 +11,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::NAPTR;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use signalling::{Host, Transport, TrunkPeer};
+use signalling::{Host, TargetGroup, Transport, TrunkPeer};
 use tokio::sync::mpsc;
 
 use crate::calls::Command;
@@ -72,7 +72,7 @@ impl TlsPolicy {
 #[derive(Debug)]
 struct LookupResult {
     transport: Transport,
-    targets: Vec<SocketAddr>,
+    targets: Vec<TargetGroup>,
     until: Instant,
 }
 
@@ -140,12 +140,12 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
         until: deadline(Instant::now(), MAX_LOOKUP_INTERVAL),
     };
     match &lookup.peer.host {
-        Host::Address(address) => found.targets.push(*address),
+        Host::Address(address) => found.targets.push(TargetGroup::single(vec![*address])),
         // RFC 3263, section 4.2: with an explicit port only the addresses are looked up.
         Host::Name {
             host,
             port: Some(port),
-        } => addresses(resolver, host, *port, &mut found).await?,
+        } => add_host(resolver, host, *port, &mut found).await?,
         Host::Name { host, port: None } => {
             let srv_names = [(transport, service_name(host, transport))];
             resolve_services(resolver, host, srv_names, &mut found).await?;
@@ -237,11 +237,31 @@ async fn resolve_services(
         }
         found.transport = transport;
         for service in service_order(services, random::below) {
-            addresses(resolver, &service.host, service.port, found).await?;
+            let addresses = addresses(resolver, &service.host, service.port, found).await?;
+            found.targets.push(TargetGroup {
+                priority: service.priority,
+                weight: service.weight,
+                addresses,
+            });
         }
+        found.targets.retain(|group| !group.addresses.is_empty());
         return Ok(());
     }
-    addresses(resolver, host, found.transport.default_port(), found).await
+    add_host(resolver, host, found.transport.default_port(), found).await
+}
+
+/// Adds the addresses of a host name as one group.
+async fn add_host(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+    found: &mut LookupResult,
+) -> Result<(), NetError> {
+    let addresses = addresses(resolver, host, port, found).await?;
+    if !addresses.is_empty() {
+        found.targets.push(TargetGroup::single(addresses));
+    }
+    Ok(())
 }
 
 /// Returns the targets in the SRV records of a name; empty if it has none.
@@ -276,10 +296,10 @@ async fn addresses(
     host: &str,
     port: u16,
     found: &mut LookupResult,
-) -> Result<(), NetError> {
+) -> Result<Vec<SocketAddr>, NetError> {
     // RFC 2782: the root as target means that the service is not available.
     if host == "." {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let host = if host.ends_with('.') {
         host.to_owned()
@@ -289,12 +309,9 @@ async fn addresses(
     match resolver.lookup_ip(host).await {
         Ok(answer) => {
             found.until = found.until.min(answer.valid_until());
-            found
-                .targets
-                .extend(answer.iter().map(|ip| SocketAddr::new(ip, port)));
-            Ok(())
+            Ok(answer.iter().map(|ip| SocketAddr::new(ip, port)).collect())
         }
-        Err(error) if error.is_no_records_found() => Ok(()),
+        Err(error) if error.is_no_records_found() => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

@@ -289,7 +289,8 @@ fn the_second_agent_is_called_if_the_first_does_not_answer() {
     setup.agent.respond(180);
     // No party answers, so the ring timeout cancels the call.
     let invite = setup.agent.last.clone();
-    setup.agent.serve("CANCEL");
+    let cancel = setup.agent.serve("CANCEL");
+    assert!(cancel.contains("\r\nReason: Q.850;cause=19;"), "{cancel}");
     setup.agent.last = invite;
     setup.agent.respond(487);
     setup.agent.serve("ACK");
@@ -302,6 +303,34 @@ fn the_second_agent_is_called_if_the_first_does_not_answer() {
     setup.agent.serve("ACK");
     setup.hang_up();
     assert_eq!(setup.completed()["to"], SECOND_AGENT);
+}
+
+#[test]
+fn the_losers_of_a_parallel_hunt_learn_that_another_phone_answered() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({ "from": [AGENT, SECOND_AGENT] }));
+    setup
+        .server
+        .update_settings(&json!({ "dial_strategy": "parallel" }));
+    setup.call_with(pin_of(&allocation));
+    setup.agent.receive_invite();
+    let loser = setup.agent.last.clone();
+    setup.agent.respond(180);
+    setup.agent.receive_invite();
+    setup.agent.respond(200);
+    let winner = setup.agent.last.clone();
+    setup.agent.serve("ACK");
+    let cancel = setup.agent.serve("CANCEL");
+    let reason = "\r\nReason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n";
+    assert!(cancel.contains(reason), "{cancel}");
+    setup.agent.last = loser;
+    setup.agent.respond(487);
+    setup.agent.serve("ACK");
+    setup.agent.last = winner;
+    setup.customer.bye();
+    let bye = setup.agent.serve("BYE");
+    assert!(bye.contains("\r\nReason: Q.850;cause=16;"), "{bye}");
+    setup.completed();
 }
 
 #[test]

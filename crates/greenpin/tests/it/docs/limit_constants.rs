@@ -28,6 +28,18 @@ const INTERNAL: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "more than a session has: the offer is rejected",
+        &["signalling_limits::MAX_MEDIA_LINES"],
+    ),
+    (
+        "size of a datagram: a larger INVITE goes over TCP",
+        &["signalling_limits::MAX_UDP_REQUEST_BYTES"],
+    ),
+    (
+        "more values than a header has: the rest is ignored",
+        &["signalling_limits::MAX_REASON_VALUES"],
+    ),
+    (
         "keys that wait for the ACK: more than a PIN has",
         &["call_limits::MAX_WAITING_KEYS"],
     ),
