@@ -43,10 +43,22 @@ impl NegotiatedFormats {
         }
     }
 
-    /// Returns `true` if the payload type is the one for telephone-events.
+    /// Returns the format of telephone-events with this payload type: the one that the party named,
+    /// or one of our offer. A party that answers our offer with another payload type sends with the
+    /// one from the offer (RFC 3264, section 6.1).
+    pub fn event_format(&self, payload_type: u8) -> Option<EventFormat> {
+        let theirs = self.telephone_event?;
+        if theirs.payload_type == payload_type {
+            return Some(theirs);
+        }
+        EventFormat::OFFERED
+            .into_iter()
+            .find(|ours| ours.payload_type == payload_type && payload_type != self.payload_type)
+    }
+
+    /// Returns `true` if the payload type is one for telephone-events.
     pub fn is_event(&self, payload_type: u8) -> bool {
-        self.telephone_event
-            .is_some_and(|event| event.payload_type == payload_type)
+        self.event_format(payload_type).is_some()
     }
 }
 
@@ -106,23 +118,22 @@ pub fn forward(
     now: Duration,
 ) -> Forward {
     let payload_type = packet.header.payload_type;
-    let forwarded =
-        if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
-            event(packet, events, to, stream, now)
-        } else if let Some(received) = from.codec_for(payload_type) {
-            let header = stream.relay(&packet.header, to.payload_type, now);
-            header
-                .map(|header| Forward::Audio {
-                    header,
-                    from: received,
-                    to: to.codec,
-                })
-                .ok_or(Unforwarded::Late)
-        } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
-            noise(packet, to, stream, now)
-        } else {
-            Err(Unforwarded::Unknown)
-        };
+    let forwarded = if let Some(events) = from.event_format(payload_type) {
+        event(packet, events, to, stream, now)
+    } else if let Some(received) = from.codec_for(payload_type) {
+        let header = stream.relay(&packet.header, to.payload_type, now);
+        header
+            .map(|header| Forward::Audio {
+                header,
+                from: received,
+                to: to.codec,
+            })
+            .ok_or(Unforwarded::Late)
+    } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
+        noise(packet, to, stream, now)
+    } else {
+        Err(Unforwarded::Unknown)
+    };
     forwarded.unwrap_or_else(|reason| {
         if reason != Unforwarded::Late {
             stream.skip(&packet.header);
@@ -248,6 +259,27 @@ mod tests {
             payload: [5, 0x8a, 0, 160],
         };
         assert_eq!(decide(101, &[5, 0xca, 0, 160], Some(96)), expected);
+    }
+
+    #[test]
+    fn events_are_read_under_the_payload_types_of_the_party_and_of_our_offer() {
+        let formats = |codec: Codec, payload_type: u8, event: u8| NegotiatedFormats {
+            payload_type,
+            telephone_event: Some(EventFormat::at_8000(event)),
+            ..NegotiatedFormats::new(codec)
+        };
+        let answered = formats(Codec::Pcma, 8, 96);
+        assert_eq!(answered.event_format(96), Some(EventFormat::at_8000(96)));
+        assert_eq!(answered.event_format(101), Some(EventFormat::at_8000(101)));
+        assert_eq!(answered.event_format(97), Some(EventFormat::at_48000(97)));
+        assert_eq!(answered.event_format(98), None);
+        // A payload type that the party named otherwise has the meaning given by the party.
+        assert_eq!(
+            formats(Codec::Pcma, 8, 97).event_format(97),
+            Some(EventFormat::at_8000(97))
+        );
+        assert!(!formats(Codec::Opus, 101, 100).is_event(101));
+        assert!(!NegotiatedFormats::new(Codec::Pcma).is_event(101));
     }
 
     #[test]

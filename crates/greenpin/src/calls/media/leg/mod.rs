@@ -8,8 +8,8 @@ mod srtp;
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventFormat, EventReceiver,
-    FRAME, Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
+    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventReceiver, FRAME,
+    Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
     SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
@@ -214,15 +214,24 @@ impl MediaLeg {
             .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
-    /// Returns the key if a key press starts with this packet.
-    pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
+    /// Returns the keys whose presses start with this packet.
+    pub(super) fn event_digits(&mut self, packet: &Packet<'_>, now: Duration) -> Vec<Digit> {
+        let format = self
+            .negotiated
+            .as_ref()
+            .and_then(|negotiated| negotiated.formats.event_format(packet.header.payload_type));
+        if let Some(format) = format {
             return self
                 .events
-                .receive_parsed(&packet.header, event.parse(packet.payload)?);
+                .receive(&packet.header, format, packet.payload, now);
         }
         self.events.on_other_packet(&packet.header);
-        None
+        Vec::new()
+    }
+
+    /// Returns `true` if the packets of the peer's present key press must not be forwarded as they are.
+    pub(super) fn is_press_irregular(&self) -> bool {
+        self.events.is_irregular()
     }
 
     /// Decodes audio of the peer. Returns the number of samples.
@@ -301,11 +310,6 @@ impl MediaLeg {
         }
     }
 
-    /// Returns the negotiated format of telephone-events.
-    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
-        self.negotiated.as_ref()?.formats.telephone_event
-    }
-
     /// Returns the negotiated formats.
     pub(super) fn formats(&self) -> Option<NegotiatedFormats> {
         Some(self.negotiated.as_ref()?.formats)
@@ -316,11 +320,13 @@ impl MediaLeg {
         self.formats().map(|formats| formats.codec)
     }
 
-    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer.
+    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer. An irregular press is
+    /// sent as a press of our own.
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
         from: &NegotiatedFormats,
+        irregular: bool,
         now: Duration,
     ) -> Forward {
         let Some(negotiated) = self
@@ -330,7 +336,7 @@ impl MediaLeg {
         else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
-        if self.keys.is_some() || self.is_playing_over(packet) {
+        if irregular || self.keys.is_some() || self.is_playing_over(packet) {
             // A key pressed during another key must not be lost.
             let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {
