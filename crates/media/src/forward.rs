@@ -13,6 +13,9 @@ pub struct NegotiatedFormats {
     pub payload_type: u8,
     /// Telephone-events of the party (RFC 4733); `None` if it does not accept them.
     pub telephone_event: Option<EventFormat>,
+    /// Telephone-events of our offer, if the party answered one. It sends with the payload type from
+    /// the offer even if its answer names another (RFC 3264, section 6.1).
+    pub offered_telephone_event: Option<EventFormat>,
     /// The party sends and accepts comfort noise (RFC 3389).
     pub comfort_noise: bool,
 }
@@ -25,6 +28,7 @@ impl NegotiatedFormats {
             codec,
             payload_type: codec.payload_type(),
             telephone_event: None,
+            offered_telephone_event: None,
             comfort_noise: false,
         }
     }
@@ -43,17 +47,17 @@ impl NegotiatedFormats {
         }
     }
 
-    /// Returns the format of telephone-events with this payload type: the one that the party named,
-    /// or one of our offer. A party that answers our offer with another payload type sends with the
-    /// one from the offer (RFC 3264, section 6.1).
+    /// Returns the format of telephone-events with this payload type. A payload type of our offer
+    /// counts unless the party gave it another meaning.
     pub fn event_format(&self, payload_type: u8) -> Option<EventFormat> {
         let theirs = self.telephone_event?;
-        if theirs.payload_type == payload_type {
-            return Some(theirs);
-        }
-        EventFormat::OFFERED
+        let ours = self
+            .offered_telephone_event
+            .filter(|_| payload_type != self.payload_type);
+        [Some(theirs), ours]
             .into_iter()
-            .find(|ours| ours.payload_type == payload_type && payload_type != self.payload_type)
+            .flatten()
+            .find(|format| format.payload_type == payload_type)
     }
 
     /// Returns `true` if the payload type is one for telephone-events.
@@ -190,6 +194,7 @@ mod tests {
             payload_type: 101,
             ticks: 1,
         }),
+        offered_telephone_event: None,
         comfort_noise: true,
     };
 
@@ -199,6 +204,7 @@ mod tests {
             codec: Codec::Pcmu,
             payload_type: 0,
             telephone_event,
+            offered_telephone_event: None,
             comfort_noise,
         }
     }
@@ -268,17 +274,22 @@ mod tests {
             telephone_event: Some(EventFormat::at_8000(event)),
             ..NegotiatedFormats::new(codec)
         };
-        let answered = formats(Codec::Pcma, 8, 96);
-        assert_eq!(answered.event_format(96), Some(EventFormat::at_8000(96)));
-        assert_eq!(answered.event_format(101), Some(EventFormat::at_8000(101)));
-        assert_eq!(answered.event_format(97), Some(EventFormat::at_48000(97)));
-        assert_eq!(answered.event_format(98), None);
+        let offerer = formats(Codec::Pcma, 8, 96);
+        assert_eq!(offerer.event_format(96), Some(EventFormat::at_8000(96)));
+        assert_eq!(offerer.event_format(101), None, "it never saw our number");
+        let answerer = NegotiatedFormats {
+            offered_telephone_event: Some(EventFormat::at_8000(101)),
+            ..offerer
+        };
+        assert_eq!(answerer.event_format(96), Some(EventFormat::at_8000(96)));
+        assert_eq!(answerer.event_format(101), Some(EventFormat::at_8000(101)));
+        assert_eq!(answerer.event_format(97), None);
         // A payload type that the party named otherwise has the meaning given by the party.
-        assert_eq!(
-            formats(Codec::Pcma, 8, 97).event_format(97),
-            Some(EventFormat::at_8000(97))
-        );
-        assert!(!formats(Codec::Opus, 101, 100).is_event(101));
+        let opus = NegotiatedFormats {
+            offered_telephone_event: Some(EventFormat::at_8000(101)),
+            ..formats(Codec::Opus, 101, 100)
+        };
+        assert!(!opus.is_event(101));
         assert!(!NegotiatedFormats::new(Codec::Pcma).is_event(101));
     }
 
@@ -322,6 +333,7 @@ mod tests {
             payload_type: 110,
             ticks: 6,
         }),
+        offered_telephone_event: None,
         comfort_noise: false,
     };
 

@@ -33,18 +33,6 @@ impl EventFormat {
         }
     }
 
-    /// Formats of our offers, with the clock rates of G.711 and Opus.
-    pub const OFFERED: [Self; 2] = [
-        Self {
-            payload_type: 101,
-            ticks: 1,
-        },
-        Self {
-            payload_type: 97,
-            ticks: 6,
-        },
-    ];
-
     /// Parses the first event of a payload and converts its duration from this clock to 8 kHz.
     pub fn parse(self, payload: &[u8]) -> Option<EventPayload> {
         self.parse_all(payload).next()

@@ -80,9 +80,12 @@ pub(super) fn negotiated_media(
 ) -> Option<RemoteMedia> {
     let answer = answer.restrict_to(codecs).ok()?;
     let crypto = answer.answered_key(local?).ok()?;
+    let remote = answer.answered();
+    let events = remote.telephone_event;
     Some(RemoteMedia {
         crypto,
-        ..answer.answered()
+        offered_telephone_event: events.map(|events| sdp::offered_telephone_event(events.rate)),
+        ..remote
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::negotiation::response_description;
 use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, OpusParameters, SdpError, TelephoneEventFormat};
+use crate::sdp::{self, Codec, OpusParameters, RemoteMedia, SdpError, TelephoneEventFormat};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -225,12 +225,12 @@ impl Endpoint {
         let Some(pending) = leg.pending_reinvite.take() else {
             return;
         };
-        let (agreed, codec) = (leg.session, pending.redirection.codec);
+        let (agreed, offered) = (leg.session, pending.redirection);
         if let LegState::Confirmed { dialog, .. } = &mut leg.state {
             dialog.refresh_target(&response.headers);
         }
         let answer = response_description(response).unwrap_or(Err(SdpError::Malformed));
-        let answer = answer.and_then(|answer| answer.restrict_to(&[codec]));
+        let answer = answer.and_then(|answer| answer.restrict_to(&[offered.codec]));
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.restart_session_timer(id, agreed, now);
@@ -238,7 +238,10 @@ impl Endpoint {
                     id,
                     Event::Redirected {
                         leg: id,
-                        remote: answer.remote(),
+                        remote: RemoteMedia {
+                            offered_telephone_event: offered.telephone_event,
+                            ..answer.remote()
+                        },
                     },
                 );
             }

@@ -20,7 +20,7 @@ pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
 use parse::{best_audio, crypto_line, is_secure, remote_media, removed_audio};
 pub use write::offer;
-pub(crate) use write::redirection;
+pub(crate) use write::{offered_telephone_event, redirection};
 use write::{StreamAttributes, StreamFormats, direction, session_lines, write_audio};
 
 /// Content type of a session description.
@@ -47,6 +47,9 @@ pub struct RemoteMedia {
     /// Telephone events accepted by the peer, preferably with the clock rate of the codec (RFC
     /// 4733, section 2.1).
     pub telephone_event: Option<TelephoneEventFormat>,
+    /// Telephone events of the local offer, if the peer has answered one. It sends with this
+    /// payload type even if its answer names another (RFC 3264, section 6.1).
+    pub offered_telephone_event: Option<TelephoneEventFormat>,
     /// The peer supports comfort noise (RFC 3389).
     pub comfort_noise: bool,
     /// The peer accepts audio.

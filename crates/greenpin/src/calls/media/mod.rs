@@ -145,11 +145,13 @@ fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
         48_000 => EventFormat::at_48000(event.payload_type),
         _ => EventFormat::at_8000(event.payload_type),
     };
-    let telephone_event = media.telephone_event.map(event);
+    let [telephone_event, offered_telephone_event] =
+        [media.telephone_event, media.offered_telephone_event].map(|format| format.map(event));
     NegotiatedFormats {
         codec,
         payload_type: media.payload_type,
         telephone_event,
+        offered_telephone_event,
         comfort_noise: media.comfort_noise,
     }
 }
