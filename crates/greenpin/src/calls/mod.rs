@@ -295,11 +295,25 @@ fn endpoint_settings(
     let trunks = settings.trunks.iter();
     signalling::EndpointSettings {
         advertised: settings.advertised,
+        own_addresses: own_addresses(settings, [Some(udp), tcp, tls]),
         udp_port: udp.port(),
         tcp_port: tcp.unwrap_or(udp).port(),
         tls_port: tls.or(tcp).unwrap_or(udp).port(),
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
+}
+
+/// Returns the addresses of this host that the configuration names.
+fn own_addresses(
+    settings: &EngineSettings,
+    listening: [Option<SocketAddr>; 3],
+) -> Vec<std::net::IpAddr> {
+    let listening = listening.into_iter().flatten().map(|address| address.ip());
+    [settings.advertised, settings.media.bind]
+        .into_iter()
+        .chain(listening)
+        .filter(|address| !address.is_unspecified())
+        .collect()
 }
 
 /// Starts a resolver task for every trunk with a host name.

@@ -10,6 +10,7 @@ mod in_dialog;
 mod incoming;
 mod info;
 pub(crate) mod keep_alive;
+mod media_rule;
 mod negotiation;
 mod outgoing;
 mod receive;
@@ -52,6 +53,9 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 pub struct EndpointSettings {
     /// Address written into `Via`, `Contact` and `From`. Peers send to it.
     pub advertised: IpAddr,
+    /// Addresses of this host. No audio is sent to them, unless `advertised` is a loopback address
+    /// or a trunk allows it.
+    pub own_addresses: Vec<IpAddr>,
     /// Local UDP port.
     pub udp_port: u16,
     /// Local TCP port.

@@ -336,7 +336,7 @@ impl Endpoint {
         };
         let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
         let usable = description.zip(waiting).and_then(|(answer, leg)| {
-            negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
+            negotiated_media(answer, leg.local.as_ref(), self.media_rule(leg.path))
         });
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {

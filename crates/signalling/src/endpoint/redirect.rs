@@ -225,12 +225,16 @@ impl Endpoint {
         let Some(pending) = leg.pending_reinvite.take() else {
             return;
         };
-        let (agreed, offered) = (leg.session, pending.redirection);
+        let (agreed, path, offered) = (leg.session, leg.path, pending.redirection);
         if let LegState::Confirmed { dialog, .. } = &mut leg.state {
             dialog.refresh_target(&response.headers);
         }
         let answer = response_description(response).unwrap_or(Err(SdpError::Malformed));
-        let answer = answer.and_then(|answer| answer.restrict_to(&[offered.codec]));
+        let rule = self.media_rule(path);
+        let answer = answer.and_then(|answer| {
+            rule.check(&answer)?;
+            answer.restrict_to(&[offered.codec])
+        });
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.restart_session_timer(id, agreed, now);

@@ -67,6 +67,9 @@ pub enum SdpError {
     /// No RTP/AVP or RTP/SAVP audio stream with a usable address.
     #[error("the session description has no usable RTP/AVP or RTP/SAVP audio stream")]
     NoAudio,
+    /// The audio must not be sent to the address.
+    #[error("the session description names an address that audio is not sent to")]
+    AddressNotAllowed,
     /// RTP/SAVP without a supported `a=crypto`.
     #[error("no supported crypto suite for RTP/SAVP")]
     NoKey,

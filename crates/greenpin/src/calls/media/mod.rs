@@ -51,6 +51,9 @@ pub struct MediaSettings {
     pub threads: usize,
     /// Maximum time without RTP. A leg beyond it is reported as [`MediaEvent::Silent`].
     pub silence_limit: Duration,
+    /// Maximum time of sending to an address that nothing has ever come from. Beyond it, sending pauses until a packet
+    /// arrives.
+    pub unanswered_limit: Duration,
     /// Delay between two polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
     /// itself to the delay of a packet. Zero disables it.
     pub gather: Duration,
@@ -69,6 +72,7 @@ impl Default for MediaSettings {
             ports: 20_000..=29_999,
             threads: 1,
             silence_limit: Duration::from_secs(60),
+            unanswered_limit: Duration::from_secs(5),
             gather: Duration::from_millis(2),
             ringback: Ringback::default(),
             recording_key: None,

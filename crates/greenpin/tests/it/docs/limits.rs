@@ -301,6 +301,7 @@ fn call_rows() -> Vec<Row> {
         "time for the database to answer while a caller waits" => time(call_limits::STORE_TIMEOUT),
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
         "leg without RTP" => time(MediaSettings::default().silence_limit),
+        "sending to an address that no RTP or RTCP has ever come from" => time(MediaSettings::default().unanswered_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
         "live calls after SIGTERM" => time(server::DRAIN_TIMEOUT),

@@ -180,6 +180,9 @@ impl MediaLeg {
         };
         let datagram = datagram.get(..length)?;
         if is_rtcp(datagram) {
+            if negotiated.peer.may_accept(from) {
+                negotiated.peer.on_received();
+            }
             return None;
         }
         let parsed = Packet::parse(datagram);
@@ -202,6 +205,7 @@ impl MediaLeg {
             .clock
             .sample(packet.header.timestamp, negotiated.formats.codec.ticks());
         self.last_received = Some(now);
+        negotiated.peer.on_received();
         self.stats
             .receive(&packet.header, packet.payload.len(), now);
         negotiated.receive.then_some(packet)
@@ -360,7 +364,8 @@ impl MediaLeg {
     /// Sends the RTP packet in this range of the buffer. If SRTP is negotiated the packet is encrypted, and the buffer
     /// needs [`SRTP_OVERHEAD`] more octets after it. Packets refused by the system count as lost in the network.
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
-        let Some(negotiated) = &self.negotiated else {
+        let negotiated = self.negotiated.as_mut();
+        let Some(negotiated) = negotiated.filter(|negotiated| negotiated.peer.may_send()) else {
             return;
         };
         let length = packet.len();
@@ -373,6 +378,7 @@ impl MediaLeg {
         let sent = buffer
             .get(..encrypted)
             .map(|packet| self.ports.rtp.send_to(packet, negotiated.peer.rtp()));
+        negotiated.peer.on_sent();
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
@@ -390,6 +396,19 @@ impl MediaLeg {
     pub(super) fn interrupt(&mut self, now: Duration) {
         self.stats.interrupt();
         self.last_received = Some(now);
+    }
+
+    /// Pauses sending to an address that nothing has ever come from, so that a forged or wrong address in a session
+    /// description gets little.
+    pub(super) fn check_answered(&mut self, limit: Duration, now: Duration) {
+        let Some(negotiated) = self.negotiated.as_mut() else {
+            return;
+        };
+        if !negotiated.receive || !negotiated.send {
+            negotiated.peer.expect_nothing();
+        } else if negotiated.peer.check_answered(limit, now) {
+            tracing::warn!("no audio from a peer; pausing the audio to it");
+        }
     }
 
     /// Returns `true` once if the peer has been silent for longer than the limit.

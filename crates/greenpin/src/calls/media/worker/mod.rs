@@ -41,6 +41,7 @@ pub(super) struct Worker {
     events: UnboundedSender<MediaEvent>,
     writer: RecordingWriter,
     silence_limit: Duration,
+    unanswered_limit: Duration,
     gather: Duration,
     ringback: Ringback,
     origin: Instant,
@@ -87,6 +88,7 @@ impl Worker {
             events,
             writer,
             silence_limit: settings.silence_limit,
+            unanswered_limit: settings.unanswered_limit,
             gather: settings.gather,
             ringback: settings.ringback.clone(),
             origin,
@@ -312,6 +314,7 @@ impl Worker {
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
         };
+        leg.check_answered(self.unanswered_limit, self.now);
         leg.report_if_due(self.now);
         if leg.check_silence(self.silence_limit, self.now) {
             emit(&self.events, MediaEvent::Silent { id: leg.id });
