@@ -54,7 +54,7 @@ pub struct MediaSettings {
     /// Maximum time of sending to an address that nothing has ever come from. Beyond it, sending pauses until a packet
     /// arrives.
     pub unanswered_limit: Duration,
-    /// Delay between two polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
+    /// Interval of the polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
     /// itself to the delay of a packet. Zero disables it.
     pub gather: Duration,
     /// Tone of [`LegMedia::play_ringback`].
@@ -73,7 +73,7 @@ impl Default for MediaSettings {
             threads: 1,
             silence_limit: Duration::from_secs(60),
             unanswered_limit: Duration::from_secs(5),
-            gather: Duration::from_millis(2),
+            gather: Duration::from_micros(800),
             ringback: Ringback::default(),
             recording_key: None,
             supervisor: Supervisor::default(),
