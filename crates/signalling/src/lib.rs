@@ -32,5 +32,6 @@ pub use endpoint::{
     OutgoingCall, Redirection,
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
+pub use sdp::MediaHost;
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -224,7 +224,10 @@ impl Engine {
         };
         let media =
             MediaPlane::start(media, media_events).map_err(io("cannot start the media plane"))?;
-        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets);
+        // Without DNS settings of the system, session descriptions with a host name are rejected.
+        let resolver = trunks::dns::resolver(settings.dns).ok();
+        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets)
+            .with_resolver(resolver);
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;

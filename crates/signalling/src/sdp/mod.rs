@@ -6,6 +6,7 @@
 
 mod format;
 mod lines;
+mod media_host;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,11 @@ use crate::sdes::{CryptoLine, Secrets, SrtpKey, SrtpMode};
 
 pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
+pub use media_host::MediaHost;
 use parse::{best_audio, crypto_line, is_secure, remote_media, removed_audio};
 pub use write::offer;
-pub(crate) use write::{offered_telephone_event, redirection};
 use write::{StreamAttributes, StreamFormats, direction, session_lines, write_audio};
+pub(crate) use write::{offered_telephone_event, redirection};
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";

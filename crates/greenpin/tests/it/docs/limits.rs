@@ -344,6 +344,9 @@ fn trunk_rows() -> Vec<Row> {
         "pause between attempts to register" =>
             pause(signalling_limits::INITIAL_RETRY_DELAY, signalling_limits::MAX_RETRY_DELAY),
         "pause between DNS lookups" => pause(calls::MIN_LOOKUP_INTERVAL, calls::MAX_LOOKUP_INTERVAL),
+        "DNS lookup of a host name in a session description" => format!(
+            "{}, {} at once", time(calls::MEDIA_HOST_TIMEOUT), calls::MAX_MEDIA_HOST_LOOKUPS
+        ),
         "pause between DNS lookups of a name without records" => time(calls::EMPTY_LOOKUP_INTERVAL),
         "pause between DNS lookups while no server answers" =>
             pause(calls::MIN_RETRY_DELAY, calls::MAX_RETRY_DELAY),
