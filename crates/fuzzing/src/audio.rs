@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use greenpin::prompt_file;
 use media::{
-    Arrival, Codec, Decoder, DigitFilter, DigitSource, Encoder, EventReceiver, InboundClock,
-    JitterBuffer, Next, Packet, ToneDetector,
+    Arrival, Codec, Decoder, DigitFilter, DigitSource, Encoder, EventFormat, EventReceiver,
+    InboundClock, JitterBuffer, Next, Packet, ToneDetector,
 };
 
 use crate::packets::datagrams;
@@ -24,8 +24,9 @@ pub(crate) fn digits(input: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else {
             continue;
         };
-        if packet.payload.len() == 4 {
-            if let Some(digit) = events.receive(&packet.header, packet.payload) {
+        if packet.payload.len() <= 12 {
+            let format = EventFormat::at_8000(101);
+            for digit in events.receive(&packet.header, format, packet.payload, now) {
                 reported += 1;
                 filter.is_new(digit, DigitSource::Event, now);
             }

@@ -36,6 +36,7 @@ fn endpoint() -> Endpoint {
     };
     let settings = EndpointSettings {
         advertised: LOCAL_ADDRESS,
+        own_addresses: Vec::new(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,

@@ -13,6 +13,9 @@ pub struct NegotiatedFormats {
     pub payload_type: u8,
     /// Telephone-events of the party (RFC 4733); `None` if it does not accept them.
     pub telephone_event: Option<EventFormat>,
+    /// Telephone-events of our offer, if the party answered one. It sends with the payload type from
+    /// the offer even if its answer names another (RFC 3264, section 6.1).
+    pub offered_telephone_event: Option<EventFormat>,
     /// The party sends and accepts comfort noise (RFC 3389).
     pub comfort_noise: bool,
 }
@@ -25,6 +28,7 @@ impl NegotiatedFormats {
             codec,
             payload_type: codec.payload_type(),
             telephone_event: None,
+            offered_telephone_event: None,
             comfort_noise: false,
         }
     }
@@ -43,10 +47,22 @@ impl NegotiatedFormats {
         }
     }
 
-    /// Returns `true` if the payload type is the one for telephone-events.
+    /// Returns the format of telephone-events with this payload type. A payload type of our offer
+    /// counts unless the party gave it another meaning.
+    pub fn event_format(&self, payload_type: u8) -> Option<EventFormat> {
+        let theirs = self.telephone_event?;
+        let ours = self
+            .offered_telephone_event
+            .filter(|_| payload_type != self.payload_type);
+        [Some(theirs), ours]
+            .into_iter()
+            .flatten()
+            .find(|format| format.payload_type == payload_type)
+    }
+
+    /// Returns `true` if the payload type is one for telephone-events.
     pub fn is_event(&self, payload_type: u8) -> bool {
-        self.telephone_event
-            .is_some_and(|event| event.payload_type == payload_type)
+        self.event_format(payload_type).is_some()
     }
 }
 
@@ -106,23 +122,22 @@ pub fn forward(
     now: Duration,
 ) -> Forward {
     let payload_type = packet.header.payload_type;
-    let forwarded =
-        if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
-            event(packet, events, to, stream, now)
-        } else if let Some(received) = from.codec_for(payload_type) {
-            let header = stream.relay(&packet.header, to.payload_type, now);
-            header
-                .map(|header| Forward::Audio {
-                    header,
-                    from: received,
-                    to: to.codec,
-                })
-                .ok_or(Unforwarded::Late)
-        } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
-            noise(packet, to, stream, now)
-        } else {
-            Err(Unforwarded::Unknown)
-        };
+    let forwarded = if let Some(events) = from.event_format(payload_type) {
+        event(packet, events, to, stream, now)
+    } else if let Some(received) = from.codec_for(payload_type) {
+        let header = stream.relay(&packet.header, to.payload_type, now);
+        header
+            .map(|header| Forward::Audio {
+                header,
+                from: received,
+                to: to.codec,
+            })
+            .ok_or(Unforwarded::Late)
+    } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
+        noise(packet, to, stream, now)
+    } else {
+        Err(Unforwarded::Unknown)
+    };
     forwarded.unwrap_or_else(|reason| {
         if reason != Unforwarded::Late {
             stream.skip(&packet.header);
@@ -179,6 +194,7 @@ mod tests {
             payload_type: 101,
             ticks: 1,
         }),
+        offered_telephone_event: None,
         comfort_noise: true,
     };
 
@@ -188,6 +204,7 @@ mod tests {
             codec: Codec::Pcmu,
             payload_type: 0,
             telephone_event,
+            offered_telephone_event: None,
             comfort_noise,
         }
     }
@@ -251,6 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn events_are_read_under_the_payload_types_of_the_party_and_of_our_offer() {
+        let formats = |codec: Codec, payload_type: u8, event: u8| NegotiatedFormats {
+            payload_type,
+            telephone_event: Some(EventFormat::at_8000(event)),
+            ..NegotiatedFormats::new(codec)
+        };
+        let offerer = formats(Codec::Pcma, 8, 96);
+        assert_eq!(offerer.event_format(96), Some(EventFormat::at_8000(96)));
+        assert_eq!(offerer.event_format(101), None, "it never saw our number");
+        let answerer = NegotiatedFormats {
+            offered_telephone_event: Some(EventFormat::at_8000(101)),
+            ..offerer
+        };
+        assert_eq!(answerer.event_format(96), Some(EventFormat::at_8000(96)));
+        assert_eq!(answerer.event_format(101), Some(EventFormat::at_8000(101)));
+        assert_eq!(answerer.event_format(97), None);
+        // A payload type that the party named otherwise has the meaning given by the party.
+        let opus = NegotiatedFormats {
+            offered_telephone_event: Some(EventFormat::at_8000(101)),
+            ..formats(Codec::Opus, 101, 100)
+        };
+        assert!(!opus.is_event(101));
+        assert!(!NegotiatedFormats::new(Codec::Pcma).is_event(101));
+    }
+
+    #[test]
     fn payloads_that_the_receiver_does_not_accept_are_not_sent() {
         for (payload_type, payload, event_out, reason) in [
             (
@@ -290,6 +333,7 @@ mod tests {
             payload_type: 110,
             ticks: 6,
         }),
+        offered_telephone_event: None,
         comfort_noise: false,
     };
 

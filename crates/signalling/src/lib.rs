@@ -33,5 +33,6 @@ pub use endpoint::{
     LegId, OutgoingCall, PeerReason, Redirection, UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
+pub use sdp::MediaHost;
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, TargetGroup, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

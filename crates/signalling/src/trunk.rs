@@ -35,6 +35,8 @@ pub struct Trunk {
     pub register: bool,
     /// Allowed codecs, the preferred one first. Empty for all, in the peer's order.
     pub codecs: Vec<Codec>,
+    /// Networks of the peer's audio. Empty for all except the addresses of this host.
+    pub media_from: Vec<Network>,
     /// Header with the caller's number.
     pub caller_from: CallerFrom,
     /// Source of the called number.

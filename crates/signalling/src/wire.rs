@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::malformed::{Malformed, without_repeated_parameters};
+use crate::sdp::MediaHost;
 use crate::sip::{Limits, Message, Method, StreamParser, TransactionKey, parse_datagram};
 
 /// SIP transport (RFC 3261, section 18).
@@ -111,6 +112,28 @@ impl SipMessage {
         whole
             .or_else(|| Malformed::read(&bytes).map(MessageContent::Malformed))
             .map(Self)
+    }
+
+    /// Returns the host name in place of an address in the session description, if any.
+    pub fn media_host(&self) -> Option<MediaHost> {
+        match &self.0 {
+            MessageContent::Whole(Message::Request(request)) => MediaHost::find(request.body()),
+            MessageContent::Whole(Message::Response(response)) => MediaHost::find(response.body()),
+            MessageContent::Malformed(_) => None,
+        }
+    }
+
+    /// Writes an address in place of a host name into the session description.
+    pub fn set_media_address(&mut self, host: &MediaHost, address: IpAddr) {
+        match &mut self.0 {
+            MessageContent::Whole(Message::Request(request)) => {
+                request.set_body(host.replace(request.body(), address).into());
+            }
+            MessageContent::Whole(Message::Response(response)) => {
+                response.set_body(host.replace(response.body(), address).into());
+            }
+            MessageContent::Malformed(_) => {}
+        }
     }
 
     /// Returns `true` for an INVITE.

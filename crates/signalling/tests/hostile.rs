@@ -34,6 +34,7 @@ fn endpoint() -> Endpoint {
     let advertised = "192.0.2.2".parse().unwrap();
     let settings = EndpointSettings {
         advertised,
+        own_addresses: Vec::new(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
@@ -61,6 +62,7 @@ fn endpoint_with_password() -> Endpoint {
     let advertised = "192.0.2.2".parse().unwrap();
     let settings = EndpointSettings {
         advertised,
+        own_addresses: Vec::new(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,

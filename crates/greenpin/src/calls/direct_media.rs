@@ -209,6 +209,7 @@ mod tests {
                 payload_type: 97,
                 rate: 8000,
             }),
+            offered_telephone_event: None,
             send: true,
             receive: true,
         }

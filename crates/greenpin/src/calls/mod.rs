@@ -225,7 +225,10 @@ impl Engine {
         };
         let media =
             MediaPlane::start(media, media_events).map_err(io("cannot start the media plane"))?;
-        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets);
+        // Without DNS settings of the system, session descriptions with a host name are rejected.
+        let resolver = trunks::dns::resolver(settings.dns).ok();
+        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets)
+            .with_resolver(resolver);
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;
@@ -296,11 +299,25 @@ fn endpoint_settings(
     let trunks = settings.trunks.iter();
     signalling::EndpointSettings {
         advertised: settings.advertised,
+        own_addresses: own_addresses(settings, [Some(udp), tcp, tls]),
         udp_port: udp.port(),
         tcp_port: tcp.unwrap_or(udp).port(),
         tls_port: tls.or(tcp).unwrap_or(udp).port(),
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
+}
+
+/// Returns the addresses of this host that the configuration names.
+fn own_addresses(
+    settings: &EngineSettings,
+    listening: [Option<SocketAddr>; 3],
+) -> Vec<std::net::IpAddr> {
+    let listening = listening.into_iter().flatten().map(|address| address.ip());
+    [settings.advertised, settings.media.bind]
+        .into_iter()
+        .chain(listening)
+        .filter(|address| !address.is_unspecified())
+        .collect()
 }
 
 /// Starts a resolver task for every trunk with a host name.

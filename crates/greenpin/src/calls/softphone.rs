@@ -105,6 +105,7 @@ impl Softphone {
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = EndpointSettings {
             advertised,
+            own_addresses: Vec::new(),
             udp_port: address.port(),
             tcp_port,
             tls_port: tcp_port,

@@ -56,7 +56,7 @@ fn line(trunk: &Trunk, known: Option<&Value>) -> String {
         Some(false) => "not registered",
         None => "-",
     };
-    let from = networks(trunk).join(", ");
+    let from = networks(&trunk.sip.accept_from).join(", ");
     format!(
         "{:<16} {peer:<44} {state:<5} {registered:<14} from {from}",
         trunk.name

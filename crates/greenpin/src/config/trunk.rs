@@ -143,6 +143,7 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         accept_from: accept_from.unwrap_or(own),
         outbound_proxy,
         accept_credentials,
+        media_from: source.get_or(&key("media_from"), values::networks, Vec::new()),
         nat: source.get_or(&key("nat"), values::boolean, false),
         accept_digests: source.get_or(&key("accept_digest"), values::digests, Vec::new()),
         codecs: source.get_or(&key("codecs"), values::codecs, Vec::new()),
@@ -220,10 +221,10 @@ pub fn peer_uri(trunk: &TrunkSettings) -> Option<String> {
     trunk.sip.peer.as_ref().map(uri)
 }
 
-/// Returns the networks of incoming calls as in the file: `192.0.2.0/24`.
-pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
-    let networks = trunk.sip.accept_from.iter();
+/// Returns networks as in the file: `192.0.2.0/24`.
+pub fn networks(networks: &[Network]) -> Vec<String> {
     networks
+        .iter()
         .map(|network| format!("{}/{}", network.address, network.prefix))
         .collect()
 }

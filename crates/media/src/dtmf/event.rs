@@ -2,6 +2,11 @@
 
 use crate::Digit;
 
+/// Maximum length of a payload in octets: ten events. Anything longer is not an event.
+const MAX_PAYLOAD: usize = 40;
+/// Reserved bit of the second octet.
+const RESERVED: u8 = 0x40;
+
 /// Negotiated format of telephone-events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventFormat {
@@ -28,10 +33,14 @@ impl EventFormat {
         }
     }
 
-    /// Parses an event and converts its duration from this clock to 8 kHz.
+    /// Parses the first event of a payload and converts its duration from this clock to 8 kHz.
     pub fn parse(self, payload: &[u8]) -> Option<EventPayload> {
-        let event = EventPayload::parse(payload)?;
-        Some(EventPayload {
+        self.parse_all(payload).next()
+    }
+
+    /// Parses all events of a payload and converts their durations from this clock to 8 kHz.
+    pub fn parse_all(self, payload: &[u8]) -> impl Iterator<Item = EventPayload> {
+        EventPayload::parse_all(payload).map(move |event| EventPayload {
             duration: event.duration / self.ticks.max(1),
             ..event
         })
@@ -62,12 +71,31 @@ pub struct EventPayload {
 }
 
 impl EventPayload {
-    /// Parses an event with a duration in a clock of 8 kHz. Returns `None` unless the payload is
-    /// four octets with the event of a key; flash and fax tones are not keys.
+    /// Parses the first event of a payload, with a duration in a clock of 8 kHz. Returns `None`
+    /// unless it is a key; flash and fax tones are not keys.
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        let [event, flags, d0, d1] = *payload else {
-            return None;
+        Self::parse_all(payload).next()
+    }
+
+    /// Parses all events of a payload. A packet may hold several events that follow each other
+    /// without a pause (RFC 4733, section 2.5.1.5). Some senders fill the packet with further
+    /// octets; these are ignored.
+    pub fn parse_all(payload: &[u8]) -> impl Iterator<Item = Self> {
+        let payload = if payload.len() <= MAX_PAYLOAD {
+            payload
+        } else {
+            &[]
         };
+        let (events, _) = payload.as_chunks();
+        let valid = |(index, octets): (usize, &[u8; 4])| {
+            // Only the first report of an event can have no duration yet.
+            let filler = index > 0 && (octets[1] & RESERVED != 0 || octets[2..] == [0, 0]);
+            Self::from_octets(*octets).filter(|_| !filler)
+        };
+        events.iter().enumerate().map_while(valid)
+    }
+
+    fn from_octets([event, flags, d0, d1]: [u8; 4]) -> Option<Self> {
         let digit = Digit::from_event(event)?;
         let duration = u16::from_be_bytes([d0, d1]);
         Some(Self {

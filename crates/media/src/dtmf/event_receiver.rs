@@ -1,19 +1,24 @@
 //! Receiver of telephone-events (RFC 4733).
 
-use crate::{Digit, EventPayload, Header};
+use std::{collections::VecDeque, time::Duration};
 
-/// Maximum age of a late packet of an earlier press, in timestamp units: two seconds.
-const MAX_LATE_SAMPLES: i32 = 16_000;
+use super::press::{MAX_STEP_IN_PRESS, Press, Relation, Report};
+use crate::{Digit, EventFormat, EventPayload, Header};
+
+/// Maximum number of remembered presses before the current one.
+const MAX_EARLIER_PRESSES: usize = 8;
 
 /// Receiver that turns telephone-event packets into digits. A press yields one digit in spite of
-/// loss, repetition and reordering.
+/// loss, repetition, reordering, and senders that do not follow the RFC.
 ///
-/// All packets of a press have the same RTP timestamp, which identifies it. The first packet to
-/// arrive reports the press, even if it is the last one sent. Late packets of an earlier press are
-/// ignored.
+/// The first packet to arrive reports the press, even if it is the last one sent. Late packets of
+/// an earlier press are ignored.
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Press>,
+    /// Presses before the current one, from old to new.
+    earlier: VecDeque<Press>,
+    irregular: bool,
     /// Sequence number of the last packet of any kind.
     last: u16,
     report: EventReport,
@@ -32,54 +37,85 @@ pub struct EventReport {
     pub late_packets: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Press {
-    ssrc: u32,
-    timestamp: u32,
-    payload: EventPayload,
-}
-
-/// Limit for the step of sequence numbers inside a press. A step of this size or more is another
-/// stream, not loss.
-const MAX_STEP_IN_PRESS: u16 = 250;
-
 impl EventReceiver {
-    /// Receives a packet of the negotiated payload type. Returns the digit if the packet starts a
-    /// press. The timestamp and the duration must use the same clock.
-    pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
-        self.receive_parsed(header, EventPayload::parse(payload)?)
+    /// Receives a packet of a negotiated payload type. Returns the digits of the presses that start
+    /// with the packet, usually none or one. The timestamp counts samples at 8 kHz.
+    pub fn receive(
+        &mut self,
+        header: &Header,
+        format: EventFormat,
+        payload: &[u8],
+        now: Duration,
+    ) -> Vec<Digit> {
+        let mut digits = Vec::new();
+        let mut behind = None;
+        let mut report = None;
+        for event in format.parse_all(payload) {
+            let mut next = Report::next(header, &event, report.as_ref(), now);
+            next.max_duration /= format.ticks.max(1);
+            // All events of a packet have its sequence number.
+            let behind = *behind.get_or_insert_with(|| {
+                self.current.is_some_and(|current| current.is_behind(&next))
+            });
+            let first = report.is_none();
+            if self.receive_report(&next, behind) {
+                self.irregular |= !first;
+                digits.push(event.digit);
+            }
+            report = Some(next);
+        }
+        digits
     }
 
-    /// Like [`EventReceiver::receive`], for a parsed payload.
-    pub fn receive_parsed(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
-        let press = Press {
-            ssrc: header.ssrc,
-            timestamp: header.timestamp,
-            payload,
+    /// Returns `true` if the current press is recognized only by evidence beyond RFC 4733. Its
+    /// packets must not be forwarded, because their receiver may count another number of presses.
+    pub fn is_irregular(&self) -> bool {
+        self.irregular
+    }
+
+    /// Receives the report of an event. Returns `true` if it starts a press.
+    fn receive_report(&mut self, report: &Report, behind: bool) -> bool {
+        let (last, step) = (self.last, report.sequence.wrapping_sub(self.last));
+        self.last = report.sequence;
+        let Some(current) = self.current.as_mut() else {
+            self.start_press(report);
+            return true;
         };
-        let (last, step) = (self.last, header.sequence.wrapping_sub(self.last));
-        self.last = header.sequence;
-        match self.current.as_mut() {
-            Some(current) if current.is_same_press(&press, header.marker) => {
-                current.extend(&press);
+        let relation = current.relation(report, behind, self.earlier.iter().copied());
+        match relation {
+            Relation::Continues | Relation::Repeated => {
+                if relation == Relation::Continues {
+                    current.extend(report);
+                }
                 self.report.on_sequence_step(step);
                 self.last = if step as i16 > 0 {
-                    header.sequence
+                    report.sequence
                 } else {
                     last
                 };
-                None
+                false
             }
-            Some(current) if current.is_after(&press) => {
+            Relation::Earlier => {
                 self.report.late_packets = self.report.late_packets.saturating_add(1);
-                None
+                false
             }
-            _ => {
-                self.report.on_press_ended(self.current.as_ref());
-                self.report.end_only = self.report.end_only.saturating_add(u32::from(payload.end));
-                self.current = Some(press);
-                Some(payload.digit)
+            Relation::New => {
+                self.start_press(report);
+                true
             }
+        }
+    }
+
+    fn start_press(&mut self, report: &Report) {
+        self.report.on_press_ended(self.current.as_ref());
+        self.report.end_only = self.report.end_only.saturating_add(u32::from(report.end));
+        self.irregular = false;
+        if let Some(before) = self.current.replace(Press::new(report)) {
+            self.irregular = !before.is_followed_regularly_by(report);
+            if self.earlier.len() == MAX_EARLIER_PRESSES {
+                self.earlier.pop_front();
+            }
+            self.earlier.push_back(before);
         }
     }
 
@@ -99,7 +135,7 @@ impl EventReceiver {
 
 impl EventReport {
     fn on_press_ended(&mut self, press: Option<&Press>) {
-        let lost = press.is_some_and(|press| !press.payload.end);
+        let lost = press.is_some_and(|press| !press.ended);
         self.lost_ends = self.lost_ends.saturating_add(u32::from(lost));
     }
 
@@ -117,36 +153,26 @@ impl EventReport {
     }
 }
 
-impl Press {
-    /// Returns `true` if `other` belongs to this press: it has the same timestamp, or it continues
-    /// the press.
-    ///
-    /// Events longer than 65535 samples continue with a new timestamp (RFC 4733, section 2.5.1.3),
-    /// and some gateways change the timestamp in each packet. Both stay within the known duration
-    /// of the press.
-    fn is_same_press(&self, other: &Self, marker: bool) -> bool {
-        if self.ssrc != other.ssrc {
-            return false;
+impl Report {
+    /// Creates the report of the next event of a packet. It starts at the end of the previous one
+    /// (RFC 4733, section 2.5.1.5).
+    fn next(header: &Header, event: &EventPayload, previous: Option<&Self>, now: Duration) -> Self {
+        let start = previous.map(|previous| {
+            previous
+                .timestamp
+                .wrapping_add(u32::from(previous.duration))
+        });
+        Self {
+            ssrc: header.ssrc,
+            sequence: header.sequence,
+            timestamp: start.unwrap_or(header.timestamp),
+            marker: header.marker && previous.is_none(),
+            digit: event.digit,
+            end: event.end,
+            duration: event.duration,
+            max_duration: u16::MAX,
+            now,
         }
-        let ahead = other.timestamp.wrapping_sub(self.timestamp);
-        let continues = !marker && self.payload.digit == other.payload.digit;
-        let within = ahead <= u32::from(self.payload.duration);
-        let long = !self.payload.end && ahead == u32::from(u16::MAX);
-        ahead == 0 || (continues && (within || long))
-    }
-
-    fn is_after(&self, other: &Self) -> bool {
-        let ahead = other.timestamp.wrapping_sub(self.timestamp) as i32;
-        self.ssrc == other.ssrc && (-MAX_LATE_SAMPLES..0).contains(&ahead)
-    }
-
-    fn extend(&mut self, other: &Self) {
-        if other.timestamp != self.timestamp {
-            self.timestamp = other.timestamp;
-            self.payload.duration = 0;
-        }
-        self.payload.end |= other.payload.end;
-        self.payload.duration = self.payload.duration.max(other.payload.duration);
     }
 }
 
@@ -159,6 +185,11 @@ mod tests {
     fn digit(symbol: char) -> Digit {
         Digit::try_from(symbol).unwrap()
     }
+
+    const FORMAT: EventFormat = EventFormat {
+        payload_type: 101,
+        ticks: 1,
+    };
 
     fn packet(timestamp: u32, symbol: char, end: bool, duration: u16) -> (Header, [u8; 4]) {
         let header = Header {
@@ -182,11 +213,13 @@ mod tests {
 
     fn received_digits(packets: &[(Header, [u8; 4])]) -> String {
         let mut receiver = EventReceiver::default();
-        packets
-            .iter()
-            .filter_map(|(header, payload)| receiver.receive(header, payload))
-            .map(Digit::expose)
-            .collect()
+        let mut received = String::new();
+        for ((header, payload), index) in packets.iter().zip(0..) {
+            let now = 20 * Duration::from_millis(index);
+            let digits = receiver.receive(header, FORMAT, payload, now);
+            received.extend(digits.into_iter().map(Digit::expose));
+        }
+        received
     }
 
     #[test]
@@ -255,11 +288,11 @@ mod tests {
     }
 
     #[test]
-    fn another_event_code_with_the_same_timestamp_is_not_a_new_press() {
-        assert_eq!(
-            received_digits(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]),
-            "1"
-        );
+    fn another_key_with_the_same_timestamp_is_a_new_press_unless_it_is_late() {
+        let [mut one, mut two] = ['1', '2'].map(|key| packet(1000, key, false, 160));
+        (one.0.sequence, two.0.sequence) = (1, 2);
+        assert_eq!(received_digits(&[one, two, one]), "12");
+        assert_eq!(received_digits(&[two, one]), "2");
     }
 
     #[test]
@@ -281,7 +314,9 @@ mod tests {
                     sequence: *sequence,
                     ..header
                 },
+                FORMAT,
                 &payload,
+                Duration::ZERO,
             );
         }
         receiver.report()
@@ -332,7 +367,7 @@ mod tests {
     fn audio_between_the_packets_of_an_event_does_not_count_as_loss() {
         let mut receiver = EventReceiver::default();
         let (header, payload) = packet(1000, '5', true, 160);
-        receiver.receive(&header, &payload);
+        receiver.receive(&header, FORMAT, &payload, Duration::ZERO);
         receiver.on_other_packet(&Header {
             sequence: 1,
             ..header
@@ -342,7 +377,9 @@ mod tests {
                 sequence: 2,
                 ..header
             },
+            FORMAT,
             &payload,
+            Duration::ZERO,
         );
         assert_eq!(receiver.report().lost_packets, 0);
     }
@@ -356,9 +393,13 @@ mod tests {
             &[1, 0, 0],
             &[16, 0, 0, 160],
             &[255, 0x80, 0, 0],
-            &[1, 0, 0, 160, 1, 0, 0, 160],
+            &[1; 44],
         ] {
-            assert_eq!(receiver.receive(&header, payload), None);
+            assert!(
+                receiver
+                    .receive(&header, FORMAT, payload, Duration::ZERO)
+                    .is_empty()
+            );
         }
     }
 
@@ -374,6 +415,7 @@ mod tests {
                 start = if first { timestamp } else { start };
                 let (mut header, _) = packet(start, '0', false, 0);
                 header.marker = first;
+                header.sequence = 65_530u16.wrapping_add(packets.len() as u16);
                 packets.push((header, payload.octets()));
             }
             timestamp = timestamp.wrapping_add(160);
@@ -408,8 +450,8 @@ mod tests {
         ) {
             let mut receiver = EventReceiver::default();
             for (timestamp, bits, payload) in packets {
-                let header = Header { marker: bits & 1 == 0, payload_type: 101, sequence: 0, timestamp, ssrc: u32::from(bits & 2) };
-                let _ = receiver.receive(&header, &payload);
+                let header = Header { marker: bits & 1 == 0, payload_type: 101, sequence: u16::from(bits), timestamp, ssrc: u32::from(bits & 2) };
+                let _ = receiver.receive(&header, FORMAT, &payload, Duration::ZERO);
             }
         }
     }

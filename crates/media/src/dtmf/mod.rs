@@ -6,6 +6,7 @@ mod event;
 mod event_receiver;
 mod event_sender;
 mod filter;
+mod press;
 mod tones;
 
 pub use detector::ToneDetector;

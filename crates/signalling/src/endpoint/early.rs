@@ -155,7 +155,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
-        let offer = match parse_later_offer(request, self.codecs_for(leg.path)) {
+        let offer = match parse_later_offer(request, self.media_rule(leg.path)) {
             Ok(offer) => offer,
             Err(status) => return self.respond_status(key, request, status, now),
         };

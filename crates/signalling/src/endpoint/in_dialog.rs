@@ -90,7 +90,7 @@ impl Endpoint {
         {
             return self.respond_status(key, request, 491, now);
         }
-        let description = match parse_later_offer(request, self.codecs_for(leg.path)) {
+        let description = match parse_later_offer(request, self.media_rule(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, request, status, now),
         };

@@ -91,7 +91,7 @@ impl Endpoint {
         else {
             return;
         };
-        let description = match parse_offer(&request, self.codecs_for(path)) {
+        let description = match parse_offer(&request, self.media_rule(path)) {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, &request, status, now),
         };
@@ -361,7 +361,7 @@ impl Endpoint {
             return;
         };
         let local = leg.local;
-        let codecs = self.codecs_for(leg.path);
+        let rule = self.media_rule(leg.path);
         let LegState::AwaitingAck(sent_answer) = &leg.state else {
             return;
         };
@@ -370,7 +370,7 @@ impl Endpoint {
         }
         let remote = sent_answer
             .answer_awaited
-            .then(|| parse_answer(ack, local.as_ref(), codecs))
+            .then(|| parse_answer(ack, local.as_ref(), rule))
             .flatten();
         let (unusable, initial) = (
             sent_answer.answer_awaited && remote.is_none(),

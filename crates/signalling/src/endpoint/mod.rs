@@ -13,6 +13,7 @@ mod incoming;
 mod info;
 pub(crate) mod keep_alive;
 mod large_invite;
+mod media_rule;
 mod negotiation;
 mod outgoing;
 mod reason;
@@ -58,6 +59,9 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 pub struct EndpointSettings {
     /// Address written into `Via`, `Contact` and `From`. Peers send to it.
     pub advertised: IpAddr,
+    /// Addresses of this host. No audio is sent to them, unless `advertised` is a loopback address
+    /// or a trunk allows it.
+    pub own_addresses: Vec<IpAddr>,
     /// Local UDP port.
     pub udp_port: u16,
     /// Local TCP port.
@@ -140,6 +144,7 @@ impl TimerKey {
         match self {
             Self::Retransmit2xx(leg)
             | Self::AckTimeout(leg)
+            | Self::FirstResponse(leg)
             | Self::CancelTimeout(leg)
             | Self::Reinvite(leg)
             | Self::Session(leg) => Some(*leg),

@@ -1,28 +1,32 @@
 //! Offer/answer of a leg, and the extensions required by a request.
 
+use super::media_rule::MediaRule;
 use crate::body;
 use crate::header_value::without_parameters;
 use crate::sdes::SrtpMode;
-use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia, SdpError};
+use crate::sdp::{self, Description, LocalMedia, RemoteMedia, SdpError};
 use crate::sip::{HeaderName, Method, Request, Response};
 
 /// Returns the offer of a request, `None` if the request has none, or the status that rejects an
 /// unusable offer.
-pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
-    parse_offer_with(request, codecs, Description::parse)
+pub(super) fn parse_offer(
+    request: &Request,
+    rule: MediaRule<'_>,
+) -> Result<Option<Description>, u16> {
+    parse_offer_with(request, rule, Description::parse)
 }
 
 /// Returns the offer of a request within a call, like [`parse_offer`].
 pub(super) fn parse_later_offer(
     request: &Request,
-    codecs: &[Codec],
+    rule: MediaRule<'_>,
 ) -> Result<Option<Description>, u16> {
-    parse_offer_with(request, codecs, Description::parse_later_offer)
+    parse_offer_with(request, rule, Description::parse_later_offer)
 }
 
 fn parse_offer_with(
     request: &Request,
-    codecs: &[Codec],
+    rule: MediaRule<'_>,
     parse: fn(&[u8]) -> Result<Description, SdpError>,
 ) -> Result<Option<Description>, u16> {
     if !accepts_description(request) {
@@ -33,10 +37,12 @@ fn parse_offer_with(
         Ok(None) => return Ok(None),
         Err(body::UnsupportedType) => return Err(415),
     };
-    match parse(body).and_then(|offer| offer.restrict_to(codecs)) {
+    match parse(body).and_then(|offer| rule.apply(offer)) {
         Ok(description) => Ok(Some(description)),
-        Err(sdp::SdpError::Malformed) => Err(400),
-        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
+        Err(SdpError::Malformed) => Err(400),
+        Err(
+            SdpError::NoAudio | SdpError::AddressNotAllowed | SdpError::NoCodec | SdpError::NoKey,
+        ) => Err(488),
     }
 }
 
@@ -59,10 +65,10 @@ fn accepts_description(request: &Request) -> bool {
 pub(super) fn parse_answer(
     ack: &Request,
     local: Option<&LocalMedia>,
-    codecs: &[Codec],
+    rule: MediaRule<'_>,
 ) -> Option<RemoteMedia> {
     let body = body::answer(&ack.headers, ack.body())?;
-    negotiated_media(Description::parse(body).ok()?, local, codecs)
+    negotiated_media(Description::parse(body).ok()?, local, rule)
 }
 
 /// Returns the session description of a response; `None` if it has none.
@@ -76,13 +82,16 @@ pub(super) fn response_description(response: &Response) -> Option<Result<Descrip
 pub(super) fn negotiated_media(
     answer: Description,
     local: Option<&LocalMedia>,
-    codecs: &[Codec],
+    rule: MediaRule<'_>,
 ) -> Option<RemoteMedia> {
-    let answer = answer.restrict_to(codecs).ok()?;
+    let answer = rule.apply(answer).ok()?;
     let crypto = answer.answered_key(local?).ok()?;
+    let remote = answer.answered();
+    let events = remote.telephone_event;
     Some(RemoteMedia {
         crypto,
-        ..answer.answered()
+        offered_telephone_event: events.map(|events| sdp::offered_telephone_event(events.rate)),
+        ..remote
     })
 }
 

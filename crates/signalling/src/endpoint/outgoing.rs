@@ -300,7 +300,7 @@ impl Endpoint {
             Some(description) => description.ok()?,
             None => early?.answer.clone()?,
         };
-        negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
+        negotiated_media(answer, leg.local.as_ref(), self.media_rule(leg.path))
     }
 
     fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {

@@ -68,6 +68,22 @@ impl Endpoint {
         self.last_leg
     }
 
+    /// Returns `true` for a request in the dialog of a leg, and for a response to a request of a leg.
+    pub fn belongs_to_leg(&self, message: &SipMessage) -> bool {
+        match &message.0 {
+            MessageContent::Whole(Message::Request(request)) => {
+                let id = DialogId::from_request(request);
+                id.is_some_and(|id| self.leg_for_dialog(&id).is_some())
+            }
+            MessageContent::Whole(Message::Response(response)) => {
+                let transaction = TransactionKey::from_response(response)
+                    .and_then(|key| self.transactions.get(&key));
+                transaction.is_some_and(|transaction| transaction.purpose.leg().is_some())
+            }
+            MessageContent::Malformed(_) => false,
+        }
+    }
+
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
         if !is_answerable(&request) {
             return;

@@ -8,7 +8,7 @@ use super::challenge::AnsweredChallenge;
 use super::negotiation::response_description;
 use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, OpusParameters, SdpError, TelephoneEventFormat};
+use crate::sdp::{self, Codec, OpusParameters, RemoteMedia, SdpError, TelephoneEventFormat};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -264,12 +264,16 @@ impl Endpoint {
         let Some(pending) = leg.pending_reinvite.take() else {
             return;
         };
-        let (agreed, codec) = (leg.session, pending.redirection.codec);
+        let (agreed, path, offered) = (leg.session, leg.path, pending.redirection);
         if let LegState::Confirmed { dialog, .. } = &mut leg.state {
             dialog.refresh_target(&response.headers);
         }
         let answer = response_description(response).unwrap_or(Err(SdpError::Malformed));
-        let answer = answer.and_then(|answer| answer.restrict_to(&[codec]));
+        let rule = self.media_rule(path);
+        let answer = answer.and_then(|answer| {
+            rule.check(&answer)?;
+            answer.restrict_to(&[offered.codec])
+        });
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.restart_session_timer(id, agreed, now);
@@ -277,7 +281,10 @@ impl Endpoint {
                     id,
                     Event::Redirected {
                         leg: id,
-                        remote: answer.remote(),
+                        remote: RemoteMedia {
+                            offered_telephone_event: offered.telephone_event,
+                            ..answer.remote()
+                        },
                     },
                 );
             }

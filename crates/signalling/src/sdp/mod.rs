@@ -7,6 +7,7 @@
 mod format;
 mod layout;
 mod lines;
+mod media_host;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,11 @@ use crate::sdes::{CryptoLine, Secrets, SrtpKey, SrtpMode};
 pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
 pub(crate) use layout::MediaLayout;
+pub use media_host::MediaHost;
 use parse::{best_audio, crypto_line, is_secure, remote_media, removed_audio};
 pub use write::offer;
 use write::{StreamAttributes, StreamFormats, direction, session_lines, write_audio};
-pub(crate) use write::{later_offer, redirection};
+pub(crate) use write::{later_offer, offered_telephone_event, redirection};
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
@@ -48,6 +50,9 @@ pub struct RemoteMedia {
     /// Telephone events accepted by the peer, preferably with the clock rate of the codec (RFC
     /// 4733, section 2.1).
     pub telephone_event: Option<TelephoneEventFormat>,
+    /// Telephone events of the local offer, if the peer has answered one. It sends with this
+    /// payload type even if its answer names another (RFC 3264, section 6.1).
+    pub offered_telephone_event: Option<TelephoneEventFormat>,
     /// The peer supports comfort noise (RFC 3389).
     pub comfort_noise: bool,
     /// The peer accepts audio.
@@ -65,6 +70,9 @@ pub enum SdpError {
     /// No RTP/AVP or RTP/SAVP audio stream with a usable address.
     #[error("the session description has no usable RTP/AVP or RTP/SAVP audio stream")]
     NoAudio,
+    /// The audio must not be sent to the address.
+    #[error("the session description names an address that audio is not sent to")]
+    AddressNotAllowed,
     /// RTP/SAVP without a supported `a=crypto`.
     #[error("no supported crypto suite for RTP/SAVP")]
     NoKey,

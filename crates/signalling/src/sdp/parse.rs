@@ -75,6 +75,7 @@ pub(super) fn remote_media(
             .filter(|_| is_secure(media))
             .map(|line| line.key),
         telephone_event: None,
+        offered_telephone_event: None,
         comfort_noise: payload_types(media).any(|payload_type| payload_type == COMFORT_NOISE),
         send: peer_receives && !held && !removed,
         receive: peer_sends && !removed,

@@ -18,6 +18,14 @@ const TELEPHONE_EVENT_48000: TelephoneEventFormat = TelephoneEventFormat {
     rate: 48_000,
 };
 
+/// Returns the telephone events of local offers with a clock rate in Hz: 8000 or 48000.
+pub(crate) fn offered_telephone_event(rate: u32) -> TelephoneEventFormat {
+    match rate {
+        48_000 => TELEPHONE_EVENT_48000,
+        _ => TELEPHONE_EVENT_8000,
+    }
+}
+
 /// Returns an offer with the allowed codecs in order. If `allowed` is empty, it contains the
 /// preferred codec and both variants of G.711.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {

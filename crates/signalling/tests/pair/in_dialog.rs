@@ -204,7 +204,10 @@ fn a_late_offer_is_answered_in_the_ack() {
     let ok = pair.answer().to_owned();
     let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
     assert!(ok.contains("m=audio 20000 RTP/AVP 8 0 101"));
-    let body = HOLD.replace("sendonly", "sendrecv");
+    let body = HOLD.replace("sendonly", "sendrecv").replace(
+        "AVP 8\r\n",
+        "AVP 8 96\r\na=rtpmap:96 telephone-event/8000\r\n",
+    );
     let ack = format!(
         "ACK sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\nFrom: <sip:a@b>;tag=1\r\n{to}\r\n\
          Call-ID: 1\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\n{SDP}Content-Length: {}\r\n\r\n{body}",
@@ -218,6 +221,9 @@ fn a_late_offer_is_answered_in_the_ack() {
         _ => None,
     });
     assert_eq!(remote.rtp.port(), 30000);
+    let events = [remote.telephone_event, remote.offered_telephone_event];
+    let payload_types = events.map(|events| events.map(|events| events.payload_type));
+    assert_eq!(payload_types, [Some(96), Some(101)]);
     pair.ends[1].hang_up(call.leg, pair.now);
     pair.collect();
     pair.run_to_idle();

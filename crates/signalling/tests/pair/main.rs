@@ -109,6 +109,7 @@ fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
     };
     let settings = EndpointSettings {
         advertised: address(own).ip(),
+        own_addresses: Vec::new(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,

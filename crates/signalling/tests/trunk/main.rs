@@ -53,6 +53,7 @@ impl SingleEndpoint {
         let advertised = "192.0.2.1".parse().unwrap();
         let settings = EndpointSettings {
             advertised,
+            own_addresses: Vec::new(),
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,

@@ -173,6 +173,9 @@ pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
     };
     let trunk = context.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
+        Some(trunk) if !trunk.sip.media_from.is_empty() => {
+            SourceRule::Latch(trunk.sip.media_from.clone())
+        }
         Some(_) => {
             let mut networks = context.agent.networks(leg.trunk);
             // A caller authenticated by digest may be outside the trunk's networks.

@@ -51,7 +51,10 @@ pub struct MediaSettings {
     pub threads: usize,
     /// Maximum time without RTP. A leg beyond it is reported as [`MediaEvent::Silent`].
     pub silence_limit: Duration,
-    /// Delay between two polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
+    /// Maximum time of sending to an address that nothing has ever come from. Beyond it, sending pauses until a packet
+    /// arrives.
+    pub unanswered_limit: Duration,
+    /// Interval of the polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
     /// itself to the delay of a packet. Zero disables it.
     pub gather: Duration,
     /// Tone of [`LegMedia::play_ringback`].
@@ -69,7 +72,8 @@ impl Default for MediaSettings {
             ports: 20_000..=29_999,
             threads: 1,
             silence_limit: Duration::from_secs(60),
-            gather: Duration::from_millis(2),
+            unanswered_limit: Duration::from_secs(5),
+            gather: Duration::from_micros(800),
             ringback: Ringback::default(),
             recording_key: None,
             supervisor: Supervisor::default(),
@@ -145,11 +149,13 @@ fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
         48_000 => EventFormat::at_48000(event.payload_type),
         _ => EventFormat::at_8000(event.payload_type),
     };
-    let telephone_event = media.telephone_event.map(event);
+    let [telephone_event, offered_telephone_event] =
+        [media.telephone_event, media.offered_telephone_event].map(|format| format.map(event));
     NegotiatedFormats {
         codec,
         payload_type: media.payload_type,
         telephone_event,
+        offered_telephone_event,
         comfort_noise: media.comfort_noise,
     }
 }

@@ -1,6 +1,6 @@
 //! Addresses of a leg's peer, and the check of packet sources.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{Remote, SourceRule};
 
@@ -11,6 +11,20 @@ pub(super) struct PeerAddress {
     rtcp: SocketAddr,
     rule: SourceRule,
     latched: Option<SocketAddr>,
+    contact: Contact,
+}
+
+/// Packets exchanged with a peer's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contact {
+    /// Nothing was sent, and nothing has come from the address.
+    None,
+    /// Packets are sent, but none has come from the address. The time is that of the first check after the first packet.
+    Unanswered(Option<Duration>),
+    /// Nothing has come from the address for too long: nothing is sent.
+    Paused,
+    /// A packet has come from the address.
+    Answered,
 }
 
 impl PeerAddress {
@@ -24,6 +38,7 @@ impl PeerAddress {
             rtcp: remote.rtcp.unwrap_or(above),
             rule: remote.source.clone(),
             latched: same.and_then(|before| before.latched),
+            contact: same.map_or(Contact::None, |before| before.contact),
         }
     }
 
@@ -52,6 +67,45 @@ impl PeerAddress {
     /// RTCP affects only statistics.
     pub(super) fn accepts_rtcp(&self, source: SocketAddr) -> bool {
         source.ip() == self.latched.unwrap_or(self.rtcp).ip()
+    }
+
+    /// Notes a packet of the peer.
+    pub(super) fn on_received(&mut self) {
+        self.contact = Contact::Answered;
+    }
+
+    /// Notes a packet to the peer.
+    pub(super) fn on_sent(&mut self) {
+        if self.contact == Contact::None {
+            self.contact = Contact::Unanswered(None);
+        }
+    }
+
+    /// Returns `false` after too long a time without any packet of the peer.
+    pub(super) fn may_send(&self) -> bool {
+        self.contact != Contact::Paused
+    }
+
+    /// Pauses sending if nothing has come from the address for longer than the limit. Returns `true` if the pause starts
+    /// now.
+    pub(super) fn check_answered(&mut self, limit: Duration, now: Duration) -> bool {
+        let Contact::Unanswered(since) = self.contact else {
+            return false;
+        };
+        let since = since.unwrap_or(now);
+        let too_long = now.saturating_sub(since) > limit;
+        self.contact = match too_long {
+            true => Contact::Paused,
+            false => Contact::Unanswered(Some(since)),
+        };
+        too_long
+    }
+
+    /// Starts the time without a packet anew, because the peer sends nothing on purpose.
+    pub(super) fn expect_nothing(&mut self) {
+        if self.contact != Contact::Answered {
+            self.contact = Contact::None;
+        }
     }
 
     /// Returns the destination of RTP.
@@ -129,5 +183,37 @@ mod tests {
         assert!(!PeerAddress::new(&first, Some(&peer)).accepts(address("192.0.2.8:5000")));
         let moved = remote("10.0.0.9:4002", latch("192.0.2.0", 24));
         assert!(PeerAddress::new(&moved, Some(&peer)).accepts(address("192.0.2.8:5000")));
+    }
+
+    #[test]
+    fn an_address_that_never_answers_gets_nothing_more_until_a_packet_comes() {
+        const LIMIT: Duration = Duration::from_secs(5);
+        let at = Duration::from_secs;
+        let open = remote("192.0.2.1:4000", SourceRule::Negotiated);
+        let mut peer = PeerAddress::new(&open, None);
+        assert!(!peer.check_answered(LIMIT, at(60)), "nothing was sent yet");
+        peer.on_sent();
+        assert!(!peer.check_answered(LIMIT, at(60)));
+        assert!(!peer.check_answered(LIMIT, at(65)));
+        assert!(peer.may_send());
+        assert!(peer.check_answered(LIMIT, at(66)));
+        assert!(!peer.check_answered(LIMIT, at(67)), "reported once");
+        assert!(!peer.may_send());
+        assert!(!PeerAddress::new(&open, Some(&peer)).may_send());
+        let moved = remote("192.0.2.1:4002", SourceRule::Negotiated);
+        assert!(PeerAddress::new(&moved, Some(&peer)).may_send());
+        peer.on_received();
+        peer.on_sent();
+        assert!(peer.may_send() && !peer.check_answered(LIMIT, at(600)));
+    }
+
+    #[test]
+    fn a_peer_that_sends_nothing_on_purpose_is_not_expected_to_answer() {
+        let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
+        peer.on_sent();
+        assert!(peer.check_answered(Duration::ZERO, Duration::ZERO) || peer.may_send());
+        peer.expect_nothing();
+        assert!(peer.may_send());
+        assert!(!peer.check_answered(Duration::ZERO, Duration::from_secs(9)));
     }
 }

@@ -661,6 +661,7 @@ mod tests {
             ..signalling::Trunk::default()
         };
         let settings = signalling::EndpointSettings {
+            own_addresses: Vec::new(),
             advertised: [127, 0, 0, 1].into(),
             udp_port: 5060,
             tcp_port: 5060,

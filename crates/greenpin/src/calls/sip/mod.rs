@@ -3,14 +3,17 @@
 pub(super) mod certificates;
 pub(super) mod connections;
 mod inbound;
+pub(super) mod media_hosts;
 pub(super) mod sockets;
 mod tls;
 
 use std::time::Instant;
 
+use hickory_resolver::TokioResolver;
 use signalling::{Endpoint, EndpointSettings, Event, TargetGroup, Transport};
 
 use self::inbound::Inbound;
+use self::media_hosts::{MediaHostLookups, Received};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::supervision::isolate;
@@ -23,6 +26,7 @@ pub use self::tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
 pub struct UserAgent {
     endpoint: Endpoint,
     sockets: SipSockets,
+    media_hosts: MediaHostLookups,
 }
 
 impl UserAgent {
@@ -30,9 +34,21 @@ impl UserAgent {
     pub fn new(settings: EndpointSettings, sockets: SipSockets) -> Self {
         let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
         endpoint.start(Instant::now());
-        let agent = Self { endpoint, sockets };
+        let agent = Self {
+            endpoint,
+            sockets,
+            media_hosts: MediaHostLookups::default(),
+        };
         agent.list_networks();
         agent
+    }
+
+    /// Resolves host names in the session descriptions of trunks with this resolver. Without one they are rejected.
+    pub fn with_resolver(self, resolver: Option<TokioResolver>) -> Self {
+        Self {
+            media_hosts: MediaHostLookups::new(resolver),
+            ..self
+        }
     }
 
     /// Sets the targets of a trunk, as resolved from DNS.
@@ -78,6 +94,7 @@ impl UserAgent {
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
                 inbound = self.sockets.receive() => self.on_inbound(inbound),
+                received = self.media_hosts.next() => self.receive(received),
                 () = until(deadline) => self.isolate(|endpoint, now| endpoint.handle_timeout(now)),
             }
         }
@@ -90,9 +107,19 @@ impl UserAgent {
                 source,
                 message,
             } => {
-                self.isolate(|endpoint, now| {
-                    endpoint.receive(transport, source, message, now);
-                });
+                let received = Received {
+                    transport,
+                    source,
+                    message,
+                };
+                let has_name = received.message.media_host().is_some();
+                let ready = match has_name && self.is_from_peer(&received) {
+                    true => self.media_hosts.start(received),
+                    false => Some(received),
+                };
+                ready
+                    .into_iter()
+                    .for_each(|received| self.receive(received));
             }
             Inbound::Failed(ticket) => {
                 self.isolate(|endpoint, now| endpoint.transport_failed(&ticket, now));
@@ -102,6 +129,28 @@ impl UserAgent {
             }),
             Inbound::Nothing => {}
         }
+    }
+
+    /// Returns `true` for a message from a trunk's networks or of a call. Others cause no lookups.
+    fn is_from_peer(&self, received: &Received) -> bool {
+        let source = received.source.ip();
+        let mut trunks = 0..self.endpoint.trunks();
+        self.endpoint.belongs_to_leg(&received.message)
+            || trunks.any(|trunk| {
+                let networks = self.endpoint.networks(trunk);
+                networks.iter().any(|network| network.contains(source))
+            })
+    }
+
+    fn receive(&mut self, received: Received) {
+        let Received {
+            transport,
+            source,
+            message,
+        } = received;
+        self.isolate(|endpoint, now| {
+            endpoint.receive(transport, source, message, now);
+        });
     }
 
     /// Processes one message or timer. A panic ends the leg that it concerns, and nothing else.

@@ -12,6 +12,8 @@ use crate::calls::media::{
 };
 
 const PACKET: Duration = Duration::from_millis(20);
+/// Numbers of calls for the curve of the delay, beyond the number asked for.
+const DELAY_CALLS: [usize; 2] = [300, 1000];
 /// Packets of each stream before the measurement starts. A call counts as answered shortly before
 /// both sides are connected.
 const WARM_UP: u32 = 10;
@@ -68,29 +70,30 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
     figures.extend(
         delays
             .into_iter()
-            .flat_map(|(name, delay)| delay_figures(name, delay)),
+            .flat_map(|(name, delay)| delay_figures(&name, delay)),
     );
     Ok(figures)
 }
 
-/// Measures the delay through the bare relay and through the server, one after the other.
-async fn delays(time: Duration, calls: u32) -> Result<Vec<(&'static str, DelayFigures)>, String> {
+/// Measures the delay through the bare relay and through the server, one after the other, for several numbers of calls.
+async fn delays(time: Duration, calls: u32) -> Result<Vec<(String, DelayFigures)>, String> {
     let measure = move || {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let ways = [
-            ("bare relay", Relayed::Bare),
-            ("plain", Relayed::Plain),
-            ("recorded", Relayed::Recorded(folder.path())),
-            ("SRTP", Relayed::Encrypted),
-        ];
         let calls = usize::try_from(calls).unwrap_or_default();
-        let delay = |(name, through)| {
-            let figures = delay_bench(&MediaSettings::default(), calls, time, through);
-            figures
-                .map(|figures| (name, figures))
+        let delay = |name: &str, calls: usize, through| {
+            delay_bench(&MediaSettings::default(), calls, time, through)
+                .map(|figures| (format!("{name}, {calls} calls"), figures))
                 .map_err(|error| error.to_string())
         };
-        ways.into_iter().map(delay).collect()
+        let mut measured = Vec::new();
+        let more = DELAY_CALLS.into_iter().filter(|more| *more > calls);
+        for calls in [calls].into_iter().chain(more) {
+            measured.push(delay("bare relay", calls, Relayed::Bare)?);
+            measured.push(delay("plain", calls, Relayed::Plain)?);
+        }
+        measured.push(delay("recorded", calls, Relayed::Recorded(folder.path()))?);
+        measured.push(delay("SRTP", calls, Relayed::Encrypted)?);
+        Ok(measured)
     };
     tokio::task::spawn_blocking(measure)
         .await

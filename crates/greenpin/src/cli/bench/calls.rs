@@ -153,6 +153,7 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
     };
     let settings = EndpointSettings {
         advertised: own.ip(),
+        own_addresses: Vec::new(),
         udp_port: own.port(),
         tcp_port: own.port(),
         tls_port: own.port(),

@@ -15,6 +15,8 @@ use crate::cli::audio_probe::{AudioProbe, is_tone};
 pub(super) const CALLER_TONE: f64 = 440.0;
 /// Tone of the agent, in Hz.
 pub(super) const AGENT_TONE: f64 = 880.0;
+/// Level of both tones in dBm0.
+const TONE_LEVEL: f64 = -12.0;
 const TONE_SECONDS: u32 = 20;
 
 async fn phone(
@@ -34,10 +36,10 @@ async fn phone(
 }
 
 fn tone(frequency: f64) -> Arc<Clip> {
-    let mut oscillator = Oscillator::new(frequency, 0.25);
+    let mut oscillator = Oscillator::new(frequency, TONE_LEVEL);
     let length = TONE_SECONDS * SAMPLE_RATE;
     let samples = (0..length)
-        .map(|_| (oscillator.next_sample() * f64::from(i16::MAX)) as i16)
+        .map(|_| oscillator.next_sample() as i16)
         .collect();
     Clip::new(samples).map(Arc::new).unwrap_or_default()
 }

@@ -56,6 +56,8 @@ pub(crate) struct TrunkDetails {
     outbound_proxy: Option<String>,
     /// Networks allowed to send calls.
     accept_from: Vec<String>,
+    /// Networks that audio comes from and goes to. Empty for all except the server's own addresses.
+    media_from: Vec<String>,
     /// User name for calls from other addresses.
     #[schema(required)]
     accept_username: Option<String>,
@@ -133,7 +135,8 @@ impl TrunkDetails {
             name: trunk.name.clone(),
             peer: peer_uri(trunk),
             outbound_proxy: trunk.sip.outbound_proxy.as_ref().map(uri),
-            accept_from: networks(trunk),
+            accept_from: networks(&trunk.sip.accept_from),
+            media_from: networks(&trunk.sip.media_from),
             accept_username: trunk
                 .sip
                 .accept_credentials

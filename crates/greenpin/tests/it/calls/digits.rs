@@ -93,3 +93,29 @@ fn a_key_by_info_equal_to_the_last_pin_digit_by_info_is_a_new_press_and_is_forwa
     setup.customer.press_by_info(&pin[3..]);
     assert_eq!(setup.agent.receive_keys(1, 97), pin[3..]);
 }
+
+#[test]
+fn a_pin_by_info_in_one_body_opens_the_call_and_an_unreadable_body_is_rejected() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    assert_eq!(setup.customer.call(VN), 200);
+    let nortel = "Content-Type: application/vnd.nortelnetworks.digits\r\n";
+    for (content_type, body, status) in [
+        ("Content-Type: application/json\r\n", "{}", 415),
+        (
+            "Content-Type: application/dtmf-relay\r\n",
+            "Signal=17\r\n",
+            400,
+        ),
+        (
+            nortel,
+            &format!("p=Digit-Collection\r\ny=Digits\r\nd={pin}\r\n"),
+            200,
+        ),
+    ] {
+        let answered = setup.customer.send_in_dialog("INFO", content_type, body);
+        assert_eq!(answered, status, "{body}");
+    }
+    setup.agent_answers();
+}

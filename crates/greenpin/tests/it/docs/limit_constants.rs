@@ -62,6 +62,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
         "size of one step of a longer work",
         &[
             "calls::MAX_DATAGRAMS_PER_TURN",
+            "calls::MAX_GATHERED",
             "calls::MAX_TICK_DELAY",
             "store::MAX_BATCH_CALLS",
             "store::MAX_BATCH_JOBS",

@@ -304,6 +304,7 @@ fn call_rows() -> Vec<Row> {
         "leg without RTP" => time(MediaSettings::default().silence_limit),
         "calls by `media.ports`" => "a quarter of the ports: four are reserved for each call when it is admitted".to_owned(),
         "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),
+        "sending to an address that no RTP or RTCP has ever come from" => time(MediaSettings::default().unanswered_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
         "live calls after SIGTERM" => time(server::DRAIN_TIMEOUT),
@@ -346,6 +347,9 @@ fn trunk_rows() -> Vec<Row> {
         "pause between attempts to register" =>
             pause(signalling_limits::INITIAL_RETRY_DELAY, signalling_limits::MAX_RETRY_DELAY),
         "pause between DNS lookups" => pause(calls::MIN_LOOKUP_INTERVAL, calls::MAX_LOOKUP_INTERVAL),
+        "DNS lookup of a host name in a session description" => format!(
+            "{}, {} at once", time(calls::MEDIA_HOST_TIMEOUT), calls::MAX_MEDIA_HOST_LOOKUPS
+        ),
         "pause between DNS lookups of a name without records" => time(calls::EMPTY_LOOKUP_INTERVAL),
         "pause between DNS lookups while no server answers" =>
             pause(calls::MIN_RETRY_DELAY, calls::MAX_RETRY_DELAY),

@@ -8,8 +8,8 @@ mod srtp;
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventFormat, EventReceiver,
-    FRAME, Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
+    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventReceiver, FRAME,
+    Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
     SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
@@ -180,6 +180,9 @@ impl MediaLeg {
         };
         let datagram = datagram.get(..length)?;
         if is_rtcp(datagram) {
+            if negotiated.peer.may_accept(from) {
+                negotiated.peer.on_received();
+            }
             return None;
         }
         let parsed = Packet::parse(datagram);
@@ -202,6 +205,7 @@ impl MediaLeg {
             .clock
             .sample(packet.header.timestamp, negotiated.formats.codec.ticks());
         self.last_received = Some(now);
+        negotiated.peer.on_received();
         self.stats
             .receive(&packet.header, packet.payload.len(), now);
         negotiated.receive.then_some(packet)
@@ -214,15 +218,24 @@ impl MediaLeg {
             .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
-    /// Returns the key if a key press starts with this packet.
-    pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
+    /// Returns the keys whose presses start with this packet.
+    pub(super) fn event_digits(&mut self, packet: &Packet<'_>, now: Duration) -> Vec<Digit> {
+        let format = self
+            .negotiated
+            .as_ref()
+            .and_then(|negotiated| negotiated.formats.event_format(packet.header.payload_type));
+        if let Some(format) = format {
             return self
                 .events
-                .receive_parsed(&packet.header, event.parse(packet.payload)?);
+                .receive(&packet.header, format, packet.payload, now);
         }
         self.events.on_other_packet(&packet.header);
-        None
+        Vec::new()
+    }
+
+    /// Returns `true` if the packets of the peer's present key press must not be forwarded as they are.
+    pub(super) fn is_press_irregular(&self) -> bool {
+        self.events.is_irregular()
     }
 
     /// Decodes audio of the peer. Returns the number of samples.
@@ -301,11 +314,6 @@ impl MediaLeg {
         }
     }
 
-    /// Returns the negotiated format of telephone-events.
-    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
-        self.negotiated.as_ref()?.formats.telephone_event
-    }
-
     /// Returns the negotiated formats.
     pub(super) fn formats(&self) -> Option<NegotiatedFormats> {
         Some(self.negotiated.as_ref()?.formats)
@@ -316,11 +324,13 @@ impl MediaLeg {
         self.formats().map(|formats| formats.codec)
     }
 
-    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer.
+    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer. An irregular press is
+    /// sent as a press of our own.
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
         from: &NegotiatedFormats,
+        irregular: bool,
         now: Duration,
     ) -> Forward {
         let Some(negotiated) = self
@@ -330,7 +340,7 @@ impl MediaLeg {
         else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
-        if self.keys.is_some() || self.is_playing_over(packet) {
+        if irregular || self.keys.is_some() || self.is_playing_over(packet) {
             // A key pressed during another key must not be lost.
             let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {
@@ -354,7 +364,8 @@ impl MediaLeg {
     /// Sends the RTP packet in this range of the buffer. If SRTP is negotiated the packet is encrypted, and the buffer
     /// needs [`SRTP_OVERHEAD`] more octets after it. Packets refused by the system count as lost in the network.
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
-        let Some(negotiated) = &self.negotiated else {
+        let negotiated = self.negotiated.as_mut();
+        let Some(negotiated) = negotiated.filter(|negotiated| negotiated.peer.may_send()) else {
             return;
         };
         let length = packet.len();
@@ -367,6 +378,7 @@ impl MediaLeg {
         let sent = buffer
             .get(..encrypted)
             .map(|packet| self.ports.rtp.send_to(packet, negotiated.peer.rtp()));
+        negotiated.peer.on_sent();
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
@@ -384,6 +396,19 @@ impl MediaLeg {
     pub(super) fn interrupt(&mut self, now: Duration) {
         self.stats.interrupt();
         self.last_received = Some(now);
+    }
+
+    /// Pauses sending to an address that nothing has ever come from, so that a forged or wrong address in a session
+    /// description gets little.
+    pub(super) fn check_answered(&mut self, limit: Duration, now: Duration) {
+        let Some(negotiated) = self.negotiated.as_mut() else {
+            return;
+        };
+        if !negotiated.receive || !negotiated.send {
+            negotiated.peer.expect_nothing();
+        } else if negotiated.peer.check_answered(limit, now) {
+            tracing::warn!("no audio from a peer; pausing the audio to it");
+        }
     }
 
     /// Returns `true` once if the peer has been silent for longer than the limit.

@@ -37,7 +37,9 @@ impl MediaLeg {
 
     fn send_rtcp(&mut self, bye: Bye, now: Duration) {
         let negotiated = self.negotiated.as_ref();
-        let Some(negotiated) = negotiated.filter(|negotiated| negotiated.send_rtcp) else {
+        let Some(negotiated) =
+            negotiated.filter(|negotiated| negotiated.send_rtcp && negotiated.peer.may_send())
+        else {
             return;
         };
         let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
@@ -88,6 +90,9 @@ impl MediaLeg {
         let Some(length) = self.srtp.decrypt_rtcp(datagram) else {
             return;
         };
+        if let Some(negotiated) = &mut self.negotiated {
+            negotiated.peer.on_received();
+        }
         for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {
             match item {
                 Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {

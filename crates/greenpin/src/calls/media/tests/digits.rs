@@ -45,13 +45,13 @@ fn the_rest_of_a_press_from_before_the_bridge_does_not_pass() {
     let (mut alice, bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
-    let start = alice.header;
-    alice.press(a.local_port(), '9');
+    alice.send_events(a.local_port(), '9', &[(false, 160), (false, 320)]);
     assert_eq!(harness.digit(a.id()).0, '9');
     a.bridge(&b);
     harness.wait_until_done(&b);
-    alice.header.timestamp = start.timestamp;
-    alice.press(a.local_port(), '9');
+    let rest = [(false, 480), (true, 640), (true, 640), (true, 640)];
+    alice.send_events(a.local_port(), '9', &rest);
+    alice.header.timestamp += 1600;
     alice.send(a.local_port(), &[0x33; 160]);
     assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x33; 160]);
     alice.press(a.local_port(), '5');
@@ -105,4 +105,26 @@ fn digits_reach_a_peer_without_telephone_event_as_tones() {
     for symbol in "70D".chars() {
         assert_eq!(harness.digit(bob.id()), (symbol, DigitSource::InBand));
     }
+}
+
+#[test]
+fn presses_under_one_timestamp_pass_as_presses_of_our_own() {
+    let mut harness = MediaHarness::new(32_380..=32_399);
+    let a = harness.plane.open().unwrap();
+    let mut alice = Socket::new(8);
+    let mut answered = remote(alice.address(), Codec::Pcma, Some(96));
+    answered.formats.offered_telephone_event = Some(EventFormat::at_8000(101));
+    a.connect(answered);
+    let (b, bob) = harness.pair(Codec::Pcma, Some(101));
+    a.bridge(&b);
+    harness.wait_until_done(&b);
+    for symbol in "123".chars() {
+        // Payload type 101 of our offer, although the peer named 96.
+        alice.send_events(a.local_port(), symbol, &[(false, 160), (true, 320)]);
+        assert_eq!(harness.digit(a.id()), (symbol, DigitSource::Event));
+    }
+    for symbol in "123".chars() {
+        assert_eq!(harness.digit(bob.id()), (symbol, DigitSource::Event));
+    }
+    drop(b);
 }

@@ -117,6 +117,28 @@ fn a_peer_that_sends_nothing_is_reported_once() {
 }
 
 #[test]
+fn an_address_that_nothing_comes_from_gets_no_more_audio_until_a_packet_comes() {
+    let settings = MediaSettings {
+        ports: 32_420..=32_439,
+        unanswered_limit: Duration::ZERO,
+        ..MediaSettings::default()
+    };
+    let mut harness = MediaHarness::with(settings);
+    let leg = harness.plane.open().unwrap();
+    let mut peer = Socket::new(8);
+    leg.connect(remote(peer.address(), Codec::Pcma, None));
+    leg.play(Arc::new(Clip::new(tone(440.0, 600_000)).unwrap()), 1);
+    peer.receive();
+    let quiet = Duration::from_millis(400);
+    peer.socket.set_read_timeout(Some(quiet)).unwrap();
+    while peer.socket.recv(&mut [0; 1500]).is_ok() {}
+    peer.socket.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
+    peer.send(leg.local_port(), &[0xd5; 160]);
+    assert_eq!(peer.receive().len(), 172);
+    harness.close(leg);
+}
+
+#[test]
 fn closing_frees_the_ports_and_sends_an_rtcp_bye() {
     let mut harness = MediaHarness::new(32_280..=32_281);
     let leg = harness.plane.open().unwrap();

@@ -216,29 +216,32 @@ impl Socket {
     }
 
     fn press(&mut self, to: u16, symbol: char) {
-        let payload_type = std::mem::replace(&mut self.header.payload_type, 101);
-        let digit = Digit::try_from(symbol).unwrap();
-        for (end, duration) in [
+        let packets = [
             (false, 160),
             (false, 320),
             (true, 480),
             (true, 480),
             (true, 480),
-        ] {
+        ];
+        self.send_events(to, symbol, &packets);
+        self.header.timestamp += 1600;
+    }
+
+    /// Sends packets of a press, each with its end bit and duration, under the present timestamp.
+    fn send_events(&mut self, to: u16, symbol: char, packets: &[(bool, u16)]) {
+        let payload_type = std::mem::replace(&mut self.header.payload_type, 101);
+        let digit = Digit::try_from(symbol).unwrap();
+        for (end, duration) in packets {
             let timestamp = self.header.timestamp;
-            self.send(
-                to,
-                &EventPayload {
-                    digit,
-                    end,
-                    volume: 10,
-                    duration,
-                }
-                .octets(),
-            );
+            let event = EventPayload {
+                digit,
+                end: *end,
+                volume: 10,
+                duration: *duration,
+            };
+            self.send(to, &event.octets());
             self.header.timestamp = timestamp;
         }
-        self.header.timestamp += 1600;
         self.header.payload_type = payload_type;
     }
 

@@ -29,6 +29,8 @@ const MAX_TICK_DELAY: Duration = Duration::from_millis(100);
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// Packet rate above which the thread gathers packets between polls.
 const BUSY_PACKETS_PER_SECOND: u32 = 5000;
+/// Number of served sockets in a turn after which the thread polls again at once.
+const MAX_GATHERED: usize = 256;
 /// Maximum number of datagrams read from one socket before the other sockets are served.
 const MAX_DATAGRAMS_PER_TURN: usize = 32;
 /// Maximum datagram size in octets, as in an Ethernet frame.
@@ -41,6 +43,7 @@ pub(super) struct Worker {
     events: UnboundedSender<MediaEvent>,
     writer: RecordingWriter,
     silence_limit: Duration,
+    unanswered_limit: Duration,
     gather: Duration,
     ringback: Ringback,
     origin: Instant,
@@ -87,6 +90,7 @@ impl Worker {
             events,
             writer,
             silence_limit: settings.silence_limit,
+            unanswered_limit: settings.unanswered_limit,
             gather: settings.gather,
             ringback: settings.ringback.clone(),
             origin,
@@ -136,12 +140,17 @@ impl Worker {
                 .for_each(|token| self.isolate(token / 2, |worker| worker.read_socket(token)));
             self.tick_if_due();
             self.sweep_if_due();
-            if self.packet_rate.is_busy(self.now)
-                && self.unfinished_sockets.is_empty()
-                && !self.gather.is_zero()
-            {
-                thread::sleep(self.gather);
-            }
+            self.gather_packets(ready.iter().count());
+        }
+    }
+
+    /// Lets packets gather on a busy thread, so that one poll serves more of them. The thread sleeps to the next point of
+    /// a fixed grid: a turn that takes long shortens the sleep. `served` is the number of sockets served in this turn.
+    fn gather_packets(&mut self, served: usize) {
+        let elapsed = self.origin.elapsed();
+        let is_large = served >= MAX_GATHERED || elapsed.saturating_sub(self.now) >= self.gather;
+        if self.packet_rate.is_busy(self.now) && self.unfinished_sockets.is_empty() && !is_large {
+            thread::sleep(until_grid_point(elapsed, self.gather));
         }
     }
 
@@ -312,6 +321,7 @@ impl Worker {
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
         };
+        leg.check_answered(self.unanswered_limit, self.now);
         leg.report_if_due(self.now);
         if leg.check_silence(self.silence_limit, self.now) {
             emit(&self.events, MediaEvent::Silent { id: leg.id });
@@ -527,6 +537,15 @@ impl Worker {
     }
 }
 
+/// Returns the time from `elapsed` to the next multiple of `interval`; zero for an interval of zero.
+fn until_grid_point(elapsed: Duration, interval: Duration) -> Duration {
+    let past = elapsed.as_nanos().checked_rem(interval.as_nanos());
+    let past = past.and_then(|past| u64::try_from(past).ok());
+    past.map_or(Duration::ZERO, |past| {
+        interval.saturating_sub(Duration::from_nanos(past))
+    })
+}
+
 impl PacketRate {
     fn is_busy(&mut self, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= Duration::from_secs(1) {
@@ -550,4 +569,19 @@ fn emit_digit(
 fn emit(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
     // The receiver is gone during the shutdown of the engine.
     let _ = events.send(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sleep_ends_at_the_next_point_of_the_grid() {
+        let micros = Duration::from_micros;
+        let grid = micros(500);
+        for (elapsed, sleep) in [(0, 500), (1, 499), (499, 1), (500, 500), (1_700, 300)] {
+            assert_eq!(until_grid_point(micros(elapsed), grid), micros(sleep));
+        }
+        assert_eq!(until_grid_point(micros(7), Duration::ZERO), Duration::ZERO);
+    }
 }

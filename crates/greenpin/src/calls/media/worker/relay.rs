@@ -13,8 +13,8 @@ use super::{DATAGRAM_BYTES, MediaLeg, Worker, emit_digit};
 struct ForwardedPacket {
     header: Header,
     payload: Range<usize>,
-    /// Key pressed at the start of this packet.
-    digit: Option<Digit>,
+    /// Keys whose presses start with this packet.
+    digits: Vec<Digit>,
     /// Number of samples decoded into the worker's buffer.
     decoded: Option<usize>,
 }
@@ -35,7 +35,7 @@ impl Worker {
         let Some(packet) = leg.receive(datagram, from, self.now) else {
             return;
         };
-        let digit = self.emit_key(leg, &packet);
+        let digits = self.emit_keys(leg, &packet);
         let arrival = leg.enqueue(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Buffered | Arrival::Dropped));
         let decoded = if is_due {
@@ -47,7 +47,7 @@ impl Worker {
             let forwarded = ForwardedPacket {
                 header: packet.header,
                 payload: packet.payload_range(),
-                digit,
+                digits,
                 decoded,
             };
             self.forward_packet(leg, buffer, forwarded);
@@ -67,7 +67,7 @@ impl Worker {
         let ForwardedPacket {
             header,
             payload,
-            digit,
+            digits,
             decoded,
         } = forwarded;
         let Some(formats) = leg.formats() else { return };
@@ -86,7 +86,8 @@ impl Worker {
         if leg.is_event(&packet) && !leg.forwards_press {
             return other.skip(&packet);
         }
-        match other.forward(&packet, &formats, self.now) {
+        let irregular = !digits.is_empty() && leg.is_press_irregular();
+        match other.forward(&packet, &formats, irregular, self.now) {
             Forward::Audio {
                 mut header,
                 from,
@@ -103,16 +104,15 @@ impl Worker {
                     let length = other.encode_next(&mut header, to, samples, free);
                     payload.end = payload.start.saturating_add(length);
                 }
-                if let Some(range) = header
-                    .replace_in(buffer, payload.clone())
-                    .filter(|_| !payload.is_empty())
-                {
+                let is_empty = payload.is_empty();
+                let packet = header.replace_in(buffer, payload);
+                if let Some(range) = packet.filter(|_| !is_empty) {
                     other.send(buffer, range);
                 }
             }
             Forward::Event { header, payload } => other.send_own(&header, &payload),
             Forward::Noise { header, noise } => other.send_own(&header, noise.octets()),
-            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.send_press(leg, digit),
+            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.send_presses(leg, digits),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
                 leg.bridged
@@ -151,7 +151,7 @@ impl Worker {
         let forwarded = ForwardedPacket {
             header: packet.header,
             payload: packet.payload_range(),
-            digit: None,
+            digits: Vec::new(),
             decoded,
         };
         self.forward_packet(leg, &mut buffer, forwarded);
@@ -174,12 +174,14 @@ impl Worker {
         self.slots.get(leg.bridged?)?.as_deref()
     }
 
-    /// Emits the key if a key press starts with this packet.
-    fn emit_key(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
-        let digit = leg.event_digit(packet)?;
-        emit_digit(&self.events, leg.id, digit, DigitSource::Event);
-        leg.forwards_press = leg.bridged.is_some();
-        Some(digit)
+    /// Emits the keys whose presses start with this packet.
+    fn emit_keys(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Vec<Digit> {
+        let digits = leg.event_digits(packet, self.now);
+        for digit in &digits {
+            emit_digit(&self.events, leg.id, *digit, DigitSource::Event);
+            leg.forwards_press = leg.bridged.is_some();
+        }
+        digits
     }
 
     /// Decodes the packet for recordings, listeners and tone detection. Returns the number of samples.
@@ -242,7 +244,7 @@ impl Worker {
                 ForwardedPacket {
                     header,
                     payload,
-                    digit: None,
+                    digits: Vec::new(),
                     decoded: Some(length),
                 },
             );
@@ -267,14 +269,14 @@ impl Worker {
         }
     }
 
-    /// Sends a key press as our own event or tone. The rest of the peer's event is not forwarded.
-    fn send_press(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
+    /// Sends key presses as our own events or tones. The rest of the peer's event is not forwarded.
+    fn send_presses(&mut self, leg: &mut MediaLeg, digits: Vec<Digit>) {
         leg.forwards_press = false;
-        let Some((digit, slot)) = digit.zip(leg.bridged) else {
+        let Some(slot) = leg.bridged.filter(|_| !digits.is_empty()) else {
             return;
         };
         if let Some(Some(other)) = self.slots.get_mut(slot) {
-            other.send_keys([digit]);
+            other.send_keys(digits);
         }
         self.start_ticks(slot);
     }

@@ -41,6 +41,8 @@ pub struct Party {
     extra_headers: String,
     /// Payload types in the party's session descriptions.
     formats: &'static str,
+    /// Address of the audio in the party's session descriptions.
+    media_host: &'static str,
     /// Attributes of the payload types other than A-law.
     maps: &'static str,
     /// Received keys, by RTP timestamp.
@@ -88,6 +90,7 @@ impl Party {
             invite_branch: format!("z9hG4bK{unique}"),
             extra_headers: String::new(),
             formats: "8",
+            media_host: "127.0.0.1",
             maps: "",
             presses: Vec::new(),
             crypto: None,
@@ -109,6 +112,11 @@ impl Party {
         self.formats = formats;
     }
 
+    /// Sets the address or host name of the audio in later session descriptions. The audio itself stays at 127.0.0.1.
+    pub fn set_media_host(&mut self, host: &'static str) {
+        self.media_host = host;
+    }
+
     /// Sets payload types with their attributes.
     pub fn set_codecs_with_attributes(&mut self, formats: &'static str, maps: &'static str) {
         (self.formats, self.maps) = (formats, maps);
@@ -126,7 +134,7 @@ impl Party {
 
     fn sdp(&self, events: bool) -> String {
         let port = self.rtp.local_addr().unwrap().port();
-        let (number, maps) = (&self.number, self.maps);
+        let (number, maps, host) = (&self.number, self.maps, self.media_host);
         let (format, map) = if events {
             let map = format!("{maps}a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000\r\n");
             (format!("{} {EVENT_PAYLOAD_TYPE}", self.formats), map)
@@ -139,7 +147,7 @@ impl Party {
         };
         format!(
             "v=0\r\no={number} 1 1 IN IP4 127.0.0.1\r\ns=call of {number}\r\ni={number}\r\nu=sip:{number}@example.com\r\n\
-             c=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} {protocol} {format}\r\na=rtpmap:8 PCMA/8000\r\n{map}{key}\
+             c=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} {protocol} {format}\r\na=rtpmap:8 PCMA/8000\r\n{map}{key}\
              a=x-number:{number}\r\na=sendrecv\r\n"
         )
     }
