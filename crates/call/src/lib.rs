@@ -26,6 +26,6 @@ pub use deadline::deadline;
 pub use input::{DialAttempt, Input, Keypress, Side};
 pub use machine::Call;
 pub use number::{ExposedNumber, PhoneNumber, PhoneNumberError, Pin, PinError};
-pub use outcome::{CallOutcome, CallType, DialStatus, HangupBy};
+pub use outcome::{CallCause, CallOutcome, CallType, DialStatus, HangupBy};
 pub use route::{Collect, Connection, Route, Screening, Verdict};
 pub use words::UnknownWord;

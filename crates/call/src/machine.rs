@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
 use crate::{
-    Action, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy, Input,
-    Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict, deadline,
+    Action, CallCause, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy,
+    Input, Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict, deadline,
 };
 
 /// Key that a screened party presses to accept the call.
@@ -77,11 +77,7 @@ enum State {
         warn_at: Option<Instant>,
     },
     /// The last prompt plays; the call ends after it.
-    PlayingLastPrompt {
-        playback: u32,
-        until: Instant,
-        cause: Cause,
-    },
+    PlayingLastPrompt { playback: u32, until: Instant },
     /// The call has ended.
     Ended,
 }
@@ -104,6 +100,8 @@ struct CallHistory {
     dialled: Option<(PhoneNumber, Instant)>,
     last_failure: Option<Cause>,
     bridged_at: Option<Instant>,
+    /// Reason for the result, once it is known.
+    cause: Option<CallCause>,
 }
 
 impl State {
@@ -219,13 +217,14 @@ impl Call {
                 State::Unconfirmed { next, keys, until }
             }
             (state @ State::Unconfirmed { until, .. }, Input::Elapsed) if now >= until => {
+                self.history.cause = Some(CallCause::NotAcknowledged);
                 self.end(state, HangupBy::System, Cause::MediaLost, now)
             }
             (State::Checking { .. }, Input::StoreFailed) => {
-                self.end_after_prompt(Prompt::Unavailable, Cause::Internal, now)
+                self.end_after_prompt(Prompt::Unavailable, CallCause::Internal, now)
             }
             (State::Checking { until, .. }, Input::Elapsed) if now >= until => {
-                self.end_after_prompt(Prompt::Unavailable, Cause::Overloaded, now)
+                self.end_after_prompt(Prompt::Unavailable, CallCause::Overloaded, now)
             }
             (State::Checking { plan, .. }, Input::PinChecked(verdict)) => {
                 self.on_pin_checked(plan, verdict, now)
@@ -255,7 +254,9 @@ impl Call {
     fn on_prompt_ended(&mut self, state: State, now: Instant) -> State {
         match state {
             State::PlayingWrongPin { plan, .. } => self.prompt_for_pin(plan, Collector::new(now)),
-            State::PlayingLastPrompt { cause, .. } => self.end(state, HangupBy::System, cause, now),
+            State::PlayingLastPrompt { .. } => {
+                self.end(state, HangupBy::System, Cause::Normal, now)
+            }
             state => state,
         }
     }
@@ -282,7 +283,7 @@ impl Call {
     fn on_confirmed(&mut self, next: AfterConfirmation, now: Instant) -> State {
         match next {
             AfterConfirmation::NotInUse => {
-                self.end_after_prompt(Prompt::NotInUse, Cause::Normal, now)
+                self.end_after_prompt(Prompt::NotInUse, CallCause::NotInUse, now)
             }
             AfterConfirmation::Collect(plan) => self.prompt_for_pin(plan, Collector::new(now)),
         }
@@ -328,7 +329,7 @@ impl Call {
             Input::Elapsed if now >= collector.deadline() => {
                 return match collector.after_silence(now) {
                     Some(collector) => self.prompt_for_pin(plan, collector),
-                    None => self.end_after_prompt(Prompt::Goodbye, Cause::NoAnswer, now),
+                    None => self.end_after_prompt(Prompt::Goodbye, CallCause::NoPin, now),
                 };
             }
             _ => {}
@@ -355,7 +356,7 @@ impl Call {
             Verdict::Refused => {
                 self.history.wrong_attempts = self.history.wrong_attempts.saturating_add(1);
                 if self.history.wrong_attempts >= plan.max_attempts {
-                    return self.end_after_prompt(Prompt::Goodbye, Cause::Declined, now);
+                    return self.end_after_prompt(Prompt::Goodbye, CallCause::WrongPin, now);
                 }
                 let playback = self.play(Prompt::WrongPin);
                 State::PlayingWrongPin {
@@ -369,7 +370,7 @@ impl Call {
 
     fn start_hunt(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
         if connection.dial.is_empty() {
-            return self.end_after_prompt(Prompt::NoOneToConnect, Cause::NotFound, now);
+            return self.end_after_prompt(Prompt::NoOneToConnect, CallCause::NoOtherParty, now);
         }
         self.actions.push_back(Action::PlayRingback);
         let hunt = Hunt::new(connection.dial, plan.ring_timeout);
@@ -392,7 +393,7 @@ impl Call {
         }
         if hunt.is_idle() {
             let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
-            return self.end_after_prompt(Prompt::Unavailable, cause, now);
+            return self.end_after_prompt(Prompt::Unavailable, cause.into(), now);
         }
         State::Hunting { plan, hunt, record }
     }
@@ -535,12 +536,12 @@ impl Call {
             .extend(hunt.into_attempts().map(Action::Abandon));
     }
 
-    fn end_after_prompt(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
+    fn end_after_prompt(&mut self, prompt: Prompt, cause: CallCause, now: Instant) -> State {
+        self.history.cause = Some(cause);
         let playback = self.play(prompt);
         State::PlayingLastPrompt {
             playback,
             until: deadline(now, MAX_PROMPT_DURATION),
-            cause,
         }
     }
 
@@ -616,13 +617,31 @@ impl Call {
             call_type,
             dial_status,
             hangup_by,
-            cause,
+            cause: self.result_cause(hangup_by, cause),
             pin_attempts: history.pin_attempts,
             dialled: history.dialled.map(|(number, _)| number),
             answered_at: history.answered_at,
             dialled_at: history.dialled.map(|(_, at)| at),
             bridged_at: history.bridged_at,
             ended_at: now,
+        }
+    }
+
+    /// Returns the reason for the result of a call that ends for this cause.
+    fn result_cause(&self, hangup_by: HangupBy, cause: Cause) -> CallCause {
+        let history = &self.history;
+        match (cause, hangup_by) {
+            (Cause::Internal, _) => CallCause::Internal,
+            (Cause::Normal, HangupBy::Caller | HangupBy::Callee)
+                if history.bridged_at.is_some() =>
+            {
+                CallCause::Completed
+            }
+            _ if history.bridged_at.is_some() => cause.into(),
+            _ if history.cause.is_some() => history.cause.unwrap_or(CallCause::Ended),
+            (_, HangupBy::Caller) if history.dialled.is_some() => CallCause::Canceled,
+            (_, HangupBy::Caller) => CallCause::CallerHungUp,
+            _ => cause.into(),
         }
     }
 }

@@ -13,8 +13,8 @@ pub struct CallOutcome {
     pub dial_status: Option<DialStatus>,
     /// Side that ended the call.
     pub hangup_by: HangupBy,
-    /// Reason for the end.
-    pub cause: Cause,
+    /// Reason for the result, recorded as `cause`.
+    pub cause: CallCause,
     /// Number of complete blocks of digits, including correct PINs.
     pub pin_attempts: u32,
     /// Number that was connected, or else the last dialled number.
@@ -40,6 +40,77 @@ words! {
         CallAttempt = "call-attempt",
         /// The caller hung up before a dialled party was connected.
         ClientHangup = "client-hangup",
+    }
+}
+
+words! {
+    /// Reason for the result of a call or of an attempt to reach a number, recorded as `cause`.
+    pub enum CallCause {
+        /// The parties were connected, and one of them hung up.
+        Completed = "completed",
+        /// The connected call reached its maximum duration.
+        TimeLimit = "time_limit",
+        /// A connected party sent no audio for too long, or its dialog stopped responding.
+        MediaLost = "media_lost",
+        /// The operator or a drain ended the call.
+        Ended = "ended",
+        /// No allocation is active on the virtual number.
+        NotInUse = "not_in_use",
+        /// The caller entered no complete PIN in time.
+        NoPin = "no_pin",
+        /// The caller entered too many wrong PINs.
+        WrongPin = "wrong_pin",
+        /// The caller hung up before a number was dialled.
+        CallerHungUp = "caller_hung_up",
+        /// The caller hung up while a number was dialled.
+        Canceled = "canceled",
+        /// Another number of a parallel hunt answered first.
+        AnsweredElsewhere = "answered_elsewhere",
+        /// The allocation has no number on the other side.
+        NoOtherParty = "no_other_party",
+        /// The party was busy.
+        Busy = "busy",
+        /// The party did not answer in time.
+        NoAnswer = "no_answer",
+        /// The party declined the call.
+        Declined = "declined",
+        /// The dialled number does not exist.
+        NumberNotFound = "number_not_found",
+        /// The trunk or the route to the number failed.
+        Unreachable = "unreachable",
+        /// The party has no media format in common with the server.
+        MediaNotAcceptable = "media_not_acceptable",
+        /// The rules of the tenant or of the trunks deny the number.
+        DestinationNotAllowed = "destination_not_allowed",
+        /// The server, the tenant or the database had no capacity for the call.
+        Overloaded = "overloaded",
+        /// The caller did not acknowledge the answer.
+        NotAcknowledged = "not_acknowledged",
+        /// The node of the call failed.
+        NodeFailed = "node_failed",
+        /// Internal fault of the server.
+        Internal = "internal",
+    }
+}
+
+impl From<Cause> for CallCause {
+    /// Converts the cause of a failed attempt.
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Normal => Self::Ended,
+            Cause::Busy => Self::Busy,
+            Cause::NoAnswer => Self::NoAnswer,
+            Cause::Declined => Self::Declined,
+            Cause::NotFound => Self::NumberNotFound,
+            Cause::Canceled => Self::Canceled,
+            Cause::Unreachable => Self::Unreachable,
+            Cause::NotAcceptable => Self::MediaNotAcceptable,
+            Cause::DestinationNotAllowed => Self::DestinationNotAllowed,
+            Cause::Overloaded => Self::Overloaded,
+            Cause::TimeLimit => Self::TimeLimit,
+            Cause::MediaLost => Self::MediaLost,
+            Cause::Internal => Self::Internal,
+        }
     }
 }
 

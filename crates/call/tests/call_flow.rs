@@ -9,8 +9,8 @@
 use std::time::{Duration, Instant};
 
 use call::{
-    Action, Call, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, DialStatus,
-    HangupBy, Input, Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict,
+    Action, Call, CallCause, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt,
+    DialStatus, HangupBy, Input, Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict,
 };
 use proptest::prelude::*;
 
@@ -244,7 +244,7 @@ fn silence_repeats_the_prompt_twice_and_then_ends_the_call_without_an_attempt() 
         [Action::Play(Prompt::Goodbye, 4)]
     );
     let outcome = outcome(&call.handle(Input::PlaybackFinished(4)));
-    assert_eq!((outcome.pin_attempts, outcome.cause), (0, Cause::NoAnswer));
+    assert_eq!((outcome.pin_attempts, outcome.cause), (0, CallCause::NoPin));
 }
 
 #[test]
@@ -394,6 +394,49 @@ fn a_number_dialled_over_another_trunk_has_the_whole_ring_timeout() {
         Action::Abandon(DialAttempt(0))
     );
     assert_eq!(call.now - dialled, Duration::from_secs(34));
+}
+
+#[test]
+fn the_outcome_names_the_reason_for_the_result() {
+    let caller = Input::HungUp(Side::Caller, Cause::Normal);
+    let callee = Input::HungUp(Side::Callee, Cause::Normal);
+    let lost = Input::HungUp(Side::Callee, Cause::MediaLost);
+    let answered = Input::Answered(DialAttempt(0));
+    let busy = Input::Failed(DialAttempt(0), Cause::Busy);
+    let denied = Input::Failed(DialAttempt(0), Cause::DestinationNotAllowed);
+    let hunting = || SimulatedCall::hunting(settings(), &[1]);
+    for (inputs, cause) in [
+        (vec![answered.clone(), caller.clone()], CallCause::Completed),
+        (vec![answered.clone(), callee], CallCause::Completed),
+        (vec![answered.clone(), lost], CallCause::MediaLost),
+        (vec![answered, Input::EndRequested], CallCause::Ended),
+        (vec![caller.clone()], CallCause::Canceled),
+        (
+            vec![busy.clone(), Input::PlaybackFinished(2)],
+            CallCause::Busy,
+        ),
+        (vec![busy, caller.clone()], CallCause::Busy),
+        (
+            vec![denied, Input::PlaybackFinished(2)],
+            CallCause::DestinationNotAllowed,
+        ),
+    ] {
+        let mut call = hunting();
+        let actions: Vec<Action> = inputs
+            .into_iter()
+            .flat_map(|input| call.handle(input))
+            .collect();
+        assert_eq!(outcome(&actions).cause, cause);
+    }
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(
+        outcome(&call.handle(caller.clone())).cause,
+        CallCause::CallerHungUp
+    );
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("1234");
+    call.handle(accepted(&[]));
+    assert_eq!(outcome(&call.handle(caller)).cause, CallCause::NoOtherParty);
 }
 
 #[test]
@@ -742,6 +785,9 @@ fn both_parties_are_warned_once_before_the_maximum_duration() {
         [Action::PlayToBoth(Prompt::Warning)]
     );
     assert_eq!(call.now - bridged, Duration::from_secs(3540));
-    assert_eq!(outcome(&call.advance_to_deadline()).cause, Cause::TimeLimit);
+    assert_eq!(
+        outcome(&call.advance_to_deadline()).cause,
+        CallCause::TimeLimit
+    );
     assert_eq!(call.now - bridged, Duration::from_secs(3600));
 }

@@ -109,6 +109,10 @@ impl Dialog {
             == (&id.call_id, &id.local_tag, &id.remote_tag)
     }
 
+    pub(crate) fn call_id(&self) -> &Bytes {
+        &self.call_id
+    }
+
     pub(crate) fn local_tag(&self) -> &Bytes {
         &self.local_tag
     }

@@ -265,7 +265,13 @@ impl CallLoop {
                 trunk: incoming.trunk,
             },
         );
-        let call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
+        let leg = incoming.leg;
+        let call_id = self
+            .context
+            .agent
+            .command(|endpoint, _| endpoint.call_id(leg));
+        let mut call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
+        call.set_caller_call_id(call_id);
         self.calls.insert(id, Box::new(call));
         if !incoming.proven
             && let Some(oldest) = self.unproven.add(incoming.trunk, id)

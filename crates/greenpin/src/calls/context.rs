@@ -115,7 +115,8 @@ impl EngineContext {
         self.update_metrics();
     }
 
-    fn trunk_name(&self, index: usize) -> &str {
+    /// Returns the name of a trunk.
+    pub(super) fn trunk_name(&self, index: usize) -> &str {
         self.settings
             .trunks
             .get(index)

@@ -1,6 +1,7 @@
 //! Limits of stored data that a tenant or an operator can notice. The page `docs/reference/limits.md` has a row for each.
 
 pub use super::allocations::OPEN_PIN_LENGTH;
+pub use super::calls::MAX_RECORDED_ATTEMPTS;
 pub use super::calls::route::UNLISTED_CALLER_ATTEMPTS;
 pub use super::core::reader::{MAX_QUEUED_READS, READER_THREADS};
 pub use super::core::writer::MAX_QUEUED_JOBS;

@@ -40,8 +40,9 @@ pub use self::allocations::{
     NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallRecord, CallTenant, DigitReport, Disposition, LegReport, LinkError,
-    MediaMode, NewCall, RecordingFile, RoutedCall, Upload,
+    CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, DialledLeg, DigitReport, Disposition,
+    LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall, RecordingFile, RoutedCall,
+    Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};
@@ -66,7 +67,7 @@ pub use self::tenants::{
     TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
     TenantStatusError, Voice, draw_account_sid, is_account_sid,
 };
-pub use call::{CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
+pub use call::{CallCause, CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
 
 use self::allocations::number_cache::NumberCache;
 use self::core::checkpoint::Checkpoints;

@@ -27,6 +27,12 @@ pub(super) struct ReceivedInvite {
     session: Option<session::SessionTimer>,
 }
 
+impl ReceivedInvite {
+    pub(super) fn dialog(&self) -> &Dialog {
+        &self.dialog
+    }
+}
+
 /// Fields shared by all copies of a request, regardless of their path (RFC 3261, section 8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestIdentity {

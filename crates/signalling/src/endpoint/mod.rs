@@ -116,6 +116,9 @@ pub struct Endpoint {
     events: VecDeque<Event>,
 }
 
+/// Maximum number of characters of a `Call-ID` that [`Endpoint::call_id`] returns.
+const MAX_CALL_ID_CHARACTERS: usize = 255;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum TimerKey {
     Transaction(TransactionKey, Timer),
@@ -306,6 +309,30 @@ impl Endpoint {
     /// Returns the time of the next call to [`Endpoint::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// Returns the `Call-ID` of a leg, at most [`MAX_CALL_ID_CHARACTERS`] characters of it. Characters that are not
+    /// printable ASCII are replaced by `?`.
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        let id = match &self.legs.get(&leg)?.state {
+            LegState::Incoming(invite) => invite.dialog().call_id().clone(),
+            LegState::AwaitingAck(answer) => answer.dialog.call_id().clone(),
+            LegState::Confirmed { dialog, .. } => dialog.call_id().clone(),
+            LegState::Outgoing(invite) => {
+                let value = invite.request.headers.value(&HeaderName::CallId)?;
+                Bytes::copy_from_slice(&value)
+            }
+        };
+        let printable = |byte: &u8| match byte.is_ascii_graphic() {
+            true => char::from(*byte),
+            false => '?',
+        };
+        Some(
+            id.iter()
+                .take(MAX_CALL_ID_CHARACTERS)
+                .map(printable)
+                .collect(),
+        )
     }
 
     /// Returns the number of objects held.

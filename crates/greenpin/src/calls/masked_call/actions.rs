@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
+use call::{Action, CallCause, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{EndReason, OutgoingCall};
 
+use super::attempts::TrunkLeg;
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
 use crate::calls::RETRY_AFTER_SECONDS;
@@ -113,7 +114,10 @@ impl MaskedCall {
         if let Err(refusal) = self.check_destination(number, context) {
             METRICS.count_destination_refused(refusal.as_str());
             tracing::warn!(call_sid = %self.sid, reason = refusal.as_str(), "number may not be dialled");
-            return Some(Input::Failed(attempt, Cause::DestinationNotAllowed));
+            let cause = Cause::DestinationNotAllowed;
+            self.attempts
+                .refuse(attempt, number, cause.into(), Instant::now());
+            return Some(Input::Failed(attempt, cause));
         }
         let trunks_left = selection::trunk_order(
             &context.settings.trunks,
@@ -166,13 +170,19 @@ impl MaskedCall {
         mut dialled: DialledNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
+        let number = dialled.number;
         while let Some(trunk) = dialled.next_trunk(context) {
             match self.dial_over(trunk, attempt, dialled, context) {
                 Ok(()) => return None,
                 Err(remaining) => dialled = remaining,
             }
         }
-        Some(Input::Failed(attempt, Cause::Unreachable))
+        let cause = Cause::Unreachable;
+        if !self.attempts.has(attempt) {
+            self.attempts
+                .refuse(attempt, number, cause.into(), Instant::now());
+        }
+        Some(Input::Failed(attempt, cause))
     }
 
     /// Dials a number over one trunk. Returns the number and the remaining trunks if that is not possible.
@@ -201,6 +211,12 @@ impl MaskedCall {
         {
             Ok(id) => {
                 context.add_leg(id, owner);
+                let leg = TrunkLeg {
+                    trunk: context.trunk_name(trunk).to_owned(),
+                    call_id: context.agent.command(|endpoint, _| endpoint.call_id(id)),
+                };
+                self.attempts
+                    .start(attempt, dialled.number, leg, Instant::now());
                 let leg = CallLeg::callee(id, trunk, (stream, ports), dialled);
                 self.callees.insert(attempt, Box::new(leg));
                 Ok(())
@@ -266,6 +282,12 @@ impl MaskedCall {
     fn abandon(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
         if let Some(leg) = self.callees.remove(&attempt) {
             let reason = self.abandon_reason;
+            let cause = match reason {
+                EndReason::CompletedElsewhere => CallCause::AnsweredElsewhere,
+                EndReason::NoAnswer => CallCause::NoAnswer,
+                _ => CallCause::Canceled,
+            };
+            self.attempts.end(attempt, None, cause, Instant::now());
             context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up_for(leg.id, reason, now));

@@ -62,7 +62,7 @@ impl MaskedCall {
         };
         let ending = self.call_ending(outcome);
         self.ports = None;
-        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "call ended");
+        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, cause = outcome.cause.as_str(), "call ended");
         METRICS.count_call_end(ending.call_type.as_str());
         self.record_writer.end(ending);
         self.ending = None;
@@ -80,6 +80,8 @@ impl MaskedCall {
             dialled_at: outcome.dialled_at.map(at),
             bridged_at: outcome.bridged_at.map(at),
             call_type: outcome.call_type,
+            cause: outcome.cause,
+            legs: self.attempts.legs(&self.started, outcome),
             dial_call_status: outcome.dial_status,
             hangup_by: outcome.hangup_by,
             sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),

@@ -1,6 +1,7 @@
 //! One masked call: performs the actions of the call machine on real legs, and passes events back to the machine.
 
 mod actions;
+mod attempts;
 mod ending;
 mod media_path;
 
@@ -9,12 +10,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::{Call, Cause, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict};
+use call::{Call, CallCause, Cause, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
 use signalling::{EndReason, IncomingCall, LegId, PeerReason};
 
 use self::actions::open_stream;
+use self::attempts::AttemptLog;
 use self::ending::PendingRecord;
 use self::media_path::connect;
 use super::context::EngineContext;
@@ -66,6 +68,7 @@ pub(super) struct MaskedCall {
     queued_keys: Vec<(Side, Digit)>,
     record_writer: CallRecordWriter,
     last_status: Option<u16>,
+    attempts: AttemptLog,
     recording: Option<RecordingFile>,
     ending: Option<PendingRecord>,
 }
@@ -175,6 +178,7 @@ impl MaskedCall {
             queued_keys: Vec::new(),
             record_writer,
             last_status: None,
+            attempts: AttemptLog::default(),
             recording: None,
             ending: None,
         }
@@ -213,6 +217,11 @@ impl MaskedCall {
     /// Returns the tenant whose limit counts this call, if any.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref().map(|tenant| &tenant.tenant_id)
+    }
+
+    /// Sets the `Call-ID` of the caller's leg, for the record.
+    pub(super) fn set_caller_call_id(&mut self, call_id: Option<String>) {
+        self.attempts.caller_call_id = call_id;
     }
 
     pub(super) fn set_tenant(&mut self, tenant: CallTenant) {
@@ -257,6 +266,9 @@ impl MaskedCall {
         context: &mut EngineContext,
     ) {
         self.last_status = Some(status);
+        let cause = Cause::from_status(status);
+        self.attempts
+            .end(attempt, Some(status), cause.into(), Instant::now());
         if let Some(leg) = self.callees.remove(&attempt) {
             context.remove_leg(leg.id, leg.stream.as_ref());
             let trunk = context.settings.trunks.get(leg.trunk);
@@ -268,7 +280,7 @@ impl MaskedCall {
                 return self.step(Input::Rerouted(attempt), context);
             }
         }
-        self.step(Input::Failed(attempt, Cause::from_status(status)), context);
+        self.step(Input::Failed(attempt, cause), context);
     }
 
     /// Handles a trunk that sends no response to the INVITE: the next trunk is tried. Without one, the attempt goes on.
@@ -285,6 +297,8 @@ impl MaskedCall {
             return;
         };
         self.last_status = Some(408);
+        let (cause, now) = (CallCause::Unreachable, Instant::now());
+        self.attempts.end(attempt, None, cause, now);
         context
             .agent
             .command(|endpoint, now| endpoint.hang_up(leg.id, now));
@@ -415,6 +429,8 @@ impl MaskedCall {
                 // The callee had answered, but was not bridged yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
                     context.remove_leg(leg.id, leg.stream.as_ref());
+                    let (cause, now) = (CallCause::NoAnswer, Instant::now());
+                    self.attempts.end(attempt, None, cause, now);
                     self.step(Input::Failed(attempt, Cause::NoAnswer), context);
                 }
             }

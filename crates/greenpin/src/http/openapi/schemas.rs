@@ -5,7 +5,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, T
 use utoipa::openapi::{KnownFormat, Ref, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::store::{AttemptError, EndpointFormat, EventType};
+use crate::store::{AttemptError, CallCause, EndpointFormat, EventType};
 
 macro_rules! texts {
     ($($(#[doc = $doc:literal])* $name:ident = $pattern:literal, $example:literal;)*) => { $(
@@ -73,6 +73,8 @@ words! {
     /// `completed`: both parties were connected; `incomplete`: no party answered; `call-attempt`: no number was
     /// dialled; `client-hangup`: the caller hung up during ringing.
     CallKind = ["completed", "incomplete", "call-attempt", "client-hangup"];
+    /// Reason for the result of a call or of an attempt.
+    CallCauseWord = CallCause::WORDS.iter().copied();
     /// Outcome of the dialled leg.
     DialOutcome = ["completed", "busy", "no-answer", "failed", "canceled"];
     /// Party that ended the call; `system`: greenpin, because of a limit or a failure.

@@ -74,6 +74,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::drain))
         .routes(routes!(node::undrain))
         .routes(routes!(node::calls))
+        .routes(routes!(node::call))
         .routes(routes!(node::end_call))
 }
 

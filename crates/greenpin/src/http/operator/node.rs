@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 use super::{Operator, utc};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::problems;
-use crate::http::openapi::schemas::{CallId, EndedCallState, LiveCallState, Moment};
+use crate::http::openapi::schemas::{CallCauseWord, CallId, EndedCallState, LiveCallState, Moment};
+use crate::http::tenant::calls::why::why;
 use crate::http::{Api, Success, success};
-use crate::store::{CallSid, TenantId};
+use crate::store::{CallCause, CallRecord, CallSid, DialledLeg, TenantId};
 
 problems! {
     EndCallProblems: [NotFound];
@@ -113,6 +114,33 @@ pub(crate) async fn calls(
     Ok(success(StatusCode::OK, live.collect::<Vec<_>>()))
 }
 
+/// Read the legs of a call
+///
+/// Returns the `Call-ID` of each leg, for the carrier, and the reason for the result. Contains no telephone number. The
+/// legs are known once the call has ended.
+#[utoipa::path(
+    get,
+    path = "/calls/{call_sid}",
+    operation_id = "read_call_legs",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The legs.", body = Success<CallLegsDetails>),
+        EndCallProblems,
+    )
+)]
+pub(crate) async fn call(
+    Operator(store): Operator,
+    Path(call_sid): Path<String>,
+) -> Result<Response, Problem> {
+    let not_found = || Problem::plain(Code::NotFound);
+    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
+    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    Ok(success(
+        StatusCode::OK,
+        CallLegsDetails::from_record(&record),
+    ))
+}
+
 /// End a call
 ///
 /// Hangs up both legs.
@@ -146,6 +174,87 @@ pub(crate) async fn end_call(
             state: "ending",
         },
     ))
+}
+
+/// The legs of a call, without numbers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OperatorCall)]
+struct CallLegsDetails {
+    /// Id of the call.
+    #[schema(value_type = CallId)]
+    call_sid: String,
+    /// Tenant of the call.
+    tenant_id: String,
+    /// Node of the call.
+    node: String,
+    /// Time of the incoming call.
+    #[schema(value_type = Moment)]
+    start_time: String,
+    /// End of the call; `null` while in progress.
+    #[schema(value_type = Option<Moment>, required)]
+    end_time: Option<String>,
+    /// Reason for the result; `null` while in progress.
+    #[schema(value_type = Option<CallCauseWord>, required)]
+    cause: Option<&'static str>,
+    /// Sentence that explains the result; `null` while in progress.
+    #[schema(required)]
+    why: Option<String>,
+    /// Trunk of the incoming call.
+    trunk: String,
+    /// `Call-ID` of the caller's leg.
+    #[schema(required)]
+    call_id: Option<String>,
+    /// Attempts to reach a number, oldest first.
+    #[schema(max_items = 50)]
+    attempts: Vec<OperatorAttempt>,
+}
+
+/// An attempt to reach a number, without the number.
+#[derive(Serialize, ToSchema)]
+struct OperatorAttempt {
+    /// Outgoing trunk; `null`: the number was not dialled.
+    #[schema(required)]
+    trunk: Option<String>,
+    /// `Call-ID` of the leg.
+    #[schema(required)]
+    call_id: Option<String>,
+    /// Start of the attempt.
+    #[schema(value_type = Moment)]
+    start_time: String,
+    /// End of the leg.
+    #[schema(value_type = Moment)]
+    end_time: String,
+    /// Final SIP status of a rejected leg.
+    #[schema(required, minimum = 300, maximum = 699)]
+    sip_status: Option<u16>,
+    /// Reason for the end of the leg.
+    #[schema(value_type = CallCauseWord)]
+    cause: &'static str,
+}
+
+impl CallLegsDetails {
+    fn from_record(record: &CallRecord) -> Self {
+        let attempt = |leg: &DialledLeg| OperatorAttempt {
+            trunk: leg.trunk.clone(),
+            call_id: leg.call_id.clone(),
+            start_time: utc(leg.started_at),
+            end_time: utc(leg.ended_at),
+            sip_status: leg.sip_status,
+            cause: leg.cause.as_str(),
+        };
+        Self {
+            call_sid: record.call_sid.to_string(),
+            tenant_id: record.tenant_id.to_string(),
+            node: record.node.clone(),
+            start_time: utc(record.started_at),
+            end_time: record.ended_at.map(utc),
+            cause: record.cause.map(CallCause::as_str),
+            why: why(record),
+            trunk: record.trunk.clone(),
+            call_id: record.legs.caller_call_id.clone(),
+            attempts: record.legs.attempts.iter().map(attempt).collect(),
+        }
+    }
 }
 
 fn set_drained(api: &Api, drained: bool) {

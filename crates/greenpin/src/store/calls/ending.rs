@@ -1,9 +1,10 @@
 //! End of a call: its record is closed, with the terminal event.
 
-use call::{CallType, DialStatus, HangupBy, PhoneNumber};
+use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
 
 use crate::store::Tx;
 use crate::store::calls::call_event;
+use crate::store::calls::legs::CallLegs;
 use crate::store::calls::record;
 use crate::store::calls::record::{CallRecord, RecordingFile};
 use crate::store::calls::recording;
@@ -29,6 +30,10 @@ pub struct CallEnding {
     pub bridged_at: Option<Timestamp>,
     /// Result of the call.
     pub call_type: CallType,
+    /// Reason for the result.
+    pub cause: CallCause,
+    /// Attempts to reach a number, and Call-IDs.
+    pub legs: CallLegs,
     /// Result of the dialled leg; `None` if no number was dialled.
     pub dial_call_status: Option<DialStatus>,
     /// Side that ended the call.
@@ -100,6 +105,8 @@ fn end(
         ending.recording.as_ref().map(RecordingFile::millis),
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
+        ending.cause.as_str(),
+        record::encrypt_legs(tx, sid, &ending.legs)?,
         sid.as_str(),
     );
     if tx.execute(sql::CALL_END, row)? == 0 {
@@ -146,6 +153,8 @@ fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
         dialled_at: call.dialled_at,
         bridged_at: call.bridged_at,
         call_type,
+        cause: CallCause::NodeFailed,
+        legs: CallLegs::default(),
         dial_call_status,
         hangup_by: HangupBy::System,
         sip_cause: None,

@@ -2,6 +2,7 @@
 
 mod call_event;
 mod ending;
+mod legs;
 pub(crate) mod list;
 mod progress;
 pub(crate) mod record;
@@ -14,6 +15,7 @@ pub(crate) mod uploads;
 
 pub use self::ending::CallEnding;
 pub(crate) use self::ending::close_interrupted;
+pub use self::legs::{CallLegs, DialledLeg, MAX_RECORDED_ATTEMPTS};
 pub use self::list::CallFilter;
 pub use self::record::{CallRecord, RecordingFile};
 pub use self::recording::Disposition;

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use call::{CallType, DialStatus, HangupBy, PhoneNumber};
+use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
 
 use crate::store::Tx;
+use crate::store::calls::legs::CallLegs;
 use crate::store::calls::report::LegReport;
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
 use crate::store::events::payload::CallData;
+use crate::store::tenants::operator::OperatorStore;
 use crate::store::{CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Record of a call.
@@ -47,6 +49,10 @@ pub struct CallRecord {
     pub ended_at: Option<Timestamp>,
     /// Result of the call.
     pub call_type: Option<CallType>,
+    /// Reason for the result; `None` for an open call, and for a call that ended before the reason was recorded.
+    pub cause: Option<CallCause>,
+    /// Attempts to reach a number, and Call-IDs. Empty for an open call.
+    pub legs: CallLegs,
     /// Result of the dialled leg.
     pub dial_call_status: Option<DialStatus>,
     /// SIP status of the last rejected leg.
@@ -142,6 +148,18 @@ impl TenantStore {
     }
 }
 
+impl OperatorStore {
+    /// Returns a call record of any tenant; `None` if there is no such call.
+    pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
+        let call_sid = call_sid.clone();
+        let read = self.store.readers.look_up(move |snapshot| {
+            let row = snapshot.row(sql::CALL_BY_SID, [call_sid.as_str()], CallRow::read)?;
+            row.map(|row| row.record(snapshot)).transpose()
+        });
+        read.await
+    }
+}
+
 /// Reads a call of any tenant inside a transaction.
 pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
     let row = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], CallRow::read)?;
@@ -186,6 +204,10 @@ impl CallRow {
         let dialled = self
             .sealed_dialled
             .map(|encrypted| phone_number(&key.decrypt(&dialled_context(call_sid), &encrypted)?));
+        let legs = self.sealed_legs.map(|encrypted| {
+            let text = key.decrypt(&legs_context(call_sid), &encrypted)?;
+            CallLegs::parse(&text)
+        });
         let recording = self.recording_file.map(|location| RecordingFile {
             location,
             duration: Duration::from_millis(self.recording_ms.unwrap_or(0)),
@@ -206,6 +228,8 @@ impl CallRow {
             bridged_at: self.bridged_at,
             ended_at: self.ended_at,
             call_type: self.call_type,
+            cause: self.cause,
+            legs: legs.transpose()?.unwrap_or_default(),
             dial_call_status: self.dial_call_status,
             sip_cause: self.sip_cause,
             hangup_by: self.hangup_by,
@@ -225,6 +249,28 @@ pub(crate) fn context(call_sid: &str) -> String {
 /// Returns the encryption context of the dialled number.
 pub(crate) fn dialled_context(call_sid: &str) -> String {
     format!("dialled {call_sid}")
+}
+
+fn legs_context(call_sid: &str) -> String {
+    format!("legs {call_sid}")
+}
+
+/// Returns the encrypted legs of a call; `None` without any attempt and Call-ID.
+pub(crate) fn encrypt_legs(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    legs: &CallLegs,
+) -> Result<Option<String>, StoreError> {
+    if *legs == CallLegs::default() {
+        return Ok(None);
+    }
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
+    let Some(tenant) = tenant else {
+        return Ok(None);
+    };
+    let key = tx.tenant_key(&tenant)?;
+    let encrypted = key.encrypt(&legs_context(sid.as_str()), legs.stored()?)?;
+    Ok(Some(encrypted))
 }
 
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {

@@ -1,6 +1,6 @@
 //! SQL of calls, their recordings and uploads.
 
-use call::{CallType, DialStatus, HangupBy};
+use call::{CallCause, CallType, DialStatus, HangupBy};
 
 use crate::store::core::row::row;
 use crate::store::core::statement::statements;
@@ -34,6 +34,9 @@ row! {
         recording_ms: Option<u64>,
         caller_media: Option<String>,
         callee_media: Option<String>,
+        cause: Option<CallCause>,
+        /// Attempts and Call-IDs, encrypted.
+        sealed_legs: Option<String>,
     }
 }
 
@@ -72,8 +75,9 @@ statements! {
     CALL_END: AtMostOne =
         "UPDATE calls SET ended_at = $1, answered_at = $2, dialled_key = $3, sealed_dialled = $4, dialled_at = $5,
                 bridged_at = $6, call_type = $7, dial_call_status = $8, sip_cause = $9, hangup_by = $10, pin_attempts = $11,
-                recording_file = $12, recording_ms = $13, caller_media = $14, callee_media = $15
-         WHERE call_sid = $16 AND ended_at IS NULL";
+                recording_file = $12, recording_ms = $13, caller_media = $14, callee_media = $15,
+                cause = $16, sealed_legs = $17
+         WHERE call_sid = $18 AND ended_at IS NULL";
     CALLS_OPEN = "SELECT call_sid FROM calls WHERE node = $1 AND ended_at IS NULL LIMIT $2";
     CALL_SELECT = concat!(
         "SELECT ", call_columns!(), "

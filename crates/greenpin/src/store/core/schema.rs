@@ -20,6 +20,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_turns.sql"),
     include_str!("migrations/0011_tenants_unchecked.sql"),
     include_str!("migrations/0012_caller_withheld.sql"),
+    include_str!("migrations/0013_call_cause.sql"),
 ];
 
 statements! {

@@ -13,7 +13,7 @@ use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::endpoints;
 use crate::store::tenants::sql;
-use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{EndpointSpec, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Lifetime of a cached copy.
 const CACHE_TTL: Duration = Duration::from_secs(1);
@@ -229,7 +229,7 @@ pub(crate) fn read(
 impl TenantStore {
     /// Returns the settings, at most one second old. Code that needs exact values reads them in its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
-        let cached = self.cache().get(&self.tenant_id).cloned();
+        let cached = self.store.cached_settings().get(&self.tenant_id).cloned();
         if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHE_TTL) {
             return Ok(settings);
         }
@@ -240,7 +240,8 @@ impl TenantStore {
             .look_up(move |snapshot| read(snapshot, &tenant))
             .await;
         let settings = Arc::new(settings.map_err(|error: StoreError| error)?);
-        self.cache()
+        self.store
+            .cached_settings()
             .insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
         Ok(settings)
     }
@@ -268,14 +269,18 @@ impl TenantStore {
             }
         });
         let created = created.await;
-        self.cache().remove(&self.tenant_id);
+        self.store.forget_settings(&self.tenant_id);
         created
     }
+}
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, SettingsCache> {
-        self.store
-            .settings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl Store {
+    /// Makes the next read of a tenant's settings read the database.
+    pub(crate) fn forget_settings(&self, tenant: &TenantId) {
+        self.cached_settings().remove(tenant);
+    }
+
+    fn cached_settings(&self) -> std::sync::MutexGuard<'_, SettingsCache> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -175,6 +175,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<DestinationRules, TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let forgotten = tenant.clone();
         let write = self.store.writer.write(move |tx| {
             require_live(tx, &tenant)?;
             let mut settings = settings::read(tx, &tenant)?;
@@ -192,7 +193,9 @@ impl OperatorStore {
             audit::write(tx, &actor, action, now)?;
             Ok(settings.destinations)
         });
-        write.await
+        let changed = write.await;
+        self.store.forget_settings(&forgotten);
+        changed
     }
 
     /// Ends the suspension of a tenant. Repeating it has no effect.

@@ -22,6 +22,8 @@ async fn a_call_has_one_record_and_one_terminal_event_after_repeated_ends() {
         dialled_at: Some(bench.at(3)),
         bridged_at: Some(bench.at(5)),
         call_type: CallType::Completed,
+        cause: CallCause::Completed,
+        legs: CallLegs::default(),
         dial_call_status: Some(DialStatus::Completed),
         recording: Some(recording.clone()),
         ..ending(bench.at(25))

@@ -272,6 +272,8 @@ fn ending(at: Timestamp) -> CallEnding {
         dialled_at: None,
         bridged_at: None,
         call_type: CallType::CallAttempt,
+        cause: CallCause::Completed,
+        legs: CallLegs::default(),
         dial_call_status: None,
         hangup_by: HangupBy::Caller,
         sip_cause: None,

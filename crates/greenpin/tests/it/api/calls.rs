@@ -5,7 +5,8 @@ use std::time::Duration;
 use call::{DialStatus, PhoneNumber};
 use greenpin::numbering::TrunkCaller;
 use greenpin::store::{
-    CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store, Timestamp,
+    CallCause, CallEnding, CallLegs, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store,
+    Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -58,6 +59,8 @@ fn ending(talked: bool, started_at: Timestamp) -> CallEnding {
         dialled: talked.then(|| number(AGENT)),
         dialled_at: at(5),
         bridged_at: at(10),
+        cause: CallCause::Completed,
+        legs: CallLegs::default(),
         call_type: if talked {
             CallType::Completed
         } else {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::call_setup::{AGENT, CUSTOMER, CallSetup, SECOND_AGENT, VN, pin_of};
 use crate::support::http_client::{raw_text, request};
 use crate::support::operator_api::send;
+use crate::support::party::Party;
 use crate::support::server::TENANT;
 
 const SATELLITE: &str = "+881600000001";
@@ -116,7 +117,9 @@ fn the_hourly_limit_of_a_country_ends_dialling() {
     setup.connect(&allocation);
     setup.hang_up();
     assert_eq!(setup.completed()["call_type"], "completed");
-    setup.call_with(pin_of(&allocation));
+    let mut again = Party::new(CUSTOMER, setup.server.sip);
+    assert_eq!(again.call(VN), 200);
+    again.press(pin_of(&allocation));
     assert_eq!(setup.completed()["dial_call_status"], "failed");
 }
 

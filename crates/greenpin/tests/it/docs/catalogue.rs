@@ -6,7 +6,7 @@ use std::process::Command;
 
 use greenpin::config::Config;
 use greenpin::http::Code;
-use greenpin::store::EventType;
+use greenpin::store::{CallCause, EventType};
 use serde_json::Value;
 
 use super::markdown::{blocks, read, root, rows};
@@ -22,6 +22,20 @@ const SECTIONS: [&str; 8] = [
     "webhooks",
     "trunks",
 ];
+
+#[test]
+fn every_cause_of_a_call_has_a_meaning() {
+    let page = read("docs/reference/call-record.md");
+    let causes = page.split("### Causes").nth(1).unwrap();
+    let causes = causes.split("\n## ").next().unwrap();
+    let documented: BTreeSet<_> = rows(causes)
+        .filter_map(|row| row.first()?.strip_prefix('`')?.strip_suffix('`'))
+        .filter(|word| *word != "cause")
+        .map(str::to_owned)
+        .collect();
+    let known = CallCause::WORDS.iter().map(|word| (*word).to_owned());
+    assert_eq!(documented, known.collect::<BTreeSet<_>>());
+}
 
 #[test]
 fn every_error_code_has_its_status_a_cause_and_a_remedy() {

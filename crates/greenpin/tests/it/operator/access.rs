@@ -36,6 +36,7 @@ const CALLS: &[(&str, &str)] = &[
     ("POST", "/drain"),
     ("POST", "/undrain"),
     ("GET", "/calls"),
+    ("GET", "/calls/call_01jxs0d4e8v6m2q9r7t5w3y1zk"),
     ("DELETE", "/calls/call_00000000000000000000000000"),
 ];
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 use greenpin::numbering::TrunkCaller;
-use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
+use greenpin::store::{
+    CallCause, CallEnding, CallLegs, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp,
+};
 
 use super::server::Server;
 
@@ -35,6 +37,8 @@ pub async fn store_recorded_call(
         dialled_at: None,
         bridged_at: None,
         call_type: CallType::CallAttempt,
+        cause: CallCause::Completed,
+        legs: CallLegs::default(),
         dial_call_status: None,
         hangup_by: HangupBy::Caller,
         sip_cause: None,

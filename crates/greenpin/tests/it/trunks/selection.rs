@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::operator_api::{OPERATOR, expect_response, operator_request};
 use crate::support::party::{Party, exchange_audio, header};
 use crate::support::server::{Server, trunk};
 use crate::support::webhook_inbox::WebhookInbox;
@@ -26,7 +27,7 @@ impl TwoTrunkSetup {
         // The fallback trunk is listed first, so it matches incoming calls from this network.
         let trunks = trunk("second", second.address(), "priority = 20")
             + &trunk("first", first.address(), of_first);
-        let server = Server::with(&trunks);
+        let server = Server::with_operator(OPERATOR, &trunks);
         first.set_server(server.sip);
         second.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
@@ -42,13 +43,13 @@ impl TwoTrunkSetup {
         }
     }
 
-    /// Calls as the customer and enters the PIN.
-    fn call(&mut self) {
+    /// Calls as the customer and enters the PIN; returns the INVITE to the first trunk.
+    fn call(&mut self) -> String {
         let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
         let allocation = self.server.allocate(&body);
         assert_eq!(self.customer.call(VN), 200);
         self.customer.press(allocation["pin"].as_str().unwrap());
-        self.first.receive_invite();
+        self.first.receive_invite()
     }
 }
 
@@ -85,6 +86,45 @@ fn the_next_trunk_is_tried_if_a_trunk_sends_no_response_or_a_status_for_it() {
         setup.second.serve("ACK");
         setup.inbox.wait_for_event("call.answered");
     }
+}
+
+#[test]
+fn the_record_names_each_trunk_that_was_tried_and_the_operator_sees_the_call_ids() {
+    let mut setup = TwoTrunkSetup::start("");
+    let invite = setup.call();
+    setup.first.respond(503);
+    setup.first.serve("ACK");
+    let second = setup.second.receive_invite();
+    setup.second.respond(486);
+    setup.second.serve("ACK");
+    let completed = setup.inbox.wait_for_event("call.completed");
+    let sid = completed["data"]["call_sid"].as_str().unwrap();
+    let record = setup.server.get(&format!("/calls/{sid}"));
+    assert_eq!(record["cause"], "busy");
+    assert_eq!(
+        record["why"],
+        "The dialled party was busy (SIP 486 from trunk second)."
+    );
+    let attempts = record["attempts"].as_array().unwrap();
+    let shown: Vec<_> = attempts
+        .iter()
+        .map(|attempt| ["number", "trunk", "sip_status", "cause"].map(|key| attempt[key].clone()))
+        .collect();
+    assert_eq!(
+        json!(shown),
+        json!([
+            [AGENT, "first", 503, "unreachable"],
+            [AGENT, "second", 486, "busy"]
+        ])
+    );
+    let response = operator_request(&setup.server, "GET", &format!("/calls/{sid}"));
+    let text = response.body.to_string();
+    assert!(!text.contains(AGENT) && !text.contains(CUSTOMER), "{text}");
+    let legs = expect_response(response, 200);
+    let ids = [&legs["attempts"][0], &legs["attempts"][1]].map(|leg| leg["call_id"].clone());
+    let sent = [&invite, &second].map(|invite| json!(header(invite, "Call-ID")));
+    assert_eq!(ids, sent);
+    assert!(legs["call_id"].as_str().is_some_and(|id| !id.is_empty()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
-use call::{CallType, DialStatus, HangupBy, PhoneNumber};
+use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,11 +16,13 @@ use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::ResourceQueryProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{
-    AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
+    AllocationId, CallCauseWord, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty,
+    Moment,
 };
 use crate::http::tenant::allocations::resource::greenpin_id;
+use crate::http::tenant::calls::why::why;
 use crate::http::{Success, success};
-use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
+use crate::store::{CallRecord, CallSid, DialledLeg, LegReport, Timestamp};
 
 problems! {
     ReadProblems: [NotFound];
@@ -134,6 +136,15 @@ pub(crate) struct CallDetails<'a> {
     /// Outcome of the dialled leg; `null`: no number was dialled, or the leg is in progress.
     #[schema(value_type = Option<DialOutcome>, required)]
     dial_call_status: Option<&'a str>,
+    /// Reason for the result; `null` while in progress.
+    #[schema(value_type = Option<CallCauseWord>, required)]
+    cause: Option<&'a str>,
+    /// Sentence that explains the result, for people; `null` while in progress.
+    #[schema(required)]
+    why: Option<String>,
+    /// Attempts to reach a number, oldest first. Empty while in progress.
+    #[schema(max_items = 50)]
+    attempts: Vec<AttemptDetails<'a>>,
     /// Seconds from dialling to the end of the dialled leg.
     #[schema(required)]
     dial_call_duration: Option<u64>,
@@ -166,6 +177,43 @@ pub(crate) struct CallDetails<'a> {
     node: &'a str,
 }
 
+/// An attempt to reach a number over one trunk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallAttempt, description = "An attempt to reach a number over one trunk.")]
+pub(crate) struct AttemptDetails<'a> {
+    /// Dialled number.
+    #[schema(value_type = E164)]
+    number: String,
+    /// Outgoing trunk; `null`: the number was not dialled.
+    #[schema(required)]
+    trunk: Option<&'a str>,
+    /// Start of the attempt.
+    #[schema(value_type = Moment)]
+    start_time: String,
+    /// End of the leg.
+    #[schema(value_type = Moment)]
+    end_time: String,
+    /// Final SIP status of a rejected leg.
+    #[schema(required, minimum = 300, maximum = 699)]
+    sip_status: Option<u16>,
+    /// Reason for the end of the leg.
+    #[schema(value_type = CallCauseWord)]
+    cause: &'a str,
+}
+
+impl<'a> AttemptDetails<'a> {
+    fn from_leg(leg: &'a DialledLeg, zone: &TimeZone) -> Self {
+        Self {
+            number: leg.number.expose(),
+            trunk: leg.trunk.as_deref(),
+            start_time: leg.started_at.rfc3339(zone),
+            end_time: leg.ended_at.rfc3339(zone),
+            sip_status: leg.sip_status,
+            cause: leg.cause.as_str(),
+        }
+    }
+}
+
 impl<'a> CallDetails<'a> {
     pub(crate) fn from_record(record: &'a CallRecord, zone: &TimeZone) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
@@ -182,6 +230,14 @@ impl<'a> CallDetails<'a> {
             bridge_time: time(record.bridged_at),
             end_time: time(record.ended_at),
             call_type: record.call_type.map(CallType::as_str),
+            cause: record.cause.map(CallCause::as_str),
+            why: why(record),
+            attempts: record
+                .legs
+                .attempts
+                .iter()
+                .map(|leg| AttemptDetails::from_leg(leg, zone))
+                .collect(),
             dial_call_status: record.dial_call_status.map(DialStatus::as_str),
             dial_call_duration: record.dial_call_duration(),
             on_call_duration: record.on_call_duration(),

@@ -209,7 +209,12 @@ macro_rules! word_columns {
 
 pub(crate) use word_columns;
 
-word_columns!(call::CallType, call::DialStatus, call::HangupBy);
+word_columns!(
+    call::CallCause,
+    call::CallType,
+    call::DialStatus,
+    call::HangupBy
+);
 
 impl<T: Column> Column for Option<T> {
     fn read(value: Value<'_>) -> Option<Self> {

@@ -1,0 +1,207 @@
+//! Attempts of a call to reach a number, for its record.
+
+use std::time::Instant;
+
+use call::{CallCause, CallOutcome, DialAttempt, PhoneNumber};
+
+use super::CallStart;
+use crate::store::{CallLegs, DialledLeg, MAX_RECORDED_ATTEMPTS};
+
+/// Attempts of a call, oldest first, and the `Call-ID` of the caller's leg.
+#[derive(Debug, Default)]
+pub(super) struct AttemptLog {
+    pub(super) caller_call_id: Option<String>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    attempt: DialAttempt,
+    number: PhoneNumber,
+    trunk: Option<String>,
+    call_id: Option<String>,
+    started_at: Instant,
+    end: Option<AttemptEnd>,
+}
+
+#[derive(Debug)]
+struct AttemptEnd {
+    at: Instant,
+    status: Option<u16>,
+    cause: CallCause,
+}
+
+/// Leg over a trunk.
+#[derive(Debug)]
+pub(super) struct TrunkLeg {
+    /// Name of the trunk.
+    pub(super) trunk: String,
+    /// `Call-ID` of the leg.
+    pub(super) call_id: Option<String>,
+}
+
+impl AttemptLog {
+    /// Notes the start of an attempt over a trunk.
+    pub(super) fn start(
+        &mut self,
+        attempt: DialAttempt,
+        number: PhoneNumber,
+        leg: TrunkLeg,
+        now: Instant,
+    ) {
+        self.push(Entry {
+            attempt,
+            number,
+            trunk: Some(leg.trunk),
+            call_id: leg.call_id,
+            started_at: now,
+            end: None,
+        });
+    }
+
+    /// Notes a number that was not dialled.
+    pub(super) fn refuse(
+        &mut self,
+        attempt: DialAttempt,
+        number: PhoneNumber,
+        cause: CallCause,
+        now: Instant,
+    ) {
+        self.push(Entry {
+            attempt,
+            number,
+            trunk: None,
+            call_id: None,
+            started_at: now,
+            end: Some(AttemptEnd {
+                at: now,
+                status: None,
+                cause,
+            }),
+        });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() < MAX_RECORDED_ATTEMPTS {
+            self.entries.push(entry);
+        }
+    }
+
+    /// Notes the end of an attempt with the final status of a rejection.
+    pub(super) fn end(
+        &mut self,
+        attempt: DialAttempt,
+        status: Option<u16>,
+        cause: CallCause,
+        now: Instant,
+    ) {
+        let mut open = self.entries.iter_mut();
+        if let Some(entry) = open.find(|entry| entry.attempt == attempt && entry.end.is_none()) {
+            entry.end = Some(AttemptEnd {
+                at: now,
+                status,
+                cause,
+            });
+        }
+    }
+
+    /// Returns `true` if the log has an entry of the attempt.
+    pub(super) fn has(&self, attempt: DialAttempt) -> bool {
+        self.entries.iter().any(|entry| entry.attempt == attempt)
+    }
+
+    /// Returns the legs for the record. Attempts in progress end with the call.
+    pub(super) fn legs(&self, start: &CallStart, outcome: &CallOutcome) -> CallLegs {
+        let leg = |entry: &Entry| {
+            let (at, status, cause) = match &entry.end {
+                Some(end) => (end.at, end.status, end.cause),
+                None => (outcome.ended_at, None, outcome.cause),
+            };
+            DialledLeg {
+                number: entry.number,
+                trunk: entry.trunk.clone(),
+                call_id: entry.call_id.clone(),
+                started_at: start.timestamp(entry.started_at),
+                ended_at: start.timestamp(at),
+                sip_status: status,
+                cause,
+            }
+        };
+        CallLegs {
+            caller_call_id: self.caller_call_id.clone(),
+            attempts: self.entries.iter().map(leg).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use call::{CallType, HangupBy};
+
+    use super::*;
+    use crate::store::Timestamp;
+
+    fn leg(trunk: &str) -> TrunkLeg {
+        TrunkLeg {
+            trunk: trunk.into(),
+            call_id: Some(format!("id-{trunk}")),
+        }
+    }
+
+    #[test]
+    fn each_trunk_of_a_number_is_an_entry_and_open_ones_end_with_the_call() {
+        let (start, number) = (Instant::now(), PhoneNumber::parse("+919900000001").unwrap());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (first, second) = (DialAttempt(0), DialAttempt(1));
+        let mut log = AttemptLog::default();
+        log.start(first, number, leg("a"), at(0));
+        log.end(first, Some(503), CallCause::Unreachable, at(1));
+        log.start(first, number, leg("b"), at(1));
+        log.refuse(second, number, CallCause::DestinationNotAllowed, at(2));
+        log.end(second, Some(486), CallCause::Busy, at(3));
+        let outcome = CallOutcome {
+            call_type: CallType::Completed,
+            dial_status: None,
+            hangup_by: HangupBy::Caller,
+            cause: CallCause::Completed,
+            pin_attempts: 1,
+            dialled: None,
+            answered_at: None,
+            dialled_at: None,
+            bridged_at: None,
+            ended_at: at(9),
+        };
+        let start = CallStart {
+            at: Timestamp::from_micros(0),
+            instant: start,
+        };
+        let legs = log.legs(&start, &outcome).attempts;
+        let shown: Vec<_> = legs
+            .iter()
+            .map(|leg| (leg.trunk.as_deref(), leg.sip_status, leg.cause))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (Some("a"), Some(503), CallCause::Unreachable),
+                (Some("b"), None, CallCause::Completed),
+                (None, None, CallCause::DestinationNotAllowed),
+            ]
+        );
+        let seconds = |time: Timestamp| time.micros() / 1_000_000;
+        let times: Vec<_> = legs
+            .iter()
+            .map(|leg| (seconds(leg.started_at), seconds(leg.ended_at)))
+            .collect();
+        assert_eq!(times, [(0, 1), (1, 9), (2, 2)]);
+        for _ in 0..MAX_RECORDED_ATTEMPTS {
+            log.start(second, number, leg("c"), at(4));
+        }
+        assert_eq!(
+            log.legs(&start, &outcome).attempts.len(),
+            MAX_RECORDED_ATTEMPTS
+        );
+    }
+}
