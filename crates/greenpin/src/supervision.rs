@@ -143,10 +143,14 @@ impl Supervisor {
     {
         let guard = self.watch_task(part);
         tokio::spawn(async move {
-            let task = std::pin::pin!(task);
+            let mut task = std::pin::pin!(task);
             // Dropped before the task, so that this part is reported before those that end with it.
             let mut guard = guard;
-            task.await;
+            std::future::poll_fn(|context| {
+                guard.fail_point();
+                task.as_mut().poll(context)
+            })
+            .await;
             guard.may_be_canceled = false;
         })
     }

@@ -5,6 +5,7 @@ mod arguments;
 mod audio_probe;
 mod bench;
 mod call;
+mod call_result;
 mod credential;
 mod demo;
 mod events;

@@ -116,7 +116,7 @@ pub(crate) async fn calls(
 
 /// Read the legs of a call
 ///
-/// Returns the `Call-ID` of each leg, for the carrier, and the reason for the result. Contains no telephone number. The
+/// Returns the `Call-ID` of each leg, for the carrier, and the reason for the result. Numbers of the call are masked. The
 /// legs are known once the call has ended.
 #[utoipa::path(
     get,
@@ -251,10 +251,31 @@ impl CallLegsDetails {
             cause: record.cause.map(CallCause::as_str),
             why: why(record),
             trunk: record.trunk.clone(),
-            call_id: record.legs.caller_call_id.clone(),
+            call_id: record
+                .legs
+                .caller_call_id
+                .as_ref()
+                .map(|call_id| without_numbers(call_id, record)),
             attempts: record.legs.attempts.iter().map(attempt).collect(),
         }
     }
+}
+
+/// Digits at the end of a number by which it is found in a text.
+const COMPARED_DIGITS: usize = 9;
+
+/// Returns a `Call-ID` of the carrier with the numbers of the call masked, if it contains them.
+fn without_numbers(call_id: &str, record: &CallRecord) -> String {
+    let dialled = record.legs.attempts.iter().map(|leg| leg.number);
+    let numbers = [record.caller, Some(record.virtual_number), record.dialled];
+    let numbers = numbers.into_iter().flatten().chain(dialled);
+    numbers.fold(call_id.to_owned(), |text, number| {
+        let exposed = number.expose();
+        let digits = exposed.trim_start_matches('+');
+        let end = digits.len().saturating_sub(COMPARED_DIGITS);
+        let tail = digits.get(end..).unwrap_or(digits);
+        text.replace(digits, "***").replace(tail, "***")
+    })
 }
 
 fn set_drained(api: &Api, drained: bool) {

@@ -1,10 +1,11 @@
 //! Operator API and command line.
 //!
 //! - `access`, `tenants`, `credentials`, `numbers`, `import`, `erasure`, `node`: the operator API.
-//! - `commands`, `command_line`, `output`: the command line.
+//! - `call`, `commands`, `command_line`, `output`: the command line.
 //! - `log`: a log that cannot be written.
 
 mod access;
+mod call;
 mod command_line;
 mod commands;
 mod credentials;
