@@ -34,5 +34,8 @@ pub use endpoint::{
 };
 pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
 pub use sdp::MediaHost;
-pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, TargetGroup, Trunk, TrunkPeer};
+pub use trunk::{
+    CalledFrom, CallerFrom, Credentials, Digest, Host, IdentityHeader, ShownIdentity, TargetGroup,
+    Trunk, TrunkPeer,
+};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::sdp::Codec;
-use crate::sip::{Algorithm, Uri};
+use crate::sip::{Algorithm, HeaderName, Uri};
 use crate::wire::{Network, Transport};
 
 /// Configuration of a trunk: a peer carrying calls.
@@ -41,6 +41,8 @@ pub struct Trunk {
     pub caller_from: CallerFrom,
     /// Source of the called number.
     pub called_from: CalledFrom,
+    /// Form of the number shown to called parties.
+    pub shown_as: ShownIdentity,
     /// The peer is behind a NAT: requests within a call go to the source of its messages, not to its `Contact`.
     pub nat: bool,
 }
@@ -79,6 +81,66 @@ pub enum CallerFrom {
     RemotePartyId,
     /// `From` only.
     From,
+}
+
+/// Form of the number that an INVITE shows to the called party. The default is a URI of this server in `From` and
+/// `P-Asserted-Identity`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ShownIdentity {
+    /// User part of `From`. `None`: the shown number.
+    pub from_user: Option<String>,
+    /// Host in `From` and in the identity header. `None`: the address of this server.
+    pub domain: Option<String>,
+    /// Header with the shown number, besides `From`.
+    pub header: IdentityHeader,
+    /// Add `user=phone` to the URIs with a number (RFC 3261, section 19.1.1).
+    pub user_phone: bool,
+}
+
+/// Header with the shown number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdentityHeader {
+    /// `P-Asserted-Identity` (RFC 3325, section 9.1).
+    #[default]
+    Asserted,
+    /// `P-Preferred-Identity` (RFC 3325, section 9.2).
+    Preferred,
+    /// `Remote-Party-ID`, which some carriers still ask for.
+    RemoteParty,
+    /// None: the number is in `From` alone.
+    None,
+}
+
+impl ShownIdentity {
+    /// Returns the URI of a number.
+    fn uri(&self, user: &str, host: &str) -> String {
+        let host = self.domain.as_deref().unwrap_or(host);
+        format!("<sip:{user}@{host}{}>", self.user_parameter())
+    }
+
+    /// Returns the parameter of URIs with a number.
+    pub(crate) fn user_parameter(&self) -> &'static str {
+        if self.user_phone { ";user=phone" } else { "" }
+    }
+
+    /// Returns the value of `From` without its tag. `host` is the address of this server.
+    pub(crate) fn from(&self, number: &str, host: &str) -> String {
+        self.uri(self.from_user.as_deref().unwrap_or(number), host)
+    }
+
+    /// Returns the identity header with its value.
+    pub(crate) fn identity(&self, number: &str, host: &str) -> Option<(HeaderName, String)> {
+        let uri = self.uri(number, host);
+        match self.header {
+            IdentityHeader::Asserted => Some((HeaderName::PAssertedIdentity, uri)),
+            IdentityHeader::Preferred => Some((HeaderName::PPreferredIdentity, uri)),
+            IdentityHeader::RemoteParty => {
+                let name = HeaderName::Other(Bytes::from_static(b"Remote-Party-ID"));
+                Some((name, format!("{uri};party=calling;screen=yes;privacy=off")))
+            }
+            IdentityHeader::None => None,
+        }
+    }
 }
 
 /// Source of the called number.

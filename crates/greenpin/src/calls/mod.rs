@@ -14,6 +14,7 @@
 //! - `sip`: sockets, connections and TLS under the SIP endpoint.
 //! - `media`: media threads, legs, prompts and recordings.
 //! - `unproven_calls`: calls whose source may be forged.
+//! - `source_address`: IPv4 peers of sockets on IPv6 addresses.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
@@ -30,6 +31,7 @@ pub mod media;
 mod record_writer;
 pub mod sip;
 pub mod softphone;
+mod source_address;
 pub mod trunks;
 mod unproven_calls;
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use signalling::sdes::SrtpMode;
-use signalling::{CalledFrom, CallerFrom, Credentials, Host, Network, TrunkPeer};
+use signalling::{
+    CalledFrom, CallerFrom, Credentials, Host, IdentityHeader, Network, ShownIdentity, TrunkPeer,
+};
 
 use super::source::Source;
 use super::{Config, address, values};
@@ -33,6 +35,12 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
             values::number_format,
             NumberFormat::E164,
         ),
+        virtual_numbers: source.get_or(
+            &key("virtual_numbers"),
+            values::number_prefixes,
+            Vec::new(),
+        ),
+        tenants: source.get_or(&key("tenants"), values::tenants, Vec::new()),
         failover_on: source.get_or(
             &key("failover_on"),
             values::failover_statuses,
@@ -157,6 +165,7 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
             values::called_from,
             CalledFrom::default(),
         ),
+        shown_as: read_shown_identity(source, index),
         response_timeout: Some(source.get_or(
             &key("response_timeout"),
             values::response_timeout,
@@ -167,6 +176,20 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         peer,
         credentials,
         register,
+    }
+}
+
+fn read_shown_identity(source: &mut Source, index: usize) -> ShownIdentity {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    ShownIdentity {
+        from_user: source.get(&key("from_user"), values::sip_user),
+        domain: source.get(&key("from_domain"), values::sip_domain),
+        header: source.get_or(
+            &key("identity_header"),
+            values::identity_header,
+            IdentityHeader::default(),
+        ),
+        user_phone: source.get_or(&key("user_phone"), values::boolean, false),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kinds of values, each with its rule.
 
-use crate::store::Database;
+use crate::store::{Database, TenantId};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::Codec;
-use signalling::{CalledFrom, CallerFrom, Digest, Network};
+use signalling::{CalledFrom, CallerFrom, Digest, IdentityHeader, Network};
 use toml::de::DeValue;
 
 use crate::calls::NumberFormat;
@@ -367,6 +367,13 @@ const CALLER_FROM: [(&str, CallerFrom); 4] = [
     ("from", CallerFrom::From),
 ];
 
+const IDENTITY_HEADER: [(&str, IdentityHeader); 4] = [
+    ("p-asserted-identity", IdentityHeader::Asserted),
+    ("p-preferred-identity", IdentityHeader::Preferred),
+    ("remote-party-id", IdentityHeader::RemoteParty),
+    ("none", IdentityHeader::None),
+];
+
 const CALLED_FROM: [(&str, CalledFrom); 2] = [
     ("request-uri", CalledFrom::RequestUri),
     ("to", CalledFrom::To),
@@ -416,6 +423,58 @@ pub(super) fn caller_from(raw: &RawValue) -> Result<CallerFrom, InvalidValue> {
 
 pub(crate) fn caller_from_name(from: CallerFrom) -> &'static str {
     name_of(&CALLER_FROM, from)
+}
+
+pub(super) fn identity_header(raw: &RawValue) -> Result<IdentityHeader, InvalidValue> {
+    let rule =
+        "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"none\"";
+    require(value_of(&IDENTITY_HEADER, raw), rule)
+}
+
+pub(crate) fn identity_header_name(header: IdentityHeader) -> &'static str {
+    name_of(&IDENTITY_HEADER, header)
+}
+
+/// Reads the user part of a SIP URI (RFC 3261, section 25.1), without escapes.
+pub(super) fn sip_user(raw: &RawValue) -> Result<String, InvalidValue> {
+    let allowed = |character: char| {
+        character.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(character)
+    };
+    let user = raw
+        .text()
+        .filter(|user| (1..=64).contains(&user.len()) && user.chars().all(allowed));
+    require(
+        user.map(str::to_owned),
+        "the user part of a SIP URI: 1 to 64 letters, digits and -_.!~*'()&=+$,;?/",
+    )
+}
+
+/// Reads the host of a SIP URI: a name or an address, without a port.
+pub(super) fn sip_domain(raw: &RawValue) -> Result<String, InvalidValue> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "-.".contains(character);
+    let is_name = |text: &str| {
+        (1..=253).contains(&text.len())
+            && text.chars().all(allowed)
+            && !text.starts_with(['-', '.'])
+    };
+    let is_ipv6 = |text: &str| {
+        let inner = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
+        inner.is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    let domain = raw.text().filter(|text| is_name(text) || is_ipv6(text));
+    require(
+        domain.map(str::to_owned),
+        "a domain or an address, such as \"sip.example.com\"",
+    )
+}
+
+pub(super) fn tenants(raw: &RawValue) -> Result<Vec<TenantId>, InvalidValue> {
+    let tenants = raw
+        .list()
+        .and_then(|items| items.iter().map(|item| TenantId::parse(item)).collect());
+    require(tenants, "a list of names of tenants")
 }
 
 pub(super) fn called_from(raw: &RawValue) -> Result<CalledFrom, InvalidValue> {

@@ -25,6 +25,14 @@ pub struct NumberPrefix(String);
 #[error("must be '+' and up to 15 digits, the first not 0")]
 pub struct NumberPrefixError;
 
+impl NumberPrefix {
+    /// Returns `true` if the number starts with this prefix.
+    pub fn is_prefix_of(&self, number: PhoneNumber) -> bool {
+        let exposed = number.expose();
+        exposed.trim_start_matches('+').starts_with(&self.0)
+    }
+}
+
 impl FromStr for NumberPrefix {
     type Err = NumberPrefixError;
 

@@ -130,14 +130,14 @@ impl Endpoint {
         if !is_number(&call.to) || !is_number(&call.from) {
             return None;
         }
-        let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
+        let host = self.local_host(path.transport).to_string();
+        let settings = self.settings.trunks.get(call.trunk)?;
+        let shown = settings.shown_as.clone();
+        let identity = shown.identity(&call.from, &host);
         let contact = self.contact(&super::LocalContact::plain(&call.from), path.transport);
-        let to = format!(
-            "<sip:{}@{}>",
-            call.to,
-            self.settings.trunks.get(call.trunk)?.peer.as_ref()?
-        );
-        let from = format!("{identity};tag={tag}");
+        let peer = settings.peer.as_ref()?;
+        let to = format!("<sip:{}@{peer}{}>", call.to, shown.user_parameter());
+        let from = format!("{};tag={tag}", shown.from(&call.from, &host));
         let call_id = format!("{}{}", self.token(), self.token());
         let builder = self.request_outside(
             (call.trunk, &call.to),
@@ -146,9 +146,10 @@ impl Endpoint {
             (&call_id, 1),
         )?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
-        let builder = builder
-            .header(HeaderName::PAssertedIdentity, identity)
-            .ok()?;
+        let builder = match identity {
+            Some((name, value)) => builder.header(name, value).ok()?,
+            None => builder,
+        };
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)

@@ -15,7 +15,7 @@ use crate::calls::call_limits::DestinationRefusal;
 use crate::calls::context::EngineContext;
 use crate::calls::leg_owner::{LegOwner, Role};
 use crate::calls::media::{LegMedia, PortReservation};
-use crate::calls::trunks::selection;
+use crate::calls::trunks::selection::{self, OutgoingLeg};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 
@@ -122,7 +122,7 @@ impl MaskedCall {
         let trunks_left = selection::trunk_order(
             &context.settings.trunks,
             |trunk| context.is_up(trunk),
-            number,
+            &self.outgoing_leg(number),
             self.caller.trunk,
             random::below,
         )
@@ -137,13 +137,21 @@ impl MaskedCall {
         )
     }
 
+    fn outgoing_leg(&self, number: PhoneNumber) -> OutgoingLeg<'_> {
+        OutgoingLeg {
+            number,
+            virtual_number: self.number,
+            tenant: self.tenant(),
+        }
+    }
+
     /// Checks a number against the rules of the tenant and of the trunks, as they were at the start of the call.
     fn check_destination(
         &self,
         number: PhoneNumber,
         context: &mut EngineContext,
     ) -> Result<(), DestinationRefusal> {
-        if !selection::is_reachable(&context.settings.trunks, number) {
+        if !selection::is_reachable(&context.settings.trunks, &self.outgoing_leg(number)) {
             return Err(DestinationRefusal::Trunks);
         }
         let Some(tenant) = &self.tenant else {

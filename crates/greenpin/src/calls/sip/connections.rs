@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::certificates::TlsCertificates;
 use super::inbound::Inbound;
 use super::tls::Connector;
+use crate::calls::source_address::unmapped;
 use crate::metrics::METRICS;
 use crate::supervision::{Part, Supervisor};
 
@@ -243,6 +244,7 @@ impl Acceptor {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
+            let peer = unmapped(peer);
             self.supervisor.fail_point(Part::SipListener.as_str());
             let tls = listener
                 .encrypted

@@ -15,6 +15,7 @@ use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
 use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
+use crate::calls::source_address::unmapped;
 use crate::metrics::METRICS;
 use crate::supervision::Supervisor;
 
@@ -237,7 +238,7 @@ impl SipSockets {
     pub(super) async fn receive(&mut self) -> Inbound {
         tokio::select! {
             received = self.udp.recv_from(&mut self.buffer) => match received {
-                Ok((length, source)) => self.datagram(length, source),
+                Ok((length, source)) => self.datagram(length, unmapped(source)),
                 // ICMP error for an earlier datagram. The timers of its transaction handle the loss.
                 Err(_) => Inbound::Nothing,
             },

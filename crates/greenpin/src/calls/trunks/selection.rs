@@ -10,7 +10,8 @@ use signalling::sdes::SrtpMode;
 
 use super::number_format::NumberFormat;
 use crate::calls::sip::{Identity, TlsPeer};
-use crate::destinations::TrunkDestinations;
+use crate::destinations::{NumberPrefix, TrunkDestinations};
+use crate::store::TenantId;
 
 /// Default statuses after which the next trunk is tried: the trunk is unreachable, overloaded or faulty, or the callee
 /// is not available over it.
@@ -52,6 +53,10 @@ pub struct TrunkSettings {
     pub prefix: String,
     /// Numbers that the trunk takes.
     pub destinations: TrunkDestinations,
+    /// Prefixes of the virtual numbers that the trunk may show; empty: all.
+    pub virtual_numbers: Vec<NumberPrefix>,
+    /// Tenants whose calls go over the trunk; empty: all.
+    pub tenants: Vec<TenantId>,
     /// Maximum number of concurrent legs in both directions; `None`: unlimited.
     pub max_calls: Option<usize>,
     /// Maximum rate of new legs per second in both directions, and the maximum burst; `None`: unlimited.
@@ -73,9 +78,19 @@ impl TrunkSettings {
         (asked_for || peer.is_usable()).then_some(peer)
     }
 
-    /// Returns `true` if the trunk takes calls to the number.
-    fn takes(&self, number: PhoneNumber) -> bool {
-        self.sip.peer.is_some() && self.destinations.permit(number)
+    /// Returns `true` if the trunk takes the call.
+    fn takes(&self, call: &OutgoingLeg<'_>) -> bool {
+        let mut shown = self.virtual_numbers.iter();
+        let may_show = self.virtual_numbers.is_empty()
+            || shown.any(|prefix| prefix.is_prefix_of(call.virtual_number));
+        let is_for_tenant = self.tenants.is_empty()
+            || call
+                .tenant
+                .is_some_and(|tenant| self.tenants.contains(tenant));
+        self.sip.peer.is_some()
+            && self.destinations.permit(call.number)
+            && may_show
+            && is_for_tenant
     }
 
     /// Returns `true` if the configuration names certificates for the peer. Such a peer is reached only over TLS.
@@ -102,6 +117,8 @@ impl Default for TrunkSettings {
             failover_on: DEFAULT_FAILOVER_ON.to_vec(),
             prefix: String::new(),
             destinations: TrunkDestinations::default(),
+            virtual_numbers: Vec::new(),
+            tenants: Vec::new(),
             max_calls: None,
             max_calls_per_second: None,
         }
@@ -131,20 +148,30 @@ impl TrunkHealth {
     }
 }
 
-/// Returns `false` if each trunk for outgoing calls denies the number.
-pub(crate) fn is_reachable(trunks: &[TrunkSettings], number: PhoneNumber) -> bool {
-    let mut outgoing = trunks.iter().filter(|trunk| trunk.sip.peer.is_some());
-    let is_receive_only = outgoing.clone().next().is_none();
-    is_receive_only || outgoing.any(|trunk| trunk.destinations.permit(number))
+/// Leg to dial, as far as the choice of the trunk depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutgoingLeg<'a> {
+    /// Number to dial.
+    pub(crate) number: PhoneNumber,
+    /// Virtual number shown to the dialled party.
+    pub(crate) virtual_number: PhoneNumber,
+    /// Tenant of the call.
+    pub(crate) tenant: Option<&'a TenantId>,
+}
+
+/// Returns `false` if no trunk for outgoing calls takes the leg.
+pub(crate) fn is_reachable(trunks: &[TrunkSettings], leg: &OutgoingLeg<'_>) -> bool {
+    let is_receive_only = trunks.iter().all(|trunk| trunk.sip.peer.is_none());
+    is_receive_only || trunks.iter().any(|trunk| trunk.takes(leg))
 }
 
 /// Returns the order of trunks for an outgoing call: trunks that are up first, then by ascending priority number. Among
 /// equals, the trunk of the incoming call is first, and the rest are drawn by weight. `draw` returns a number below its
-/// argument. Trunks that do not take the number are left out.
+/// argument. Trunks that do not take the leg are left out.
 pub(crate) fn trunk_order(
     trunks: &[TrunkSettings],
     is_up: impl Fn(usize) -> bool,
-    number: PhoneNumber,
+    leg: &OutgoingLeg<'_>,
     incoming_trunk: usize,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
@@ -152,7 +179,7 @@ pub(crate) fn trunk_order(
     let mut left: Vec<(usize, &TrunkSettings)> = trunks
         .iter()
         .enumerate()
-        .filter(|(_, trunk)| trunk.takes(number))
+        .filter(|(_, trunk)| trunk.takes(leg))
         .collect();
     let mut ordered = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
@@ -226,8 +253,34 @@ mod tests {
         incoming_trunk: usize,
         draw: impl FnMut(u64) -> u64,
     ) -> Vec<usize> {
-        let number = PhoneNumber::parse(number).unwrap();
-        super::trunk_order(trunks, is_up, number, incoming_trunk, draw)
+        super::trunk_order(trunks, is_up, &leg(number), incoming_trunk, draw)
+    }
+
+    fn leg(number: &str) -> OutgoingLeg<'static> {
+        OutgoingLeg {
+            number: PhoneNumber::parse(number).unwrap(),
+            virtual_number: PhoneNumber::parse("+914000000001").unwrap(),
+            tenant: None,
+        }
+    }
+
+    #[test]
+    fn a_trunk_takes_only_its_virtual_numbers_and_tenants() {
+        let [acme, other] = ["acme", "other"].map(|name| TenantId::parse(name).unwrap());
+        let mut trunks = [trunk(5, 1, true), trunk(10, 1, true), trunk(20, 1, true)];
+        trunks[0].virtual_numbers = vec!["+9141".parse().unwrap()];
+        trunks[1].tenants = vec![acme.clone()];
+        let order = |virtual_number: &str, tenant| {
+            let leg = OutgoingLeg {
+                virtual_number: PhoneNumber::parse(virtual_number).unwrap(),
+                tenant: Some(tenant),
+                ..leg("+919900000001")
+            };
+            super::trunk_order(&trunks, |_| true, &leg, 9, |_| 0)
+        };
+        assert_eq!(order("+914000000001", &acme), [1, 2]);
+        assert_eq!(order("+914100000001", &acme), [0, 1, 2]);
+        assert_eq!(order("+914000000001", &other), [2]);
     }
 
     #[test]
@@ -244,8 +297,7 @@ mod tests {
         }
         trunks[2].destinations.allow = vec!["+1".parse().unwrap()];
         trunks[1].destinations.deny = vec!["+".parse().unwrap()];
-        let is_reachable =
-            |number| super::is_reachable(&trunks, PhoneNumber::parse(number).unwrap());
+        let is_reachable = |number| super::is_reachable(&trunks, &leg(number));
         assert!(is_reachable("+918800000001") && !is_reachable("+4915550000001"));
     }
 

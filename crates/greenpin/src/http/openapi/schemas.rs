@@ -131,6 +131,8 @@ words! {
     CodecWord = ["pcma", "pcmu", "g722", "opus"];
     /// Header with the caller's number.
     CallerFromWord = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"];
+    /// Header with the virtual number.
+    IdentityHeaderWord = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "none"];
     /// Location of the called number.
     CalledFromWord = ["request-uri", "to"];
     /// State of a trunk.

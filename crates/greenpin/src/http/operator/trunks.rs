@@ -12,8 +12,8 @@ use crate::config::trunk::{networks, peer_uri, uri};
 use crate::config::values;
 use crate::destinations::NumberPrefix;
 use crate::http::openapi::schemas::{
-    CalledFromWord, CallerFromWord, CodecWord, MediaWord, NumberFormatWord, SrtpWord,
-    TrunkStateWord,
+    CalledFromWord, CallerFromWord, CodecWord, IdentityHeaderWord, MediaWord, NumberFormatWord,
+    SrtpWord, TrunkStateWord,
 };
 use crate::http::{Api, Success, success};
 
@@ -105,6 +105,21 @@ pub(crate) struct TrunkDetails {
     allow_destinations: Vec<NumberPrefix>,
     /// Prefixes of the numbers that the trunk does not take.
     deny_destinations: Vec<NumberPrefix>,
+    /// Prefixes of the virtual numbers that are shown over the trunk; empty: all.
+    virtual_numbers: Vec<NumberPrefix>,
+    /// Tenants whose calls go over the trunk; empty: all.
+    tenants: Vec<String>,
+    /// User part of `From`; `null`: the virtual number.
+    #[schema(required)]
+    from_user: Option<String>,
+    /// Host of the shown identity; `null`: the address of this server.
+    #[schema(required)]
+    from_domain: Option<String>,
+    /// Header with the virtual number, besides `From`.
+    #[schema(value_type = IdentityHeaderWord)]
+    identity_header: &'static str,
+    /// `true` if `user=phone` is added to the URIs with a number.
+    user_phone: bool,
     /// Codecs in order of preference; empty: all codecs.
     #[schema(value_type = Vec<CodecWord>)]
     codecs: Vec<&'static str>,
@@ -163,6 +178,12 @@ impl TrunkDetails {
             prefix: trunk.prefix.clone(),
             allow_destinations: trunk.destinations.allow.clone(),
             deny_destinations: trunk.destinations.deny.clone(),
+            virtual_numbers: trunk.virtual_numbers.clone(),
+            tenants: trunk.tenants.iter().map(ToString::to_string).collect(),
+            from_user: trunk.sip.shown_as.from_user.clone(),
+            from_domain: trunk.sip.shown_as.domain.clone(),
+            identity_header: values::identity_header_name(trunk.sip.shown_as.header),
+            user_phone: trunk.sip.shown_as.user_phone,
             codecs: values::codec_names(&trunk.sip.codecs),
             caller_from: values::caller_from_name(trunk.sip.caller_from),
             called_from: values::called_from_name(trunk.sip.called_from),

@@ -1,5 +1,6 @@
 //! Masked calls: PINs, hunting, settings, draining.
 
+mod address_families;
 mod call_settings;
 mod capacity;
 mod destinations;

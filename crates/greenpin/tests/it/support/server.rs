@@ -159,7 +159,8 @@ impl Server {
                     .parse()
                     .unwrap();
                 let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
-                self.sip = sip.trim_start_matches("udp:").parse().unwrap();
+                let sip: SocketAddr = sip.trim_start_matches("udp:").parse().unwrap();
+                self.sip = SocketAddr::new(sip.ip().to_canonical(), sip.port());
                 return;
             }
             let ended = self.process.try_wait().unwrap();

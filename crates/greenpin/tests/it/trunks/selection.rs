@@ -157,6 +157,39 @@ fn a_single_trunk_is_waited_for_beyond_the_response_timeout() {
 }
 
 #[test]
+fn a_trunk_is_used_only_for_its_virtual_numbers_and_tenants() {
+    for rule in ["virtual_numbers = [\"+9141\"]", "tenants = [\"other\"]"] {
+        let mut setup = TwoTrunkSetup::start(rule);
+        let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
+        let allocation = setup.server.allocate(&body);
+        assert_eq!(setup.customer.call(VN), 200);
+        setup.customer.press(allocation["pin"].as_str().unwrap());
+        setup.second.receive_invite();
+        assert!(setup.first.received.is_empty());
+    }
+}
+
+#[test]
+fn the_shown_number_has_the_form_that_the_trunk_asks_for() {
+    let mut setup = TwoTrunkSetup::start(
+        "from_user = \"account\"\nfrom_domain = \"sip.example.com\"\n\
+         identity_header = \"remote-party-id\"\nuser_phone = true",
+    );
+    let invite = setup.call();
+    let from = header(&invite, "From");
+    assert!(
+        from.starts_with("<sip:account@sip.example.com;user=phone>;tag="),
+        "{from}"
+    );
+    let identity =
+        format!("<sip:{VN}@sip.example.com;user=phone>;party=calling;screen=yes;privacy=off");
+    assert_eq!(header(&invite, "Remote-Party-ID"), identity);
+    assert!(!invite.contains("P-Asserted-Identity"), "{invite}");
+    assert!(header(&invite, "To").ends_with(";user=phone>"));
+    assert!(header(&invite, "Contact").contains(VN));
+}
+
+#[test]
 fn statuses_without_failover_end_the_attempt() {
     let mut setup = TwoTrunkSetup::start("failover_on = [408]");
     setup.call();

@@ -18,6 +18,7 @@ use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
 use super::{MediaEvent, MediaId, MediaReport, MediaSettings, Remote};
 use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
+use crate::calls::source_address::unmapped;
 use crate::supervision::{PartGuard, Supervisor, isolate};
 
 /// Token of the waker. Legs use two tokens per slot, starting at 0.
@@ -182,12 +183,12 @@ impl Worker {
             };
             match socket.recv_from(datagram.get_mut(..DATAGRAM_BYTES).unwrap_or_default()) {
                 Ok((length, from)) if is_rtp => {
-                    self.on_datagram(&mut leg, &mut datagram, length, from)
+                    self.on_datagram(&mut leg, &mut datagram, length, unmapped(from))
                 }
                 Ok((length, from)) => {
                     leg.receive_rtcp(
                         datagram.get_mut(..length).unwrap_or_default(),
-                        from,
+                        unmapped(from),
                         self.now,
                     );
                 }
