@@ -178,7 +178,7 @@ impl CallLoop {
         self.with_leg(leg, |call, role, context| {
             call.hung_up(role, cause, context)
         });
-        self.context.legs.remove(&leg);
+        self.context.forget_leg(leg);
     }
 
     /// Returns `true` if the engine takes a call now.
@@ -306,7 +306,7 @@ impl CallLoop {
             call.tenant()
                 .into_iter()
                 .for_each(|tenant| self.call_limiter.release(tenant));
-            self.context.legs.remove(&call.caller_leg());
+            self.context.forget_leg(call.caller_leg());
             self.clear_deadline(id, call.deadline());
         }
         if self.calls.is_empty() {
@@ -515,7 +515,7 @@ impl CallLoop {
         let legs = legs.iter().filter(|(_, owner)| owner.call == id);
         let legs: Vec<LegId> = legs.map(|(leg, _)| *leg).collect();
         for leg in legs {
-            self.context.legs.remove(&leg);
+            self.context.forget_leg(leg);
             self.context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up(leg, now));

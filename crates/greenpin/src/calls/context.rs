@@ -7,7 +7,7 @@ use std::time::Instant;
 use signalling::LegId;
 
 use super::call_limits::DestinationLimiter;
-use super::leg_owner::LegOwner;
+use super::leg_owner::{LegOwner, Role};
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::sip::UserAgent;
 use super::{EngineSettings, TrunkHealth};
@@ -77,6 +77,7 @@ impl EngineContext {
             rate.consume();
         }
         self.legs.insert(leg, owner);
+        self.count_legs(owner, 1);
     }
 
     /// Returns `true` if the trunk is considered up.
@@ -129,9 +130,24 @@ impl EngineContext {
         }
     }
 
+    /// Removes a leg. Later events of it are ignored.
+    pub(super) fn forget_leg(&mut self, leg: LegId) {
+        if let Some(owner) = self.legs.remove(&leg) {
+            self.count_legs(owner, -1);
+        }
+    }
+
+    fn count_legs(&self, owner: LegOwner, change: i64) {
+        let direction = match owner.role {
+            Role::Caller => "incoming",
+            Role::Callee(_) => "outgoing",
+        };
+        METRICS.add_trunk_legs(self.trunk_name(owner.trunk), direction, change);
+    }
+
     /// Removes a leg and its stream. Later events of both are ignored.
     pub(super) fn remove_leg(&mut self, leg: LegId, stream: Option<&LegMedia>) {
-        self.legs.remove(&leg);
+        self.forget_leg(leg);
         if let Some(stream) = stream {
             self.streams.remove(&stream.id());
         }

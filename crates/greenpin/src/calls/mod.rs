@@ -15,6 +15,7 @@
 //! - `media`: media threads, legs, prompts and recordings.
 //! - `unproven_calls`: calls whose source may be forged.
 //! - `source_address`: IPv4 peers of sockets on IPv6 addresses.
+//! - `traffic_class`: marks of sent packets.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
@@ -32,6 +33,7 @@ mod record_writer;
 pub mod sip;
 pub mod softphone;
 mod source_address;
+mod traffic_class;
 pub mod trunks;
 mod unproven_calls;
 
@@ -40,6 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::traffic_class::Dscp;
 pub use self::trunks::number_format::NumberFormat;
 pub(crate) use self::trunks::selection::DEFAULT_FAILOVER_ON;
 pub use self::trunks::selection::{TrunkHealth, TrunkSettings};
@@ -70,8 +73,12 @@ pub struct EngineSettings {
     pub tls: Option<TlsListen>,
     /// DNS server for the host names of trunks; `None`: the system's resolver.
     pub dns: Option<SocketAddr>,
-    /// IP address announced to peers for SIP and media.
+    /// IP address announced to peers for SIP.
     pub advertised: IpAddr,
+    /// IP address announced to peers for media.
+    pub media_address: IpAddr,
+    /// Mark of SIP packets over UDP.
+    pub dscp: Dscp,
     /// Carriers to receive calls from and to place calls with.
     pub trunks: Vec<TrunkSettings>,
     /// Ports and threads of the media plane.
@@ -215,6 +222,9 @@ impl Engine {
         };
         let supervisor = settings.supervisor.clone();
         let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls, &supervisor).await?;
+        sockets
+            .mark(settings.dscp)
+            .map_err(io("cannot mark the SIP packets"))?;
         let udp = sockets
             .udp_address()
             .map_err(io("cannot read the SIP address"))?;
@@ -315,11 +325,15 @@ fn own_addresses(
     listening: [Option<SocketAddr>; 3],
 ) -> Vec<std::net::IpAddr> {
     let listening = listening.into_iter().flatten().map(|address| address.ip());
-    [settings.advertised, settings.media.bind]
-        .into_iter()
-        .chain(listening)
-        .filter(|address| !address.is_unspecified())
-        .collect()
+    [
+        settings.advertised,
+        settings.media_address,
+        settings.media.bind,
+    ]
+    .into_iter()
+    .chain(listening)
+    .filter(|address| !address.is_unspecified())
+    .collect()
 }
 
 /// Starts a resolver task for every trunk with a host name.

@@ -82,6 +82,8 @@ impl EngineHarness {
             tls: None,
             dns: None,
             advertised: any_port().ip(),
+            media_address: any_port().ip(),
+            dscp: Dscp::default(),
             trunks: vec![trunk],
             media: MediaSettings {
                 ports: 33_200..=33_399,

@@ -14,8 +14,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::calls::Dscp;
 pub use crate::calls::TrunkSettings as Trunk;
-use crate::calls::media::RecordingFormat;
+use crate::calls::media::{MediaSettings, RecordingFormat};
 use crate::calls::sip::{Identity, TlsListen};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
@@ -98,6 +99,8 @@ pub struct Sip {
     pub dns: Option<SocketAddr>,
     /// Address at which peers reach this server.
     pub public_address: IpAddr,
+    /// Mark of SIP packets over UDP.
+    pub dscp: Dscp,
     /// Maximum number of calls.
     pub max_calls: usize,
     /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: limits of tenants without their own
@@ -108,6 +111,14 @@ pub struct Sip {
 /// Audio.
 #[derive(Debug, Clone)]
 pub struct Media {
+    /// Local address of the ports; `None`: that of SIP over UDP.
+    pub listen: Option<IpAddr>,
+    /// Address at which peers reach the ports; `None`: that of SIP.
+    pub public_address: Option<IpAddr>,
+    /// Mark of media packets.
+    pub dscp: Dscp,
+    /// Time without RTP after which a leg ends.
+    pub silence_timeout: Duration,
     /// UDP ports, two for each leg.
     pub ports: RangeInclusive<u16>,
     /// Threads that carry audio.
@@ -210,11 +221,6 @@ impl Config {
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&database, http.listen));
         let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
-        let media = Media {
-            ports: source.get_or("media.ports", values::ports, 20_000..=29_999),
-            threads: source.get_or("media.threads", values::threads, 1),
-            prompts: source.get("media.prompts", values::path),
-        };
         Self {
             http,
             node,
@@ -225,13 +231,29 @@ impl Config {
                 tls_ca,
             },
             sip: Self::take_sip(source),
-            media,
+            media: Self::take_media(source),
             recordings: Self::take_recordings(source),
             trunks: (0..source.count("trunks"))
                 .map(|index| trunk::read(source, index))
                 .collect(),
             webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
+        }
+    }
+
+    fn take_media(source: &mut Source) -> Media {
+        Media {
+            listen: source.get("media.listen", values::any_ip),
+            public_address: source.get("media.public_address", values::ip),
+            dscp: source.get_or("media.dscp", values::dscp, Dscp::default()),
+            silence_timeout: source.get_or(
+                "media.silence_timeout",
+                values::silence_timeout,
+                MediaSettings::default().silence_limit,
+            ),
+            ports: source.get_or("media.ports", values::ports, 20_000..=29_999),
+            threads: source.get_or("media.threads", values::threads, 1),
+            prompts: source.get("media.prompts", values::path),
         }
     }
 
@@ -252,6 +274,7 @@ impl Config {
                 "must be given where sip.listen names no address of its own",
             );
         }
+        let dscp = source.get_or("sip.dscp", values::dscp, Dscp::default());
         let max_calls = source.get_or("sip.max_calls", values::calls, 4000);
         let tenant_limit = CallLimit {
             max_calls: source.get_or("sip.tenant_max_calls", values::rate, values::MAX_LIMIT),
@@ -267,6 +290,7 @@ impl Config {
             tls,
             dns: source.get("sip.dns", values::address),
             public_address: public_address.unwrap_or(udp.ip()),
+            dscp,
             max_calls,
             tenant_limit,
         }

@@ -13,8 +13,8 @@ use signalling::sdp::Codec;
 use signalling::{CalledFrom, CallerFrom, Digest, IdentityHeader, Network};
 use toml::de::DeValue;
 
-use crate::calls::NumberFormat;
 use crate::calls::media::RecordingFormat;
+use crate::calls::{Dscp, NumberFormat};
 use crate::crypto::secret::Secret;
 use crate::destinations::NumberPrefix;
 
@@ -127,6 +127,30 @@ pub(super) fn ip(raw: &RawValue) -> Result<IpAddr, InvalidValue> {
     require(
         ip,
         "an IP address that peers can reach, such as \"192.0.2.1\"",
+    )
+}
+
+/// Reads a local address, which may be that of all interfaces.
+pub(super) fn any_ip(raw: &RawValue) -> Result<IpAddr, InvalidValue> {
+    require(
+        raw.text().and_then(|text| text.parse().ok()),
+        "an IP address of this machine, such as \"192.0.2.1\" or \"0.0.0.0\"",
+    )
+}
+
+pub(super) fn dscp(raw: &RawValue) -> Result<Dscp, InvalidValue> {
+    let value = raw.integer().and_then(|value| u8::try_from(value).ok());
+    require(value.and_then(Dscp::new), "a DSCP from 0 to 63; 0: no mark")
+}
+
+pub(super) fn silence_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    let seconds = raw
+        .integer()
+        .filter(|seconds| (10..=3600).contains(seconds));
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    require(
+        seconds.map(Duration::from_secs),
+        "a number of seconds from 10 to 3600",
     )
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -21,6 +22,8 @@ mod process;
 const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+/// Histogram buckets in seconds for the time until a callee is alerted.
+const DIAL_BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 /// Histogram buckets for the jobs in a commit, up to the maximum of 256.
 const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -71,6 +74,18 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrunkAttemptLabel {
+    trunk: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrunkLegLabel {
+    trunk: String,
+    direction: &'static str,
+}
+
 /// Counter by outcome.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
@@ -97,6 +112,9 @@ pub(crate) struct Metrics {
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
     trunk_registered: Family<TrunkLabel, Gauge>,
+    trunk_attempts: Family<TrunkAttemptLabel, Counter>,
+    trunk_legs: Family<TrunkLegLabel, Gauge>,
+    post_dial_delay: Family<TrunkLabel, Histogram>,
     certificate_expiry: Family<TrunkLabel, Gauge>,
     pub(crate) rtp_port_pairs: Gauge,
     pub(crate) rtp_received: Counter,
@@ -137,6 +155,9 @@ impl Metrics {
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
             trunk_registered: Family::default(),
+            trunk_attempts: Family::default(),
+            trunk_legs: Family::default(),
+            post_dial_delay: Family::new_with_constructor(|| Histogram::new(DIAL_BUCKETS)),
             certificate_expiry: Family::default(),
             rtp_port_pairs: Gauge::default(),
             rtp_received: Counter::default(),
@@ -235,6 +256,13 @@ impl Metrics {
         to.register("trunk_up", help, self.trunk_up.clone());
         let help = "1 if the trunk has accepted our registration, else 0";
         to.register("trunk_registered", help, self.trunk_registered.clone());
+        let help = "Attempts to reach a number over a trunk, by outcome";
+        to.register("trunk_attempts", help, self.trunk_attempts.clone());
+        let help = "Legs in use, by trunk and direction";
+        to.register("trunk_legs", help, self.trunk_legs.clone());
+        let help = "Time from the INVITE until the callee is alerted or answers";
+        let delay = self.post_dial_delay.clone();
+        to.register_with_unit("trunk_post_dial_delay", help, Unit::Seconds, delay);
         let help = "Expiry of a certificate for SIP over TLS, since 1970-01-01T00:00:00Z";
         let expiry = self.certificate_expiry.clone();
         to.register_with_unit("tls_certificate_expiry_time", help, Unit::Seconds, expiry);
@@ -347,6 +375,29 @@ impl Metrics {
         self.destinations_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Counts the end of an attempt to reach a number over a trunk, or its answer.
+    pub(crate) fn count_trunk_attempt(&self, trunk: String, outcome: &'static str) {
+        self.trunk_attempts
+            .get_or_create(&TrunkAttemptLabel { trunk, outcome })
+            .inc();
+    }
+
+    /// Adds to the legs in use of a trunk, in one direction.
+    pub(crate) fn add_trunk_legs(&self, trunk: &str, direction: &'static str, change: i64) {
+        let label = TrunkLegLabel {
+            trunk: trunk.to_owned(),
+            direction,
+        };
+        self.trunk_legs.get_or_create(&label).inc_by(change);
+    }
+
+    /// Records the time from an INVITE until the callee was alerted or answered.
+    pub(crate) fn observe_post_dial_delay(&self, trunk: String, delay: Duration) {
+        self.post_dial_delay
+            .get_or_create(&TrunkLabel { trunk })
+            .observe(delay.as_secs_f64());
     }
 
     /// Sets the state of a trunk; `registered` is `None` for a trunk without registration.

@@ -278,9 +278,16 @@ fn engine_settings(
         tls: config.sip.tls.clone(),
         dns: config.sip.dns,
         advertised: config.sip.public_address,
+        media_address: config
+            .media
+            .public_address
+            .unwrap_or(config.sip.public_address),
+        dscp: config.sip.dscp,
         trunks: config.trunks.clone(),
         media: MediaSettings {
-            bind: config.sip.udp.ip(),
+            bind: config.media.listen.unwrap_or(config.sip.udp.ip()),
+            dscp: config.media.dscp,
+            silence_limit: config.media.silence_timeout,
             ports: config.media.ports.clone(),
             threads: config.media.threads,
             recording_key: config

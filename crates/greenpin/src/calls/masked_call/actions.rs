@@ -67,7 +67,7 @@ impl MaskedCall {
             return;
         };
         let local = stream.describe(
-            context.settings.advertised,
+            context.settings.media_address,
             srtp(context, self.caller.trunk),
         );
         let leg = self.caller.id;
@@ -274,7 +274,7 @@ impl MaskedCall {
         context: &EngineContext,
     ) -> OutgoingCall {
         let caller = self.caller.remote;
-        let local = stream.describe(context.settings.advertised, srtp(context, trunk));
+        let local = stream.describe(context.settings.media_address, srtp(context, trunk));
         OutgoingCall {
             trunk,
             to,
@@ -295,7 +295,7 @@ impl MaskedCall {
                 EndReason::NoAnswer => CallCause::NoAnswer,
                 _ => CallCause::Canceled,
             };
-            self.attempts.end(attempt, None, cause, Instant::now());
+            self.end_attempt(attempt, None, cause);
             context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up_for(leg.id, reason, now));
@@ -340,7 +340,7 @@ impl MaskedCall {
             context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up_for(leg, end_reason(cause), now));
-            context.legs.remove(&leg);
+            context.forget_leg(leg);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Attempts of a call to reach a number, for its record.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use call::{CallCause, CallOutcome, DialAttempt, PhoneNumber};
 
@@ -21,6 +21,9 @@ struct Entry {
     trunk: Option<String>,
     call_id: Option<String>,
     started_at: Instant,
+    /// The callee was alerted or has answered.
+    is_alerted: bool,
+    is_answered: bool,
     end: Option<AttemptEnd>,
 }
 
@@ -55,6 +58,8 @@ impl AttemptLog {
             trunk: Some(leg.trunk),
             call_id: leg.call_id,
             started_at: now,
+            is_alerted: false,
+            is_answered: false,
             end: None,
         });
     }
@@ -73,6 +78,8 @@ impl AttemptLog {
             trunk: None,
             call_id: None,
             started_at: now,
+            is_alerted: false,
+            is_answered: false,
             end: Some(AttemptEnd {
                 at: now,
                 status: None,
@@ -87,22 +94,46 @@ impl AttemptLog {
         }
     }
 
-    /// Notes the end of an attempt with the final status of a rejection.
+    fn open(&mut self, attempt: DialAttempt) -> Option<&mut Entry> {
+        let mut open = self.entries.iter_mut();
+        open.find(|entry| entry.attempt == attempt && entry.end.is_none())
+    }
+
+    /// Notes that the callee is alerted or has answered. Returns the trunk and the time since the INVITE, the first time.
+    pub(super) fn alert(
+        &mut self,
+        attempt: DialAttempt,
+        now: Instant,
+    ) -> Option<(String, Duration)> {
+        let entry = self.open(attempt).filter(|entry| !entry.is_alerted)?;
+        entry.is_alerted = true;
+        let delay = now.saturating_duration_since(entry.started_at);
+        Some((entry.trunk.clone()?, delay))
+    }
+
+    /// Notes the answer of an attempt. Returns the trunk, the first time.
+    pub(super) fn answer(&mut self, attempt: DialAttempt) -> Option<String> {
+        let entry = self.open(attempt).filter(|entry| !entry.is_answered)?;
+        entry.is_answered = true;
+        entry.trunk.clone()
+    }
+
+    /// Notes the end of an attempt with the final status of a rejection. Returns the trunk of an attempt that was not
+    /// answered.
     pub(super) fn end(
         &mut self,
         attempt: DialAttempt,
         status: Option<u16>,
         cause: CallCause,
         now: Instant,
-    ) {
-        let mut open = self.entries.iter_mut();
-        if let Some(entry) = open.find(|entry| entry.attempt == attempt && entry.end.is_none()) {
-            entry.end = Some(AttemptEnd {
-                at: now,
-                status,
-                cause,
-            });
-        }
+    ) -> Option<String> {
+        let entry = self.open(attempt)?;
+        entry.end = Some(AttemptEnd {
+            at: now,
+            status,
+            cause,
+        });
+        entry.trunk.clone().filter(|_| !entry.is_answered)
     }
 
     /// Returns `true` if the log has an entry of the attempt.
@@ -136,8 +167,6 @@ impl AttemptLog {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use call::{CallType, HangupBy};
 
     use super::*;
@@ -157,10 +186,16 @@ mod tests {
         let (first, second) = (DialAttempt(0), DialAttempt(1));
         let mut log = AttemptLog::default();
         log.start(first, number, leg("a"), at(0));
-        log.end(first, Some(503), CallCause::Unreachable, at(1));
+        let ended = log.end(first, Some(503), CallCause::Unreachable, at(1));
+        assert_eq!(ended.as_deref(), Some("a"));
         log.start(first, number, leg("b"), at(1));
+        let delay = Duration::from_secs(2);
+        assert_eq!(log.alert(first, at(3)), Some(("b".to_owned(), delay)));
+        assert_eq!(log.alert(first, at(4)), None);
+        assert_eq!(log.answer(first).as_deref(), Some("b"));
+        assert_eq!(log.answer(first), None);
         log.refuse(second, number, CallCause::DestinationNotAllowed, at(2));
-        log.end(second, Some(486), CallCause::Busy, at(3));
+        assert_eq!(log.end(second, Some(486), CallCause::Busy, at(3)), None);
         let outcome = CallOutcome {
             call_type: CallType::Completed,
             dial_status: None,

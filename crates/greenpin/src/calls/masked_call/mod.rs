@@ -206,7 +206,7 @@ impl MaskedCall {
         context
             .agent
             .command(|endpoint, now| endpoint.give_up(leg, now));
-        context.legs.remove(&leg);
+        context.forget_leg(leg);
         self.step(Input::EndRequested, context);
     }
 
@@ -267,8 +267,7 @@ impl MaskedCall {
     ) {
         self.last_status = Some(status);
         let cause = Cause::from_status(status);
-        self.attempts
-            .end(attempt, Some(status), cause.into(), Instant::now());
+        self.end_attempt(attempt, Some(status), cause.into());
         if let Some(leg) = self.callees.remove(&attempt) {
             context.remove_leg(leg.id, leg.stream.as_ref());
             let trunk = context.settings.trunks.get(leg.trunk);
@@ -297,8 +296,7 @@ impl MaskedCall {
             return;
         };
         self.last_status = Some(408);
-        let (cause, now) = (CallCause::Unreachable, Instant::now());
-        self.attempts.end(attempt, None, cause, now);
+        self.end_attempt(attempt, None, CallCause::Unreachable);
         context
             .agent
             .command(|endpoint, now| endpoint.hang_up(leg.id, now));
@@ -429,8 +427,7 @@ impl MaskedCall {
                 // The callee had answered, but was not bridged yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
                     context.remove_leg(leg.id, leg.stream.as_ref());
-                    let (cause, now) = (CallCause::NoAnswer, Instant::now());
-                    self.attempts.end(attempt, None, cause, now);
+                    self.end_attempt(attempt, None, CallCause::NoAnswer);
                     self.step(Input::Failed(attempt, Cause::NoAnswer), context);
                 }
             }
@@ -472,7 +469,7 @@ impl MaskedCall {
             context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up_for(leg, EndReason::Lost, now));
-            context.legs.remove(&leg);
+            context.forget_leg(leg);
         }
         self.hung_up(role, Cause::MediaLost, context);
     }
@@ -508,6 +505,37 @@ impl MaskedCall {
         }
     }
 
+    /// Counts the progress of an attempt for its trunk.
+    fn count_progress(&mut self, input: &Input) {
+        let (Input::Ringing(attempt) | Input::Answered(attempt)) = input else {
+            return;
+        };
+        if let Some((trunk, delay)) = self.attempts.alert(*attempt, Instant::now()) {
+            METRICS.observe_post_dial_delay(trunk, delay);
+        }
+        if matches!(input, Input::Answered(_))
+            && let Some(trunk) = self.attempts.answer(*attempt)
+        {
+            METRICS.count_trunk_attempt(trunk, "answered");
+        }
+    }
+
+    /// Notes the end of an attempt for the record, and counts it for its trunk.
+    fn end_attempt(&mut self, attempt: DialAttempt, status: Option<u16>, cause: CallCause) {
+        let outcome = match (status, cause) {
+            (Some(300..400), _) => "3xx",
+            (Some(400..500), _) => "4xx",
+            (Some(500..600), _) => "5xx",
+            (Some(_), _) => "6xx",
+            (None, CallCause::Unreachable) => "no_response",
+            (None, CallCause::NoAnswer) => "no_answer",
+            (None, _) => "canceled",
+        };
+        if let Some(trunk) = self.attempts.end(attempt, status, cause, Instant::now()) {
+            METRICS.count_trunk_attempt(trunk, outcome);
+        }
+    }
+
     /// Feeds one input to the call machine and performs the resulting actions.
     pub(super) fn step(&mut self, input: Input, context: &mut EngineContext) {
         context.settings.supervisor.fail_point("call");
@@ -520,6 +548,7 @@ impl MaskedCall {
             // The callee is alerted, so its answer or refusal is final.
             dialled.trunks_left.clear();
         }
+        self.count_progress(&input);
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             self.abandon_reason = abandon_reason(&input);

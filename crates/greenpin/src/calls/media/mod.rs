@@ -31,6 +31,7 @@ use media::{
 use signalling::{Network, sdes, sdp};
 
 use crate::RecordingKey;
+use crate::calls::traffic_class::Dscp;
 use crate::supervision::Supervisor;
 
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
@@ -47,6 +48,8 @@ pub struct MediaSettings {
     pub bind: IpAddr,
     /// Range of media ports. Each leg uses an even port and the next port.
     pub ports: RangeInclusive<u16>,
+    /// Mark of media packets.
+    pub dscp: Dscp,
     /// Number of media threads, at least 1. One thread serves about 1,000 legs on one core.
     pub threads: usize,
     /// Maximum time without RTP. A leg beyond it is reported as [`MediaEvent::Silent`].
@@ -70,6 +73,7 @@ impl Default for MediaSettings {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: 20_000..=29_999,
+            dscp: Dscp::default(),
             threads: 1,
             silence_limit: Duration::from_secs(60),
             unanswered_limit: Duration::from_secs(5),

@@ -74,7 +74,7 @@ impl MediaPlane {
                 .spawn(move || worker.run(guard))?;
             threads.push(ThreadHandle { commands, waker });
         }
-        let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));
+        let pool = Arc::new(PortPool::new(settings.bind, &settings.ports, settings.dscp));
         let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
         Ok(Self {
             shared: Arc::new(PlaneState {

@@ -13,6 +13,7 @@ use std::{
 
 use mio::net::UdpSocket;
 
+use crate::calls::traffic_class::Dscp;
 use crate::metrics::METRICS;
 
 /// Error while opening a leg.
@@ -31,6 +32,7 @@ pub enum OpenLegError {
 #[derive(Debug)]
 pub(super) struct PortPool {
     bind: IpAddr,
+    dscp: Dscp,
     /// Number of pairs in the range.
     size: usize,
     free: Mutex<VecDeque<u16>>,
@@ -76,13 +78,14 @@ impl Drop for Lease {
 }
 
 impl PortPool {
-    pub(super) fn new(bind: IpAddr, ports: &RangeInclusive<u16>) -> Self {
+    pub(super) fn new(bind: IpAddr, ports: &RangeInclusive<u16>, dscp: Dscp) -> Self {
         let pairs = ports
             .clone()
             .filter(|port| port % 2 == 0 && port < ports.end());
         let free: VecDeque<u16> = pairs.collect();
         Self {
             bind,
+            dscp,
             size: free.len(),
             free: Mutex::new(free),
             in_use: AtomicUsize::new(0),
@@ -152,11 +155,13 @@ impl PortPool {
     }
 
     fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
-        let rtp = UdpSocket::bind(SocketAddr::new(self.bind, port))?;
-        Ok((
-            rtp,
-            UdpSocket::bind(SocketAddr::new(self.bind, port.saturating_add(1)))?,
-        ))
+        let bind = |port| {
+            let address = SocketAddr::new(self.bind, port);
+            let socket = UdpSocket::bind(address)?;
+            self.dscp.apply(&socket, address)?;
+            Ok::<_, io::Error>(socket)
+        };
+        Ok((bind(port)?, bind(port.saturating_add(1))?))
     }
 
     fn return_port(&self, port: u16) {
@@ -178,7 +183,11 @@ mod tests {
 
     #[test]
     fn a_pair_has_an_even_port_and_returns_to_the_pool_when_dropped() {
-        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_001..=31_004)));
+        let pool = Arc::new(PortPool::new(
+            LOCALHOST,
+            &(31_001..=31_004),
+            Dscp::default(),
+        ));
         let pair = pool.bind().unwrap();
         assert_eq!(
             (
@@ -195,7 +204,11 @@ mod tests {
 
     #[test]
     fn reserved_pairs_are_released_when_the_reservation_is_dropped() {
-        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_030..=31_035)));
+        let pool = Arc::new(PortPool::new(
+            LOCALHOST,
+            &(31_030..=31_035),
+            Dscp::default(),
+        ));
         let (first, second) = (pool.reserve(2), pool.reserve(2));
         assert!(first.is_some() && second.is_none());
         let third = pool.reserve(1).unwrap();
@@ -209,13 +222,21 @@ mod tests {
     #[test]
     fn a_port_in_use_by_another_program_is_skipped() {
         let _other = std::net::UdpSocket::bind((LOCALHOST, 31_013)).unwrap();
-        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_012..=31_015)));
+        let pool = Arc::new(PortPool::new(
+            LOCALHOST,
+            &(31_012..=31_015),
+            Dscp::default(),
+        ));
         assert_eq!(pool.bind().unwrap().port, 31_014);
     }
 
     #[test]
     fn a_range_without_a_pair_has_no_port() {
-        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_020..=31_020)));
+        let pool = Arc::new(PortPool::new(
+            LOCALHOST,
+            &(31_020..=31_020),
+            Dscp::default(),
+        ));
         assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
     }
 }

@@ -16,6 +16,7 @@ use super::connections::{Connections, Listener};
 use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
 use crate::calls::source_address::unmapped;
+use crate::calls::traffic_class::Dscp;
 use crate::metrics::METRICS;
 use crate::supervision::Supervisor;
 
@@ -213,6 +214,11 @@ impl SipSockets {
             udp: socket,
             tcp: listener,
         })
+    }
+
+    /// Marks the packets over UDP.
+    pub(in crate::calls) fn mark(&self, dscp: Dscp) -> io::Result<()> {
+        dscp.apply(&self.udp, self.udp.local_addr()?)
     }
 
     /// Local address of the UDP socket.

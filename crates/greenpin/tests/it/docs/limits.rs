@@ -301,7 +301,7 @@ fn call_rows() -> Vec<Row> {
         ),
         "time for the database to answer while a caller waits" => time(call_limits::STORE_TIMEOUT),
         "time for the key press with `accept_call = \"key\"`" => time(call_limits::ACCEPT_KEY_TIMEOUT),
-        "leg without RTP" => time(MediaSettings::default().silence_limit),
+        "leg without RTP" => format!("{} (`media.silence_timeout`)", time(MediaSettings::default().silence_limit)),
         "attempts in a call record" => number(store::MAX_RECORDED_ATTEMPTS),
         "calls by `media.ports`" => "a quarter of the ports: four are reserved for each call when it is admitted".to_owned(),
         "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::http_client::{raw_text, request};
 use crate::support::operator_api::{OPERATOR, expect_response, operator_request};
 use crate::support::party::{Party, exchange_audio, header};
 use crate::support::server::{Server, trunk};
@@ -117,6 +118,14 @@ fn the_record_names_each_trunk_that_was_tried_and_the_operator_sees_the_call_ids
             [AGENT, "second", 486, "busy"]
         ])
     );
+    let (_, metrics) = raw_text(setup.server.http, &request("GET", "/metrics", "", b""));
+    for line in [
+        "greenpin_trunk_attempts_total{trunk=\"first\",outcome=\"5xx\"} 1",
+        "greenpin_trunk_attempts_total{trunk=\"second\",outcome=\"4xx\"} 1",
+        "greenpin_trunk_legs{trunk=\"second\",direction=\"outgoing\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
     let response = operator_request(&setup.server, "GET", &format!("/calls/{sid}"));
     let text = response.body.to_string();
     assert!(!text.contains(AGENT) && !text.contains(CUSTOMER), "{text}");
