@@ -52,6 +52,7 @@ use self::call_loop::CallLoop;
 use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgent};
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
+use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use crate::supervision::{Part, Supervisor};
 use signalling::{TargetGroup, Transport};
@@ -204,9 +205,7 @@ impl Engine {
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
         let io = |step| move |source| StartError::Io { step, source };
         let folder = &settings.recordings;
-        tokio::fs::create_dir_all(folder)
-            .await
-            .map_err(io("cannot create the folder of recordings"))?;
+        private_folder::create(folder).map_err(io("cannot create the folder of recordings"))?;
         media::recording::recovery::recover_unfinished(folder, &store)
             .await
             .map_err(io("cannot recover the folder of recordings"))?;

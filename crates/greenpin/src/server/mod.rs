@@ -1,5 +1,6 @@
 //! The server: store, engine, API and webhooks, started and stopped together.
 
+mod database_lock;
 mod descriptors;
 mod jobs;
 pub mod limits;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::database_lock::{DatabaseLock, LockError};
 use self::membership::keep_alive;
 use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
@@ -47,6 +49,8 @@ pub struct Server {
     jobs: Vec<JoinHandle<()>>,
     membership: Membership,
     supervisor: Supervisor,
+    // Last field, so that the store closes before the lock is released.
+    _lock: Option<DatabaseLock>,
 }
 
 /// UDP ports that are reserved for a call: RTP and RTCP of the caller and of one dialled party.
@@ -66,6 +70,9 @@ pub enum ServerError {
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] store::OpenError),
+    /// Another server uses the database.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The store failed during the start.
     #[error(transparent)]
     Store(#[from] store::StoreError),
@@ -135,6 +142,7 @@ impl Server {
         let (listener, http) = listen(config.http.listen).await?;
         let public_url = config.http.public_url.clone();
         let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
+        let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config, store.recording_key())?;
         let membership = join(&store, &config.node).await?;
@@ -180,6 +188,7 @@ impl Server {
             jobs,
             membership,
             supervisor,
+            _lock: lock,
         })
     }
 

@@ -99,6 +99,21 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// Checks that an existing SQLite database has its key file. A new key would not fit it.
+    fn require_key(&self) -> Result<(), OpenError> {
+        let Database::File(database) = &self.database else {
+            return Ok(());
+        };
+        let has_data = database.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        if has_data && !self.key_file.exists() {
+            return Err(OpenError::MissingKey {
+                path: self.key_file.clone(),
+                database: database.clone(),
+            });
+        }
+        Ok(())
+    }
+
     /// Creates a configuration with relative links and without uploads.
     pub fn new(database: Database, key_file: PathBuf) -> Self {
         Self {
@@ -223,6 +238,7 @@ pub struct TenantStore {
 impl Store {
     /// Opens the store. Blocks while files are created and the schema is migrated.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
+        options.require_key()?;
         let keys = Arc::new(Keyring::open(&options.key_file)?);
         let (target, checkpoints) = match &options.database {
             Database::File(path) => (

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use call::{PhoneNumber, Pin};
 
 use crate::RecordingKey;
-use crate::crypto::random;
+use crate::crypto::{private_folder, random};
 use crate::store::{OpenError, StoreError, TenantId};
 
 const KEY_LENGTH: usize = 32;
@@ -74,6 +74,13 @@ impl Keyring {
         };
         if master.len() != KEY_LENGTH {
             return Err(wrong());
+        }
+        let mode = fs::metadata(path).map_err(io)?.permissions().mode();
+        if mode & EXPOSED_MODE != 0 {
+            return Err(OpenError::ExposedKey {
+                path: path.to_owned(),
+                mode: mode & 0o777,
+            });
         }
         Ok(Self {
             credentials: hmac_key(&master, CREDENTIALS),
@@ -296,6 +303,10 @@ impl TokenDigest {
     }
 }
 
+/// Mode bits that expose a key file: any access of others, and writes of the group. A group may read it, as it may a
+/// secret that a container platform mounts.
+const EXPOSED_MODE: u32 = 0o027;
+
 /// Creates a key file. Of two processes that start at once, both use the file that was created first.
 fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_LENGTH];
@@ -304,7 +315,7 @@ fn create(path: &Path) -> std::io::Result<Vec<u8>> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        fs::create_dir_all(folder)?;
+        private_folder::create(folder)?;
     }
     let draft = path.with_extension(format!("{:016x}", random::u64()));
     let mut file = OpenOptions::new()
@@ -339,7 +350,6 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn the_key_file_is_created_once_and_private_to_its_owner() {
@@ -350,6 +360,11 @@ mod tests {
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
+        for (mode, is_accepted) in [(0o640, true), (0o400, true), (0o644, false), (0o660, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Keyring::open(&path).is_ok(), is_accepted, "{mode:o}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(
             Keyring::open(&path)
                 .unwrap()

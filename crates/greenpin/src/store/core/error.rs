@@ -76,6 +76,22 @@ pub enum OpenError {
         /// Size of the file in bytes.
         length: usize,
     },
+    /// The key file is missing, and the database needs it.
+    #[error("{path}: the key file is missing, and {database} was written with its key: restore it from a backup", path = path.display(), database = database.display())]
+    MissingKey {
+        /// Path of the key file.
+        path: PathBuf,
+        /// Path of the database.
+        database: PathBuf,
+    },
+    /// The key file can be read by others.
+    #[error("{path}: others can use the key file (mode {mode:04o}): run chmod 600 on it", path = path.display())]
+    ExposedKey {
+        /// Path of the file.
+        path: PathBuf,
+        /// Mode of the file.
+        mode: u32,
+    },
     /// The CA certificates for the database server cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),

@@ -1,5 +1,6 @@
 //! Output and exit codes of the command line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use serde_json::Value;
@@ -178,6 +179,43 @@ fn a_second_server_on_the_same_port_names_the_port() {
     let output = second.arg("serve").output().unwrap();
     assert!(
         code(&output) == 1 && error(&output).contains(&server.http.to_string()),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_second_server_on_the_same_database_names_the_process_of_the_first() {
+    let server = Server::with("");
+    let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
+    second
+        .current_dir(server.database().parent().unwrap())
+        .env("GREENPIN_HTTP__LISTEN", "127.0.0.1:0");
+    let output = second.arg("serve").output().unwrap();
+    let pid = format!("(pid {})", server.pid());
+    assert!(
+        code(&output) == 1 && error(&output).contains(&pid),
+        "{output:?}"
+    );
+    assert_eq!(server.get("/settings")["timezone"], "Asia/Kolkata");
+}
+
+#[test]
+fn a_missing_or_exposed_key_file_is_refused_and_no_other_is_made() {
+    let server = Server::with("");
+    let key = server.database().with_file_name("master.key");
+    let hidden = server.database().with_file_name("copy.key");
+    std::fs::rename(&key, &hidden).unwrap();
+    let output = server.command(&["tenant", "list"]);
+    assert!(
+        code(&output) == 1 && error(&output).contains("missing"),
+        "{output:?}"
+    );
+    assert!(!key.exists());
+    std::fs::rename(&hidden, &key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = server.command(&["tenant", "list"]);
+    assert!(
+        code(&output) == 1 && error(&output).contains("chmod 600"),
         "{output:?}"
     );
 }

@@ -207,6 +207,11 @@ impl Server {
         }
     }
 
+    /// Returns the process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Returns the path of the database file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("greenpin.db")

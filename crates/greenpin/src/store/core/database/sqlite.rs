@@ -1,6 +1,6 @@
 //! SQLite: file, pragmas and migrations.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
 use super::{ColumnNames, Row, Value, WriterLease};
+use crate::crypto::private_folder;
 use crate::store::core::crypto;
 use crate::store::core::schema;
 use crate::store::{OpenError, StoreError, Timestamp};
@@ -161,7 +162,7 @@ fn create_file(path: &Path) -> std::io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        fs::create_dir_all(folder)?;
+        private_folder::create(folder)?;
     }
     match OpenOptions::new()
         .write(true)
@@ -207,7 +208,7 @@ mod tests {
         let target = SqliteTarget(folder.path().join("deep/greenpin.db"));
         target.prepare().unwrap();
         assert_eq!(
-            fs::metadata(&target.0).unwrap().permissions().mode() & 0o777,
+            std::fs::metadata(&target.0).unwrap().permissions().mode() & 0o777,
             0o600
         );
         target.prepare().unwrap();

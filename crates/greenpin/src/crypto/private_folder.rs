@@ -1,0 +1,31 @@
+//! Folders that only the owner may read: they hold the database, keys and recordings.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// Creates a folder and its parents with mode 0700. An existing folder keeps its mode.
+pub(crate) fn create(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_new_folder_is_private_and_an_existing_one_unchanged() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("deep/data");
+        let mode = |folder: &Path| folder.metadata().unwrap().permissions().mode() & 0o777;
+        create(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o700);
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&folder, open).unwrap();
+        create(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o755);
+    }
+}
