@@ -77,7 +77,11 @@ enum State {
         warn_at: Option<Instant>,
     },
     /// The last prompt plays; the call ends after it.
-    PlayingLastPrompt { playback: u32, until: Instant },
+    PlayingLastPrompt {
+        playback: u32,
+        until: Instant,
+        cause: Cause,
+    },
     /// The call has ended.
     Ended,
 }
@@ -220,12 +224,17 @@ impl Call {
                 self.history.cause = Some(CallCause::NotAcknowledged);
                 self.end(state, HangupBy::System, Cause::MediaLost, now)
             }
-            (State::Checking { .. }, Input::StoreFailed) => {
-                self.end_after_prompt(Prompt::Unavailable, CallCause::Internal, now)
-            }
-            (State::Checking { until, .. }, Input::Elapsed) if now >= until => {
-                self.end_after_prompt(Prompt::Unavailable, CallCause::Overloaded, now)
-            }
+            (State::Checking { .. }, Input::StoreFailed) => self.end_after_prompt(
+                Prompt::Unavailable,
+                (Cause::Internal, CallCause::Internal),
+                now,
+            ),
+            (State::Checking { until, .. }, Input::Elapsed) if now >= until => self
+                .end_after_prompt(
+                    Prompt::Unavailable,
+                    (Cause::Overloaded, CallCause::Overloaded),
+                    now,
+                ),
             (State::Checking { plan, .. }, Input::PinChecked(verdict)) => {
                 self.on_pin_checked(plan, verdict, now)
             }
@@ -254,9 +263,7 @@ impl Call {
     fn on_prompt_ended(&mut self, state: State, now: Instant) -> State {
         match state {
             State::PlayingWrongPin { plan, .. } => self.prompt_for_pin(plan, Collector::new(now)),
-            State::PlayingLastPrompt { .. } => {
-                self.end(state, HangupBy::System, Cause::Normal, now)
-            }
+            State::PlayingLastPrompt { cause, .. } => self.end(state, HangupBy::System, cause, now),
             state => state,
         }
     }
@@ -283,7 +290,7 @@ impl Call {
     fn on_confirmed(&mut self, next: AfterConfirmation, now: Instant) -> State {
         match next {
             AfterConfirmation::NotInUse => {
-                self.end_after_prompt(Prompt::NotInUse, CallCause::NotInUse, now)
+                self.end_after_prompt(Prompt::NotInUse, (Cause::Normal, CallCause::NotInUse), now)
             }
             AfterConfirmation::Collect(plan) => self.prompt_for_pin(plan, Collector::new(now)),
         }
@@ -329,7 +336,11 @@ impl Call {
             Input::Elapsed if now >= collector.deadline() => {
                 return match collector.after_silence(now) {
                     Some(collector) => self.prompt_for_pin(plan, collector),
-                    None => self.end_after_prompt(Prompt::Goodbye, CallCause::NoPin, now),
+                    None => self.end_after_prompt(
+                        Prompt::Goodbye,
+                        (Cause::NoAnswer, CallCause::NoPin),
+                        now,
+                    ),
                 };
             }
             _ => {}
@@ -356,7 +367,11 @@ impl Call {
             Verdict::Refused => {
                 self.history.wrong_attempts = self.history.wrong_attempts.saturating_add(1);
                 if self.history.wrong_attempts >= plan.max_attempts {
-                    return self.end_after_prompt(Prompt::Goodbye, CallCause::WrongPin, now);
+                    return self.end_after_prompt(
+                        Prompt::Goodbye,
+                        (Cause::Declined, CallCause::WrongPin),
+                        now,
+                    );
                 }
                 let playback = self.play(Prompt::WrongPin);
                 State::PlayingWrongPin {
@@ -370,7 +385,11 @@ impl Call {
 
     fn start_hunt(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
         if connection.dial.is_empty() {
-            return self.end_after_prompt(Prompt::NoOneToConnect, CallCause::NoOtherParty, now);
+            return self.end_after_prompt(
+                Prompt::NoOneToConnect,
+                (Cause::NotFound, CallCause::NoOtherParty),
+                now,
+            );
         }
         self.actions.push_back(Action::PlayRingback);
         let hunt = Hunt::new(connection.dial, plan.ring_timeout);
@@ -393,7 +412,7 @@ impl Call {
         }
         if hunt.is_idle() {
             let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
-            return self.end_after_prompt(Prompt::Unavailable, cause.into(), now);
+            return self.end_after_prompt(Prompt::Unavailable, (cause, cause.into()), now);
         }
         State::Hunting { plan, hunt, record }
     }
@@ -536,12 +555,19 @@ impl Call {
             .extend(hunt.into_attempts().map(Action::Abandon));
     }
 
-    fn end_after_prompt(&mut self, prompt: Prompt, cause: CallCause, now: Instant) -> State {
-        self.history.cause = Some(cause);
+    /// Plays a prompt and ends the call after it. `result` is the reason for the result in the record.
+    fn end_after_prompt(
+        &mut self,
+        prompt: Prompt,
+        (cause, result): (Cause, CallCause),
+        now: Instant,
+    ) -> State {
+        self.history.cause = Some(result);
         let playback = self.play(prompt);
         State::PlayingLastPrompt {
             playback,
             until: deadline(now, MAX_PROMPT_DURATION),
+            cause,
         }
     }
 
