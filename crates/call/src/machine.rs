@@ -224,17 +224,12 @@ impl Call {
                 self.history.cause = Some(CallCause::NotAcknowledged);
                 self.end(state, HangupBy::System, Cause::MediaLost, now)
             }
-            (State::Checking { .. }, Input::StoreFailed) => self.end_after_prompt(
-                Prompt::Unavailable,
-                (Cause::Internal, CallCause::Internal),
-                now,
-            ),
-            (State::Checking { until, .. }, Input::Elapsed) if now >= until => self
-                .end_after_prompt(
-                    Prompt::Unavailable,
-                    (Cause::Overloaded, CallCause::Overloaded),
-                    now,
-                ),
+            (State::Checking { .. }, Input::StoreFailed) => {
+                self.end_unavailable(Cause::Internal, now)
+            }
+            (State::Checking { until, .. }, Input::Elapsed) if now >= until => {
+                self.end_unavailable(Cause::Overloaded, now)
+            }
             (State::Checking { plan, .. }, Input::PinChecked(verdict)) => {
                 self.on_pin_checked(plan, verdict, now)
             }
@@ -412,7 +407,7 @@ impl Call {
         }
         if hunt.is_idle() {
             let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
-            return self.end_after_prompt(Prompt::Unavailable, (cause, cause.into()), now);
+            return self.end_unavailable(cause, now);
         }
         State::Hunting { plan, hunt, record }
     }
@@ -553,6 +548,11 @@ impl Call {
     fn abandon_all(&mut self, hunt: Hunt) {
         self.actions
             .extend(hunt.into_attempts().map(Action::Abandon));
+    }
+
+    /// Ends the call after the prompt that nobody can be connected.
+    fn end_unavailable(&mut self, cause: Cause, now: Instant) -> State {
+        self.end_after_prompt(Prompt::Unavailable, (cause, cause.into()), now)
     }
 
     /// Plays a prompt and ends the call after it. `result` is the reason for the result in the record.
