@@ -305,6 +305,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_source_that_changes_within_a_press_continues_it() {
+        let moved = |sequence, end| {
+            let mut moved = packet(1000, '1', end, 320);
+            moved.0.ssrc = 2;
+            moved.0.sequence = sequence;
+            moved
+        };
+        let first = packet(1000, '1', false, 160);
+        let next = first.0.sequence.wrapping_add(1);
+        let packets = [first, moved(next, false), moved(next.wrapping_add(1), true)];
+        assert_eq!(received_digits(&packets), "1");
+    }
+
     fn report_for(packets: &[(u16, u32, bool)]) -> EventReport {
         let mut receiver = EventReceiver::default();
         for (sequence, timestamp, end) in packets {

@@ -18,6 +18,9 @@ pub enum DigitSource {
 /// Maximum time between the reports of a press by different methods. INFO passes through proxies
 /// and is retransmitted after 500 ms.
 const PAIRING_WINDOW: Duration = Duration::from_secs(1);
+/// The same for a peer that has reported a press by two methods before. An INFO that is lost twice arrives after 1.5 s, one
+/// that is lost three times after 3.5 s (RFC 3261, section 17.1.2.1).
+const KNOWN_PAIRING_WINDOW: Duration = Duration::from_secs(4);
 
 /// Filter that drops repeated reports of a press, and counts all reports.
 ///
@@ -117,11 +120,21 @@ impl DigitFilter {
         self.unpaired |= unpaired.fold(0, |unpaired, report| unpaired | report.reported_by);
     }
 
+    /// Returns `true` if the peer has reported a press by both methods before, and probably reports all so.
+    pub fn pairs(&self, one: DigitSource, other: DigitSource) -> bool {
+        let both = one.bit() | other.bit();
+        self.paired & both == both
+    }
+
     fn drop_expired(&mut self, now: Duration) {
+        let window = match self.paired {
+            0 => PAIRING_WINDOW,
+            _ => KNOWN_PAIRING_WINDOW,
+        };
         while let Some(oldest) = self
             .recent
             .front()
-            .filter(|oldest| now.saturating_sub(oldest.at) > PAIRING_WINDOW)
+            .filter(|oldest| now.saturating_sub(oldest.at) > window)
         {
             if oldest.reported_by.is_power_of_two() {
                 self.unpaired |= oldest.reported_by;
@@ -167,6 +180,21 @@ mod tests {
             )
         });
         new.map(|(symbol, _, _)| symbol).collect()
+    }
+
+    #[test]
+    fn a_late_info_of_a_peer_that_uses_two_methods_is_no_second_press() {
+        let known = [('1', Event, 0), ('1', Info, 50)];
+        let slow = [('2', Event, 2000), ('2', Info, 5500), ('2', Event, 9000)];
+        let reports = [&known[..], &slow].concat();
+        assert_eq!(presses(&reports), "122");
+        assert_eq!(presses(&slow), "222", "the peer is not known to use both");
+        let mut filter = DigitFilter::default();
+        for (symbol, source, at) in known {
+            let digit = Digit::try_from(symbol).unwrap();
+            filter.is_new(digit, source, Duration::from_millis(at));
+        }
+        assert!(filter.pairs(Info, Event) && !filter.pairs(Info, InBand));
     }
 
     #[test]

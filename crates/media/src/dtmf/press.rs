@@ -98,7 +98,7 @@ impl Press {
         behind: bool,
         earlier: impl IntoIterator<Item = Self>,
     ) -> Relation {
-        let same_stream = self.ssrc == report.ssrc;
+        let same_stream = self.ssrc == report.ssrc || self.moves_to(report);
         if same_stream && behind && !self.is_before(report) {
             return if self.has_timestamp(report) && self.digit == report.digit {
                 Relation::Repeated
@@ -136,8 +136,18 @@ impl Press {
             && (back < MAX_STEP_IN_PRESS && (back > 0 || same_packet))
     }
 
+    /// Returns `true` if the sender has changed its SSRC within the press, and nothing else.
+    fn moves_to(&self, report: &Report) -> bool {
+        let step = report.sequence.wrapping_sub(self.sequence);
+        (1..MAX_STEP_IN_PRESS).contains(&step)
+            && self.digit == report.digit
+            && self.has_timestamp(report)
+            && report.now.saturating_sub(self.last_at) <= MAX_LATENESS
+    }
+
     /// Adds the next packet of the press.
     pub(super) fn extend(&mut self, report: &Report) {
+        self.ssrc = report.ssrc;
         if self.is_before(report) {
             self.timestamp = report.timestamp;
         }

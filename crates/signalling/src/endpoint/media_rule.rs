@@ -1,6 +1,6 @@
 //! Rule for the audio that a trunk may negotiate: its codecs, and the addresses that audio may be sent to.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Endpoint, EndpointSettings};
 use crate::sdp::{Codec, Description, SdpError};
@@ -49,8 +49,12 @@ impl MediaRule<'_> {
     /// Returns `true` for addresses of this host and of its link.
     fn is_local(&self, address: IpAddr) -> bool {
         let reserved = match address {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local() || v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+            IpAddr::V4(v4) => is_reserved(v4),
+            IpAddr::V6(v6) => {
+                let embedded = embedded_ipv4(v6);
+                let in_reserved = embedded.is_some_and(is_reserved);
+                v6.is_loopback() || v6.is_unicast_link_local() || in_reserved
+            }
         };
         let mut own = self.settings.own_addresses.iter();
         reserved || own.any(|own| own.to_canonical() == address)
@@ -66,6 +70,26 @@ impl Endpoint {
             networks: trunk.map_or(&[], |trunk| &trunk.media_from),
             settings: &self.settings,
         }
+    }
+}
+
+/// Returns `true` for addresses that are no destination on a network: this host, the link, and reserved ones (RFC 6890,
+/// section 2.2.2).
+fn is_reserved(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    let is_this_network = first == 0 && !address.is_unspecified();
+    let is_for_future_use = first >= 240;
+    address.is_loopback() || address.is_link_local() || is_this_network || is_for_future_use
+}
+
+/// Returns the IPv4 address that a gateway translates an IPv6 address to: IPv4-compatible (RFC 4291, section 2.5.5.1), NAT64
+/// (RFC 6052, section 2.1) and 6to4 (RFC 3056, section 2).
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.octets() {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+        | [0x20, 0x02, a, b, c, d, ..] => Some(Ipv4Addr::new(a, b, c, d)),
+        _ => None,
     }
 }
 
@@ -105,6 +129,11 @@ mod tests {
             "fe80::1",
             "::ffff:127.0.0.1",
             "::ffff:192.0.2.1",
+            "0.1.2.3",
+            "240.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
         ] {
             assert!(!allowed("192.0.2.1", &[], address), "{address}");
             assert!(allowed("127.0.0.1", &[], address), "{address}");

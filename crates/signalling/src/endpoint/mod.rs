@@ -177,6 +177,8 @@ enum Purpose {
         leg: LegId,
         acknowledged: Vec<SentAck>,
     },
+    /// INVITE sent by the endpoint that was rejected or replaced by another one. A late 2xx is acknowledged and ended.
+    EndedInvite(Vec<SentAck>),
     /// Request whose response is ignored: a CANCEL or PRACK, or a request that was superseded.
     NoReplyNeeded,
     /// INVITE sent by the endpoint within a call.
@@ -198,7 +200,30 @@ impl Purpose {
             Self::PeerRequest(leg) => *leg,
             Self::Invite { leg, .. } | Self::Refresh(leg, _) => Some(*leg),
             Self::Reinvite(sent) => Some(sent.leg),
-            Self::NoReplyNeeded | Self::Bye(_) | Self::KeepAlive(_) | Self::Register(_) => None,
+            Self::EndedInvite(_)
+            | Self::NoReplyNeeded
+            | Self::Bye(_)
+            | Self::KeepAlive(_)
+            | Self::Register(_) => None,
+        }
+    }
+
+    /// Returns the ACKs of an INVITE.
+    fn acknowledged(&self) -> Option<&Vec<SentAck>> {
+        match self {
+            Self::Invite { acknowledged, .. } | Self::EndedInvite(acknowledged) => {
+                Some(acknowledged)
+            }
+            _ => None,
+        }
+    }
+
+    fn acknowledged_mut(&mut self) -> Option<&mut Vec<SentAck>> {
+        match self {
+            Self::Invite { acknowledged, .. } | Self::EndedInvite(acknowledged) => {
+                Some(acknowledged)
+            }
+            _ => None,
         }
     }
 }

@@ -245,11 +245,7 @@ impl Endpoint {
             }
             // A second answer of a fork, an answer after the engine hung up, or unusable audio.
             _ => {
-                if let Some(builder) = dialog.request(Method::Bye)
-                    && let Some(bye) = self.finish_request(builder, path.transport)
-                {
-                    self.request(bye, path, Purpose::Bye(None), now);
-                }
+                self.end_unwanted_dialog(dialog, path, now);
                 if was_calling {
                     self.end_leg(
                         id,
@@ -263,12 +259,53 @@ impl Endpoint {
         }
     }
 
+    fn end_unwanted_dialog(&mut self, mut dialog: Dialog, path: Path, now: Instant) {
+        if let Some(builder) = dialog.request(Method::Bye)
+            && let Some(bye) = self.finish_request(builder, path.transport)
+        {
+            self.request(bye, path, Purpose::Bye(None), now);
+        }
+    }
+
+    /// Marks an INVITE as ended by its final failure.
+    pub(super) fn note_invite_ended(&mut self, key: &TransactionKey) {
+        if let Some(transaction) = self.transactions.get_mut(key)
+            && let Purpose::Invite { acknowledged, .. } = &mut transaction.purpose
+        {
+            transaction.purpose = Purpose::EndedInvite(std::mem::take(acknowledged));
+        }
+    }
+
+    /// Acknowledges and ends the dialog of a 2xx that arrives after a failure of the same INVITE, from another branch of
+    /// a fork (RFC 3261, sections 13.2.2.4 and 16.7). Returns `false` for any other response. The transaction layer would
+    /// answer it like a repeated failure.
+    pub(super) fn end_late_answer(&mut self, response: &Response, now: Instant) -> bool {
+        let Some(key) = TransactionKey::from_response(response) else {
+            return false;
+        };
+        let is_ended = self
+            .transactions
+            .get(&key)
+            .is_some_and(|found| matches!(found.purpose, Purpose::EndedInvite(_)));
+        if !is_ended || !(200..300).contains(&response.status.code()) {
+            return false;
+        }
+        let to = response.headers.typed::<To>().and_then(Result::ok);
+        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
+        if !self.acknowledge_again(&key, tag)
+            && !self.is_fork_too_large(&key)
+            && let Some((dialog, path)) = self.acknowledge(&key, response)
+        {
+            self.end_unwanted_dialog(dialog, path, now);
+        }
+        true
+    }
+
     /// Repeats the ACK for a retransmitted 2xx (RFC 3261, section 13.2.2.4). Returns `false` if the
     /// 2xx is new.
     fn acknowledge_again(&mut self, key: &TransactionKey, tag: &[u8]) -> bool {
-        let Some(Purpose::Invite { acknowledged, .. }) =
-            self.transactions.get(key).map(|found| &found.purpose)
-        else {
+        let transaction = self.transactions.get(key);
+        let Some(acknowledged) = transaction.and_then(|found| found.purpose.acknowledged()) else {
             return false;
         };
         let Some(sent_ack) = acknowledged
@@ -284,10 +321,9 @@ impl Endpoint {
     /// Returns `true` if enough branches of a fork have answered. A further 2xx is ignored: each one costs an ACK and a
     /// BYE to an address that it names.
     fn is_fork_too_large(&self, key: &TransactionKey) -> bool {
-        matches!(
-            self.transactions.get(key).map(|found| &found.purpose),
-            Some(Purpose::Invite { acknowledged, .. }) if acknowledged.len() >= MAX_FORK_BRANCHES
-        )
+        let transaction = self.transactions.get(key);
+        let acknowledged = transaction.and_then(|found| found.purpose.acknowledged());
+        acknowledged.is_some_and(|acknowledged| acknowledged.len() >= MAX_FORK_BRANCHES)
     }
 
     /// Returns the called party's audio from its 2xx or from its early dialog.
@@ -317,11 +353,8 @@ impl Endpoint {
             ticket: None,
         };
         self.transmits.push_back(ack.clone());
-        if let Some(Purpose::Invite { acknowledged, .. }) = self
-            .transactions
-            .get_mut(key)
-            .map(|transaction| &mut transaction.purpose)
-        {
+        let transaction = self.transactions.get_mut(key);
+        if let Some(acknowledged) = transaction.and_then(|found| found.purpose.acknowledged_mut()) {
             acknowledged.push(SentAck {
                 remote_tag: dialog.remote_tag().clone(),
                 ack,

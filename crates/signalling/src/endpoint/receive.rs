@@ -206,6 +206,9 @@ impl Endpoint {
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
+        if self.end_late_answer(&response, now) {
+            return;
+        }
         // A response without a transaction is too late to matter.
         let reliability = crate::sip::Reliability::Unreliable;
         if let Dispatch::Matched { key, outputs } =
@@ -305,7 +308,12 @@ impl Endpoint {
             .get(key)
             .map(|transaction| &transaction.purpose)
         {
-            Some(Purpose::Invite { leg, .. }) => self.on_invite_response(key, *leg, response, now),
+            Some(Purpose::Invite { leg, .. }) => {
+                self.on_invite_response(key, *leg, response, now);
+                if response.status.code() >= 300 {
+                    self.note_invite_ended(key);
+                }
+            }
             Some(Purpose::Reinvite(_)) => self.on_reinvite_response(key, response, now),
             Some(Purpose::Refresh(leg, _)) => self.on_refresh_response(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => {

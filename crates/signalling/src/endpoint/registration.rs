@@ -253,6 +253,7 @@ impl Endpoint {
         if registration.unregistering
             || registration.attempt.as_ref()?.lengthened
             || minimum > MAX_EXPIRY
+            || minimum <= registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY)
         {
             return None;
         }

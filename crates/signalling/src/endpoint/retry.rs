@@ -23,7 +23,8 @@ impl Endpoint {
         invite.proceeding = false;
         let previous = invite.key.take();
         if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
-            previous.purpose = Purpose::NoReplyNeeded;
+            let acknowledged = previous.purpose.acknowledged_mut().map(std::mem::take);
+            previous.purpose = Purpose::EndedInvite(acknowledged.unwrap_or_default());
         }
         self.send_invite(id, request, now);
     }

@@ -176,6 +176,29 @@ fn a_target_without_a_response_is_followed_by_the_next_and_then_reported() {
 }
 
 #[test]
+fn a_2xx_after_a_failure_of_the_same_invite_is_acknowledged_and_ended() {
+    let mut single = impatient();
+    single.dial().unwrap();
+    let first = single.last().0.to_owned();
+    single.answer(&first, 503, "");
+    let before = single.wire.len();
+    let contact = "Contact: <sip:agent@198.51.100.9:5070>\r\n";
+    single.answer(&first, 200, contact);
+    let methods: Vec<_> = single.wire[before..]
+        .iter()
+        .map(|(_, text)| text.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(methods, ["ACK", "BYE"]);
+    single.answer(&first, 200, contact);
+    let last = single.last().0;
+    assert!(
+        last.starts_with("ACK sip:agent@198.51.100.9:5070"),
+        "{last}"
+    );
+    assert!(single.take_events().is_empty());
+}
+
+#[test]
 fn a_provisional_response_ends_the_wait_for_the_first_response() {
     let mut single = impatient();
     single.dial().unwrap();

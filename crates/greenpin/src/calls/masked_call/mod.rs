@@ -396,7 +396,11 @@ impl MaskedCall {
             Role::Caller => Some(&mut self.caller),
             Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
         };
-        if !leg.is_some_and(|leg| leg.keys.is_new(digit, source, now)) {
+        let Some(leg) = leg else { return };
+        let is_new = leg.keys.is_new(digit, source, now);
+        // The media path passes the event of the same press on.
+        let has_event = source == DigitSource::Info && leg.keys.pairs(source, DigitSource::Event);
+        if !is_new || (has_event && self.bridged_attempt.is_some()) {
             return;
         }
         match self.bridged_attempt {

@@ -12,20 +12,31 @@ pub(super) struct PeerAddress {
     rule: SourceRule,
     latched: Option<SocketAddr>,
     contact: Contact,
+    /// Earlier addresses of the leg that have never answered, with the octets sent to them.
+    unanswered: Vec<(SocketAddr, usize)>,
 }
 
 /// Packets exchanged with a peer's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contact {
-    /// Nothing was sent, and nothing has come from the address.
-    None,
-    /// Packets are sent, but none has come from the address. The time is that of the first check after the first packet.
-    Unanswered(Option<Duration>),
+    /// No packet has come from the address.
+    Unanswered {
+        /// First check after the first packet to it, or after a pause of sending.
+        since: Option<Duration>,
+        /// Octets sent to it.
+        octets: usize,
+    },
     /// Nothing has come from the address for too long: nothing is sent.
     Paused,
     /// A packet has come from the address.
     Answered,
 }
+
+/// Maximum number of octets to an address that never answers, in the whole call: more than 5 s of G.711. It holds however
+/// often the address or the direction is negotiated anew.
+const MAX_UNANSWERED_OCTETS: usize = 64_000;
+/// Maximum number of addresses of a leg that never answer. Nothing is sent to further ones before they answer.
+const MAX_UNANSWERED_ADDRESSES: usize = 8;
 
 impl PeerAddress {
     /// Creates the addresses of a negotiated peer. A latched source is kept while the negotiated address stays the
@@ -33,13 +44,39 @@ impl PeerAddress {
     pub(super) fn new(remote: &Remote, before: Option<&Self>) -> Self {
         let above = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
         let same = before.filter(|before| before.rtp == remote.rtp && before.rule == remote.source);
+        let unanswered = before.map(Self::unanswered_before).unwrap_or_default();
+        let sent = unanswered
+            .iter()
+            .find(|(address, _)| *address == remote.rtp);
+        let contact = match (same, sent) {
+            (Some(same), _) => same.contact,
+            (None, Some((_, octets))) => Contact::unanswered(*octets),
+            (None, None) if unanswered.len() >= MAX_UNANSWERED_ADDRESSES => Contact::Paused,
+            (None, None) => Contact::unanswered(0),
+        };
         Self {
             rtp: remote.rtp,
             rtcp: remote.rtcp.unwrap_or(above),
             rule: remote.source.clone(),
             latched: same.and_then(|before| before.latched),
-            contact: same.map_or(Contact::None, |before| before.contact),
+            contact,
+            unanswered,
         }
+    }
+
+    /// Returns the addresses that have not answered so far, this one included.
+    fn unanswered_before(&self) -> Vec<(SocketAddr, usize)> {
+        let mut addresses = self.unanswered.clone();
+        addresses.retain(|(address, _)| *address != self.rtp);
+        let octets = match self.contact {
+            Contact::Unanswered { octets, .. } => Some(octets),
+            Contact::Paused => Some(MAX_UNANSWERED_OCTETS),
+            Contact::Answered => None,
+        };
+        let entry = octets.map(|octets| (self.rtp, octets));
+        let has_room = addresses.len() < MAX_UNANSWERED_ADDRESSES;
+        addresses.extend(entry.filter(|_| has_room));
+        addresses
     }
 
     /// Returns `true` if RTP from `source` is accepted. The latch rule keeps the first accepted source.
@@ -74,37 +111,42 @@ impl PeerAddress {
         self.contact = Contact::Answered;
     }
 
-    /// Notes a packet to the peer.
-    pub(super) fn on_sent(&mut self) {
-        if self.contact == Contact::None {
-            self.contact = Contact::Unanswered(None);
+    /// Notes octets sent to the peer.
+    pub(super) fn on_sent(&mut self, length: usize) {
+        if let Contact::Unanswered { octets, .. } = &mut self.contact {
+            *octets = octets.saturating_add(length);
         }
     }
 
-    /// Returns `false` after too long a time without any packet of the peer.
+    /// Returns `false` if too much was sent without any packet of the peer.
     pub(super) fn may_send(&self) -> bool {
-        self.contact != Contact::Paused
+        match self.contact {
+            Contact::Unanswered { octets, .. } => octets < MAX_UNANSWERED_OCTETS,
+            Contact::Paused => false,
+            Contact::Answered => true,
+        }
     }
 
     /// Pauses sending if nothing has come from the address for longer than the limit. Returns `true` if the pause starts
     /// now.
     pub(super) fn check_answered(&mut self, limit: Duration, now: Duration) -> bool {
-        let Contact::Unanswered(since) = self.contact else {
+        let Contact::Unanswered { since, octets } = self.contact else {
             return false;
         };
-        let since = since.unwrap_or(now);
-        let too_long = now.saturating_sub(since) > limit;
+        let since = since.or((octets > 0).then_some(now));
+        let too_long = since.is_some_and(|since| now.saturating_sub(since) > limit)
+            || octets >= MAX_UNANSWERED_OCTETS;
         self.contact = match too_long {
             true => Contact::Paused,
-            false => Contact::Unanswered(Some(since)),
+            false => Contact::Unanswered { since, octets },
         };
         too_long
     }
 
-    /// Starts the time without a packet anew, because the peer sends nothing on purpose.
-    pub(super) fn expect_nothing(&mut self) {
-        if self.contact != Contact::Answered {
-            self.contact = Contact::None;
+    /// Stops the time without an answer while nothing is sent.
+    pub(super) fn stop_clock(&mut self) {
+        if let Contact::Unanswered { since, .. } = &mut self.contact {
+            *since = None;
         }
     }
 
@@ -118,6 +160,15 @@ impl PeerAddress {
         let above =
             |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));
         self.latched.map_or(self.rtcp, above)
+    }
+}
+
+impl Contact {
+    fn unanswered(octets: usize) -> Self {
+        Self::Unanswered {
+            since: None,
+            octets,
+        }
     }
 }
 
@@ -192,7 +243,7 @@ mod tests {
         let open = remote("192.0.2.1:4000", SourceRule::Negotiated);
         let mut peer = PeerAddress::new(&open, None);
         assert!(!peer.check_answered(LIMIT, at(60)), "nothing was sent yet");
-        peer.on_sent();
+        peer.on_sent(172);
         assert!(!peer.check_answered(LIMIT, at(60)));
         assert!(!peer.check_answered(LIMIT, at(65)));
         assert!(peer.may_send());
@@ -203,17 +254,40 @@ mod tests {
         let moved = remote("192.0.2.1:4002", SourceRule::Negotiated);
         assert!(PeerAddress::new(&moved, Some(&peer)).may_send());
         peer.on_received();
-        peer.on_sent();
+        peer.on_sent(172);
         assert!(peer.may_send() && !peer.check_answered(LIMIT, at(600)));
     }
 
     #[test]
-    fn a_peer_that_sends_nothing_on_purpose_is_not_expected_to_answer() {
-        let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
-        peer.on_sent();
-        assert!(peer.check_answered(Duration::ZERO, Duration::ZERO) || peer.may_send());
-        peer.expect_nothing();
+    fn the_octets_to_an_address_without_an_answer_are_bounded_in_the_whole_call() {
+        const LIMIT: Duration = Duration::from_secs(5);
+        let port = |port: u16| remote(&format!("192.0.2.1:{port}"), SourceRule::Negotiated);
+        let mut peer = PeerAddress::new(&port(4000), None);
+        let mut sent = [0_usize; 2];
+        // The address changes to and fro, and each time sending stops before the time limit.
+        for round in 0..2000_u16 {
+            let current = usize::from(round % 2);
+            peer = PeerAddress::new(&port(4000 + 2 * (round % 2)), Some(&peer));
+            for _ in 0..10 {
+                if peer.may_send() {
+                    peer.on_sent(172);
+                    sent[current] += 172;
+                }
+            }
+            peer.check_answered(LIMIT, Duration::ZERO);
+            peer.stop_clock();
+        }
+        assert!(
+            sent.iter()
+                .all(|octets| *octets < MAX_UNANSWERED_OCTETS + 172)
+        );
+        peer.on_received();
         assert!(peer.may_send());
-        assert!(!peer.check_answered(Duration::ZERO, Duration::from_secs(9)));
+        // Further addresses get nothing once too many have not answered.
+        for index in 0..MAX_UNANSWERED_ADDRESSES {
+            let next = port(5000 + u16::try_from(index).unwrap());
+            peer = PeerAddress::new(&next, Some(&peer));
+        }
+        assert!(!PeerAddress::new(&port(6000), Some(&peer)).may_send());
     }
 }

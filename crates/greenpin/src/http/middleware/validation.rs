@@ -120,9 +120,10 @@ impl Fields {
         let Some(whole) = whole else {
             return self.or_wrong_type(name, None, "must be an integer");
         };
-        // JSON has one number type, so 3 and 3.0 are equal. A cast outside the range of u32 saturates.
+        // JSON has one number type, so 3 and 3.0 are equal. The range is checked before the cast.
+        let in_type = (0.0..=f64::from(u32::MAX)).contains(&whole);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let read = (whole >= 0.0).then_some(whole as u32);
+        let read = in_type.then_some(whole as u32);
         let read = read.filter(|value| (min..=max).contains(value));
         if read.is_none() {
             self.add_fault(name, Code::OutOfRange, format!("must be {min} to {max}"));

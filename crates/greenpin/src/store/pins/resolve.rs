@@ -139,10 +139,16 @@ impl DryRun<'_> {
             owner: owner.as_ref(),
         };
         Ok(match decide::decide(&check) {
-            Ok(allocation) => Resolution::Connected {
-                greenpin_id: allocation.greenpin_id.clone(),
-                connection: decide::connection(allocation, self.caller),
-            },
+            Ok(allocation) => {
+                let mut connection = decide::connection(allocation, self.caller);
+                connection
+                    .dial
+                    .retain(|number| settings.destinations.permit(*number));
+                Resolution::Connected {
+                    greenpin_id: allocation.greenpin_id.clone(),
+                    connection,
+                }
+            }
             Err(refusal) => {
                 // The tenant may learn the owner of the PIN, or else the allocation that would be charged.
                 let id = owner.map(|owner| owner.greenpin_id);

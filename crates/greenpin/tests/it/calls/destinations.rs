@@ -64,6 +64,11 @@ fn a_tenant_cannot_change_its_rules_and_wrong_rules_are_rejected() {
             422,
             "max_calls_per_country_hour",
         ),
+        (
+            json!({ "max_calls_per_country_hour": 4_294_967_296_u64 }),
+            422,
+            "max_calls_per_country_hour",
+        ),
         (json!({ "alow": ["+91"] }), 400, "alow"),
     ] {
         let (found, body) = set_rules(&setup, &rules);

@@ -138,6 +138,8 @@ const INTERNAL: &[(&str, &[&str])] = &[
         &[
             "call_limits::MAX_PROMPT_DURATION",
             "calls::MAX_BACKLOG_SAMPLES",
+            "calls::MAX_UNANSWERED_ADDRESSES",
+            "calls::MAX_UNANSWERED_OCTETS",
             "signalling_limits::MAX_CALL_ID_CHARACTERS",
             "calls::MAX_PORT_ATTEMPTS",
             "calls::MAX_QUEUED_MESSAGES",

@@ -378,7 +378,7 @@ impl MediaLeg {
         let sent = buffer
             .get(..encrypted)
             .map(|packet| self.ports.rtp.send_to(packet, negotiated.peer.rtp()));
-        negotiated.peer.on_sent();
+        negotiated.peer.on_sent(encrypted);
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
@@ -404,8 +404,8 @@ impl MediaLeg {
         let Some(negotiated) = self.negotiated.as_mut() else {
             return;
         };
-        if !negotiated.receive || !negotiated.send {
-            negotiated.peer.expect_nothing();
+        if !negotiated.send {
+            negotiated.peer.stop_clock();
         } else if negotiated.peer.check_answered(limit, now) {
             tracing::warn!("no audio from a peer; pausing the audio to it");
         }
