@@ -95,6 +95,24 @@ fn a_key_by_info_equal_to_the_last_pin_digit_by_info_is_a_new_press_and_is_forwa
 }
 
 #[test]
+fn a_key_by_info_and_by_event_reaches_the_other_party_once() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    assert_eq!(setup.customer.call(VN), 200);
+    setup.customer.press_by_info(&pin[..1]);
+    setup.customer.press(pin);
+    setup.agent_answers();
+    setup.inbox.wait_for_event("call.answered");
+    for key in ["1", "2"] {
+        setup.customer.press_by_info(key);
+        setup.customer.press(key);
+    }
+    setup.customer.press("3");
+    assert_eq!(setup.agent.receive_keys(3, 97), "123");
+}
+
+#[test]
 fn a_pin_by_info_in_one_body_opens_the_call_and_an_unreadable_body_is_rejected() {
     let mut setup = CallSetup::start();
     let allocation = setup.allocate(&json!({}));
