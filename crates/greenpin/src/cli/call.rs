@@ -102,16 +102,14 @@ async fn run_call(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     print_event(&mut lines, arguments.json, connected, &result.why);
     lines.finish()?;
     let expected = arguments.expect == Expected::Connected;
+    let word = match result.is_connected {
+        Some(true) => "connected",
+        Some(false) => "not connected",
+        None => "not found in the configured store",
+    };
     match result.is_connected {
-        Some(is_connected) if is_connected != expected => {
-            let word = if is_connected {
-                "connected"
-            } else {
-                "not connected"
-            };
-            Err(format!("the call was {word}").into())
-        }
-        _ => Ok(()),
+        Some(is_connected) if is_connected == expected => Ok(()),
+        _ => Err(format!("the call was {word}").into()),
     }
 }
 

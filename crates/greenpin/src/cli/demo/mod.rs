@@ -6,6 +6,7 @@ mod parties;
 mod progress;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,6 +66,9 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         Ok(pin) => {
             progress.end();
             if arguments.keep && progress.is_printed() {
+                if let Err(error) = demo.write_configuration() {
+                    return fail(error);
+                }
                 demo.stay(&mut progress, pin).await;
             }
         }
@@ -79,6 +83,11 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         ExitCode::FAILURE
     }
 }
+
+/// Database in the folder of the demo.
+const DATABASE: &str = "greenpin.db";
+/// Key file in the folder of the demo.
+const KEY_FILE: &str = "master.key";
 
 struct Demo {
     folder: TempDir,
@@ -360,6 +369,22 @@ impl Demo {
         format!("http://{}/v1/tenants/{TENANT}{path}", self.server.http)
     }
 
+    /// Returns the configuration file for commands beside the demo.
+    fn configuration_file(&self) -> PathBuf {
+        self.folder.path().join("greenpin.toml")
+    }
+
+    /// Writes a configuration with the store of the demo, so that commands find its records.
+    fn write_configuration(&self) -> std::io::Result<()> {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let text = format!(
+            "[store]\nurl = {:?}\nencryption_key_file = {:?}\n",
+            format!("sqlite:{}", path(DATABASE)),
+            path(KEY_FILE)
+        );
+        std::fs::write(self.configuration_file(), text)
+    }
+
     /// Leaves everything up until Ctrl-C, and prints commands that work meanwhile.
     async fn stay(&self, progress: &mut Progress, pin: &str) {
         let program = std::env::args_os().next();
@@ -367,19 +392,21 @@ impl Demo {
         let program = program.display();
         let (api, sip) = (self.url(""), self.server.sip);
         let (account, token) = (self.account_sid, &self.token);
+        let config = self.configuration_file();
+        let config = config.display();
         let text = format!(
-            "\nThe server stays up until Ctrl-C.\n  API      {api}\n  account  {account}\n  token    {token}\n  SIP      {sip}\n\n\
+            "\nThe server stays up until Ctrl-C.\n  API      {api}\n  account  {account}\n  token    {token}\n  SIP      {sip}\n  CONFIG   {config}\n\n\
              Try, in another terminal:\n  \
              # call again with the same PIN: the agent's phone answers\n  \
-             {program} call {VIRTUAL_NUMBER} --from {CUSTOMER} --pin {pin} --server {sip} --duration 3\n  \
+             {program} call {VIRTUAL_NUMBER} --from {CUSTOMER} --pin {pin} --server {sip} --duration 3 --config {config}\n  \
              # allocate a PIN on a shared number\n  \
              curl -u {account}:{token} {api}/greenpin -H 'content-type: application/json' \
              -d '{{\"caller_id_number\":\"{SHARED_NUMBER}\",\"from\":\"{AGENT}\"}}'\n  \
              # read the call records\n  \
              curl -u {account}:{token} {api}/calls"
         );
-        let facts =
-            json!({ "api": api, "account_sid": account, "token": token, "sip": sip, "pin": pin });
+        let facts = json!({ "api": api, "account_sid": account, "token": token, "sip": sip, "pin": pin,
+                "config": config.to_string() });
         progress.staying(&text, &facts);
         let _ = tokio::signal::ctrl_c().await;
     }
@@ -413,8 +440,8 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     let defaults = Config::default();
     let mut config = defaults;
     config.http.listen = anywhere;
-    config.store.database = Database::File(folder.path().join("greenpin.db"));
-    config.store.key_file = folder.path().join("master.key");
+    config.store.database = Database::File(folder.path().join(DATABASE));
+    config.store.key_file = folder.path().join(KEY_FILE);
     config.sip.udp = anywhere;
     config.sip.tcp = Some(anywhere);
     config.sip.public_address = anywhere.ip();

@@ -121,12 +121,13 @@ fn the_commands_of_the_first_call_run() {
             ["account", sid] => sid.clone_into(&mut account),
             ["token", token] => variables.push(("AUTH", format!("{account}:{token}"))),
             ["SIP", address] => variables.push(("SIP", address.to_owned())),
+            ["CONFIG", file] => variables.push(("CONFIG", file.to_owned())),
             _ => {}
         }
         if line.contains("/calls") {
             break;
         }
     }
-    assert_eq!(variables.len(), 3, "{variables:?}");
+    assert_eq!(variables.len(), 4, "{variables:?}");
     run(&page, &script(&page), folder.path(), &variables);
 }
