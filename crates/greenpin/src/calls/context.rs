@@ -42,6 +42,9 @@ impl EngineContext {
             rates: HashMap::new(),
             settings,
         };
+        for trunk in &context.settings.trunks {
+            METRICS.create_trunk(&trunk.name);
+        }
         context.update_metrics();
         context
     }

@@ -24,6 +24,17 @@ const DURATION_BUCKETS: [f64; 14] = [
 ];
 /// Histogram buckets in seconds for the time until a callee is alerted.
 const DIAL_BUCKETS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+/// Outcomes of an attempt to reach a number over a trunk.
+const TRUNK_OUTCOMES: [&str; 8] = [
+    "answered",
+    "3xx",
+    "4xx",
+    "5xx",
+    "6xx",
+    "no_response",
+    "no_answer",
+    "canceled",
+];
 /// Histogram buckets for the jobs in a commit, up to the maximum of 256.
 const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -375,6 +386,21 @@ impl Metrics {
         self.destinations_refused
             .get_or_create(&ReasonLabel { reason })
             .inc();
+    }
+
+    /// Creates the counters of a trunk at zero.
+    pub(crate) fn create_trunk(&self, trunk: &str) {
+        for outcome in TRUNK_OUTCOMES {
+            let trunk = trunk.to_owned();
+            self.trunk_attempts
+                .get_or_create(&TrunkAttemptLabel { trunk, outcome })
+                .inc_by(0);
+        }
+        for direction in ["incoming", "outgoing"] {
+            self.add_trunk_legs(trunk, direction, 0);
+        }
+        let trunk = trunk.to_owned();
+        drop(self.post_dial_delay.get_or_create(&TrunkLabel { trunk }));
     }
 
     /// Counts the end of an attempt to reach a number over a trunk, or its answer.
