@@ -122,11 +122,6 @@ impl MediaPlane {
         self.shared.pool.has_room(legs)
     }
 
-    /// Returns the maximum number of legs, given by the range of ports.
-    pub fn max_legs(&self) -> usize {
-        self.shared.pool.size()
-    }
-
     /// Returns the number of open legs.
     pub fn legs(&self) -> usize {
         self.shared.pool.in_use()

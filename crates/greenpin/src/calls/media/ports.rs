@@ -93,11 +93,6 @@ impl PortPool {
         }
     }
 
-    /// Returns the number of pairs in the range.
-    pub(super) fn size(&self) -> usize {
-        self.size
-    }
-
     /// Returns `true` if that many pairs are not reserved.
     pub(super) fn has_room(&self, pairs: usize) -> bool {
         let reserved = self.reserved.load(Ordering::Relaxed);
