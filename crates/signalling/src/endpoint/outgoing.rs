@@ -267,7 +267,7 @@ impl Endpoint {
         }
     }
 
-    /// Marks an INVITE as ended by its final failure.
+    /// Marks an INVITE as ended: it was rejected, or another one replaces it.
     pub(super) fn note_invite_ended(&mut self, key: &TransactionKey) {
         if let Some(transaction) = self.transactions.get_mut(key)
             && let Purpose::Invite { acknowledged, .. } = &mut transaction.purpose

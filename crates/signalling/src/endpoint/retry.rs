@@ -22,9 +22,8 @@ impl Endpoint {
         };
         invite.proceeding = false;
         let previous = invite.key.take();
-        if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
-            let acknowledged = previous.purpose.acknowledged_mut().map(std::mem::take);
-            previous.purpose = Purpose::EndedInvite(acknowledged.unwrap_or_default());
+        if let Some(previous) = previous {
+            self.note_invite_ended(&previous);
         }
         self.send_invite(id, request, now);
     }
