@@ -143,15 +143,19 @@ pub(super) fn dscp(raw: &RawValue) -> Result<Dscp, InvalidValue> {
     require(value.and_then(Dscp::new), "a DSCP from 0 to 63; 0: no mark")
 }
 
+/// Reads a number of whole seconds in a range.
+fn seconds(
+    raw: &RawValue,
+    range: RangeInclusive<u64>,
+    rule: &str,
+) -> Result<Duration, InvalidValue> {
+    let seconds = raw.integer().and_then(|number| u64::try_from(number).ok());
+    let seconds = seconds.filter(|seconds| range.contains(seconds));
+    require(seconds.map(Duration::from_secs), rule)
+}
+
 pub(super) fn silence_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
-    let seconds = raw
-        .integer()
-        .filter(|seconds| (10..=3600).contains(seconds));
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    require(
-        seconds.map(Duration::from_secs),
-        "a number of seconds from 10 to 3600",
-    )
+    seconds(raw, 10..=3600, "a number of seconds from 10 to 3600")
 }
 
 pub(super) fn secret(raw: &RawValue) -> Result<Secret, InvalidValue> {
@@ -308,14 +312,7 @@ pub(super) fn threads(raw: &RawValue) -> Result<usize, InvalidValue> {
 }
 
 pub(super) fn lease(raw: &RawValue) -> Result<Duration, InvalidValue> {
-    let seconds = raw
-        .integer()
-        .and_then(|seconds| u64::try_from(seconds).ok());
-    let seconds = seconds.filter(|seconds| (3..=300).contains(seconds));
-    require(
-        seconds.map(Duration::from_secs),
-        "a number of seconds from 3 to 300",
-    )
+    seconds(raw, 3..=300, "a number of seconds from 3 to 300")
 }
 
 pub(super) fn calls(raw: &RawValue) -> Result<usize, InvalidValue> {
@@ -559,21 +556,15 @@ pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &
 }
 
 pub(super) fn keep_alive(raw: &RawValue) -> Result<Duration, InvalidValue> {
-    let seconds = raw.integer().filter(|seconds| (0..=3600).contains(seconds));
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    require(
-        seconds.map(Duration::from_secs),
+    seconds(
+        raw,
+        0..=3600,
         "a number of seconds from 1 to 3600, or 0: never",
     )
 }
 
 pub(super) fn response_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
-    let seconds = raw.integer().filter(|seconds| (1..=32).contains(seconds));
-    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    require(
-        seconds.map(Duration::from_secs),
-        "a number of seconds from 1 to 32",
-    )
+    seconds(raw, 1..=32, "a number of seconds from 1 to 32")
 }
 
 pub(super) fn failover_statuses(raw: &RawValue) -> Result<Vec<u16>, InvalidValue> {
