@@ -10,6 +10,15 @@ pub(crate) fn create(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Creates the folder of a file like [`create`].
+pub(crate) fn create_for(file: &Path) -> io::Result<()> {
+    match file.parent() {
+        // A bare name is a file in the working directory.
+        Some(folder) if !folder.as_os_str().is_empty() => create(folder),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

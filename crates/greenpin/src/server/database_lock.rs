@@ -51,12 +51,7 @@ impl DatabaseLock {
             path: path.clone(),
             source,
         };
-        if let Some(folder) = database
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
-            private_folder::create(folder).map_err(failed)?;
-        }
+        private_folder::create_for(database).map_err(failed)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

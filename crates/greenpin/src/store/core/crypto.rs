@@ -311,12 +311,7 @@ const EXPOSED_MODE: u32 = 0o027;
 fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_LENGTH];
     random::fill(&mut key);
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        private_folder::create(folder)?;
-    }
+    private_folder::create_for(path)?;
     let draft = path.with_extension(format!("{:016x}", random::u64()));
     let mut file = OpenOptions::new()
         .write(true)

@@ -158,12 +158,7 @@ fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result
 
 /// Creates the database file with mode 0600. SQLite gives its log files the same mode.
 fn create_file(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        private_folder::create(folder)?;
-    }
+    private_folder::create_for(path)?;
     match OpenOptions::new()
         .write(true)
         .create_new(true)
