@@ -85,7 +85,12 @@ fn end(
     rules: &RecordingRules,
 ) -> Result<(), StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
-    let (dialled_key, sealed_dialled) = record::encrypt_dialled(tx, sid, ending.dialled)?;
+    let Some(key) = record::tenant_key(tx, sid)? else {
+        return Ok(());
+    };
+    let dialled = ending.dialled;
+    let dialled = dialled.map(|dialled| record::encrypt_dialled(&key, sid, dialled));
+    let (dialled_key, sealed_dialled) = dialled.transpose()?.unzip();
     let row = (
         ending.ended_at.micros(),
         micros(ending.answered_at),
@@ -106,7 +111,7 @@ fn end(
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
         ending.cause.as_str(),
-        record::encrypt_legs(tx, sid, &ending.legs)?,
+        record::encrypt_legs(&key, sid, &ending.legs)?,
         sid.as_str(),
     );
     if tx.execute(sql::CALL_END, row)? == 0 {

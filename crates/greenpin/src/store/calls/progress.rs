@@ -19,7 +19,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let (key, encrypted) = record::encrypt_dialled(tx, &sid, Some(dialled))?;
+            let Some(key) = record::tenant_key(tx, &sid)? else {
+                return Ok(());
+            };
+            let (key, encrypted) = record::encrypt_dialled(&key, &sid, dialled)?;
             let row = (key, encrypted, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_RING, row)? == 0 {
                 return Ok(());
@@ -38,7 +41,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let (key, encrypted) = record::encrypt_dialled(tx, &sid, Some(dialled))?;
+            let Some(key) = record::tenant_key(tx, &sid)? else {
+                return Ok(());
+            };
+            let (key, encrypted) = record::encrypt_dialled(&key, &sid, dialled)?;
             let row = (key, encrypted, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_ANSWER, row)? == 0 {
                 return Ok(());

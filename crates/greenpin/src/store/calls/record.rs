@@ -1,5 +1,6 @@
 //! Call records, and their part of the events.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
@@ -10,6 +11,7 @@ use crate::store::calls::legs::CallLegs;
 use crate::store::calls::report::LegReport;
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
+use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
 use crate::store::events::payload::CallData;
@@ -255,20 +257,21 @@ fn legs_context(call_sid: &str) -> String {
     format!("legs {call_sid}")
 }
 
+/// Returns the key of the tenant of a call; `None` if there is no such call.
+pub(crate) fn tenant_key(tx: &Tx<'_>, sid: &CallSid) -> Result<Option<Arc<TenantKey>>, StoreError> {
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
+    tenant.map(|tenant| tx.tenant_key(&tenant)).transpose()
+}
+
 /// Returns the encrypted legs of a call; `None` without any attempt and Call-ID.
 pub(crate) fn encrypt_legs(
-    tx: &Tx<'_>,
+    key: &TenantKey,
     sid: &CallSid,
     legs: &CallLegs,
 ) -> Result<Option<String>, StoreError> {
     if *legs == CallLegs::default() {
         return Ok(None);
     }
-    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
-    let Some(tenant) = tenant else {
-        return Ok(None);
-    };
-    let key = tx.tenant_key(&tenant)?;
     let encrypted = key.encrypt(&legs_context(sid.as_str()), legs.stored()?)?;
     Ok(Some(encrypted))
 }
@@ -279,18 +282,10 @@ fn leg_report(text: &str) -> Result<LegReport, StoreError> {
 
 /// Returns the index key of a dialled number, and the encrypted number.
 pub(crate) fn encrypt_dialled(
-    tx: &Tx<'_>,
+    key: &TenantKey,
     sid: &CallSid,
-    dialled: Option<PhoneNumber>,
-) -> Result<(Option<String>, Option<String>), StoreError> {
-    let Some(dialled) = dialled else {
-        return Ok((None, None));
-    };
-    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
-    let Some(tenant) = tenant else {
-        return Ok((None, None));
-    };
-    let key = tx.tenant_key(&tenant)?;
+    dialled: PhoneNumber,
+) -> Result<(String, String), StoreError> {
     let encrypted = key.encrypt(&dialled_context(sid.as_str()), dialled.expose())?;
-    Ok((Some(key.party_key(dialled)), Some(encrypted)))
+    Ok((key.party_key(dialled), encrypted))
 }
