@@ -9,7 +9,9 @@ use super::arguments::{account_sid, tenant_id};
 use super::credential;
 use super::output::{CommandError, ask, note, print_line};
 use crate::config::Config;
-use crate::destinations::{DestinationRules, MAX_PREFIXES, NumberPrefix, in_both};
+use crate::destinations::{
+    DestinationChange, DestinationRules, MAX_PREFIXES, NumberPrefix, in_both,
+};
 use crate::server::open_recordings;
 use crate::store::{
     Actor, CreatedTenant, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord,
@@ -282,12 +284,14 @@ async fn destinations(change: Destinations, store: &OperatorStore) -> Result<(),
     let tenant = tenant.ok_or_else(|| format!("tenant {name}: there is no such tenant"))?;
     let mut rules = tenant.settings.destinations;
     if change.is_given() {
+        let change = change.into_change();
         change.apply(&mut rules);
         if let Some(prefix) = in_both(&rules.allow, &rules.deny) {
             return Err(format!("{prefix} is both allowed and denied").into());
         }
-        let apply = move |rules: &mut DestinationRules| change.apply(rules);
-        let changed = store.set_destinations(&name, apply, Timestamp::now()).await;
+        let changed = store
+            .set_destinations(&name, change, Timestamp::now())
+            .await;
         rules = changed.map_err(|error| format!("tenant {name}: {error}"))?;
     }
     print_destinations(&rules, json)
@@ -319,15 +323,12 @@ impl Destinations {
         self.allow.is_some() || self.deny.is_some() || self.max_calls_per_country_hour.is_some()
     }
 
-    fn apply(&self, rules: &mut DestinationRules) {
-        if let Some(Prefixes(allow)) = &self.allow {
-            rules.allow.clone_from(allow);
-        }
-        if let Some(Prefixes(deny)) = &self.deny {
-            rules.deny.clone_from(deny);
-        }
-        if let Some(limit) = self.max_calls_per_country_hour {
-            rules.max_calls_per_country_hour = Some(limit).filter(|limit| *limit > 0);
+    fn into_change(self) -> DestinationChange {
+        let limit = self.max_calls_per_country_hour;
+        DestinationChange {
+            allow: self.allow.map(|Prefixes(prefixes)| prefixes),
+            deny: self.deny.map(|Prefixes(prefixes)| prefixes),
+            max_calls_per_country_hour: limit.map(|limit| Some(limit).filter(|limit| *limit > 0)),
         }
     }
 }

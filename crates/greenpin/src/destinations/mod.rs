@@ -93,6 +93,32 @@ impl DestinationRules {
     }
 }
 
+/// Change of the rules of a tenant. `None` leaves a value unchanged.
+#[derive(Debug, Clone, Default)]
+pub struct DestinationChange {
+    /// New list of allowed prefixes.
+    pub allow: Option<Vec<NumberPrefix>>,
+    /// New list of denied prefixes.
+    pub deny: Option<Vec<NumberPrefix>>,
+    /// New limit of dialled legs per country, hour and node; the inner `None` removes it.
+    pub max_calls_per_country_hour: Option<Option<u32>>,
+}
+
+impl DestinationChange {
+    /// Applies the change.
+    pub fn apply(&self, rules: &mut DestinationRules) {
+        if let Some(allow) = &self.allow {
+            rules.allow.clone_from(allow);
+        }
+        if let Some(deny) = &self.deny {
+            rules.deny.clone_from(deny);
+        }
+        if let Some(limit) = self.max_calls_per_country_hour {
+            rules.max_calls_per_country_hour = limit;
+        }
+    }
+}
+
 /// Prefixes of numbers that a trunk takes. Of all prefixes of a number the longest decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrunkDestinations {

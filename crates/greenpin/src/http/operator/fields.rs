@@ -1,6 +1,6 @@
 //! Fields of the operator's request bodies.
 
-use crate::destinations::DestinationRules;
+use crate::destinations::DestinationChange;
 use crate::http::middleware::field::{
     Clearable, Field, Integer, Keyword, Number, Parsed, Prefixes, ShortText, SmallInteger,
     request_body,
@@ -113,17 +113,12 @@ request_body! {
     }
 }
 
-impl ChangeDestinations {
-    /// Applies the change.
-    pub(crate) fn apply(&self, rules: &mut DestinationRules) {
-        if let Some(allow) = &self.allow {
-            rules.allow.clone_from(allow);
-        }
-        if let Some(deny) = &self.deny {
-            rules.deny.clone_from(deny);
-        }
-        if let Some(limit) = self.max_calls_per_country_hour {
-            rules.max_calls_per_country_hour = limit;
+impl From<ChangeDestinations> for DestinationChange {
+    fn from(request: ChangeDestinations) -> Self {
+        Self {
+            allow: request.allow,
+            deny: request.deny,
+            max_calls_per_country_hour: request.max_calls_per_country_hour,
         }
     }
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::fields::{ChangeDestinations, CreateTenant};
 use super::{Operator, parse_query, parse_tenant_id, utc};
-use crate::destinations::{DestinationRules, in_both};
+use crate::destinations::{DestinationChange, DestinationRules, in_both};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::paging::{Page, PageQuery, split_page};
@@ -197,7 +197,7 @@ pub(crate) async fn set_destinations(
 ) -> Result<Response, Problem> {
     let tenant = parse_tenant_id(&tenant)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let change = ChangeDestinations::read(&mut fields);
+    let change = DestinationChange::from(ChangeDestinations::read(&mut fields));
     let now = api.now();
     let stored = store.tenant(&tenant, now).await?;
     let stored = stored.ok_or_else(|| Problem::plain(Code::NotFound))?;
@@ -207,8 +207,7 @@ pub(crate) async fn set_destinations(
         fields.add_fault("deny", Code::Repeated, "has a prefix that is also in allow");
     }
     fields.finish()?;
-    let apply = move |rules: &mut DestinationRules| change.apply(rules);
-    let rules = store.set_destinations(&tenant, apply, now).await?;
+    let rules = store.set_destinations(&tenant, change, now).await?;
     Ok(success(StatusCode::OK, rules))
 }
 

@@ -226,6 +226,22 @@ pub(crate) fn read(
     text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }
 
+/// Changes the settings of a tenant inside a transaction. Returns the new settings.
+pub(crate) fn change_in(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    change: impl FnOnce(&mut TenantSettings),
+) -> Result<TenantSettings, StoreError> {
+    let mut settings = TenantSettings::clone(&*cached(tx, tenant)?);
+    change(&mut settings);
+    tx.execute(
+        sql::TENANT_SETTINGS_UPDATE,
+        (settings.stored()?, tenant.as_str()),
+    )?;
+    tx.cache().tenants.change();
+    Ok(settings)
+}
+
 impl TenantStore {
     /// Returns the settings, at most one second old. Code that needs exact values reads them in its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
@@ -256,13 +272,7 @@ impl TenantStore {
     ) -> Result<Vec<(crate::store::EndpointId, String)>, StoreError> {
         let tenant = self.tenant_id.clone();
         let created = self.store.writer.write(move |tx| {
-            let mut settings = TenantSettings::clone(&*cached(tx, &tenant)?);
-            change(&mut settings);
-            tx.execute(
-                sql::TENANT_SETTINGS_UPDATE,
-                (settings.stored()?, tenant.as_str()),
-            )?;
-            tx.cache().tenants.change();
+            change_in(tx, &tenant, &change)?;
             match &webhooks {
                 Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
                 None => Ok(Vec::new()),

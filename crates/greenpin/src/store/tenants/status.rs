@@ -1,6 +1,6 @@
 //! Tenants, as the operator sees them: creation, lists, suspension.
 
-use crate::destinations::DestinationRules;
+use crate::destinations::{DestinationChange, DestinationRules};
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
@@ -171,20 +171,16 @@ impl OperatorStore {
     pub async fn set_destinations(
         &self,
         tenant: &TenantId,
-        change: impl Fn(&mut DestinationRules) + Send + 'static,
+        change: DestinationChange,
         now: Timestamp,
     ) -> Result<DestinationRules, TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let forgotten = tenant.clone();
         let write = self.store.writer.write(move |tx| {
             require_live(tx, &tenant)?;
-            let mut settings = settings::read(tx, &tenant)?;
-            change(&mut settings.destinations);
-            tx.execute(
-                sql::TENANT_SETTINGS_UPDATE,
-                (settings.stored()?, tenant.as_str()),
-            )?;
-            tx.cache().tenants.change();
+            let settings = settings::change_in(tx, &tenant, |settings| {
+                change.apply(&mut settings.destinations);
+            })?;
             let action = AuditAction {
                 name: "tenant.destinations",
                 tenant: Some(&tenant),
