@@ -265,11 +265,7 @@ impl CallLoop {
                 trunk: incoming.trunk,
             },
         );
-        let leg = incoming.leg;
-        let call_id = self
-            .context
-            .agent
-            .command(|endpoint, _| endpoint.call_id(leg));
+        let call_id = self.context.agent.call_id(incoming.leg);
         let mut call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
         call.set_caller_call_id(call_id);
         self.calls.insert(id, Box::new(call));

@@ -149,6 +149,11 @@ impl Softphone {
         Ok(leg)
     }
 
+    /// Returns the `Call-ID` of a leg.
+    pub fn call_id(&self, leg: LegId) -> Option<String> {
+        self.agent.call_id(leg)
+    }
+
     /// Answers an incoming call.
     pub fn answer(&mut self, leg: LegId) {
         let Some(call) = self.calls.get(&leg) else {

@@ -19,7 +19,6 @@ use crate::calls::media::read_clip;
 use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::config::Config;
 use crate::http::tenant::calls::why::why;
-use crate::store::Timestamp;
 
 /// Time after which the PIN is pressed even without a prompt.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,13 +79,13 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> ExitCode {
 }
 
 async fn run_call(arguments: &Arguments, config: &Config) -> Result<(), CommandError> {
+    let mut lines = Lines::default();
+    let call = TestCall::dial(arguments, config, &mut lines).await?;
     let placed = PlacedCall {
         number: arguments.number,
-        caller: arguments.from,
-        started_at: Timestamp::now(),
+        call_id: call.phone.call_id(call.leg).unwrap_or_default(),
     };
-    let mut lines = Lines::default();
-    let talked = TestCall::make(arguments, config, &mut lines).await?;
+    let talked = call.talk().await?;
     let result = match placed.record(config).await {
         Some(record) => CallResult {
             is_connected: Some(record.bridged_at.is_some()),
@@ -163,11 +162,11 @@ struct TestCall<'a> {
 }
 
 impl<'a> TestCall<'a> {
-    async fn make(
+    async fn dial(
         arguments: &'a Arguments,
         config: &Config,
         lines: &'a mut Lines,
-    ) -> Result<PhoneResult, CommandError> {
+    ) -> Result<Self, CommandError> {
         let clip = match &arguments.play {
             Some(file) => Some(Arc::new(
                 read_clip(file).map_err(|error| error.to_string())?,
@@ -182,16 +181,14 @@ impl<'a> TestCall<'a> {
             .map_err(|error| error.to_string())?;
         let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
         let leg = dialled.map_err(|error| error.to_string())?;
-        Self {
+        Ok(Self {
             arguments,
             phone,
             leg,
             clip,
             recording: false,
             lines,
-        }
-        .talk()
-        .await
+        })
     }
 
     async fn talk(mut self) -> Result<PhoneResult, CommandError> {

@@ -12,19 +12,15 @@ use crate::store::{Actor, CallFilter, CallRecord, Database, Store, TenantStore, 
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two reads of the record.
 const READ_PAUSE: Duration = Duration::from_millis(50);
-/// Difference of the clocks of two nodes that is allowed for.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-/// Calls of the number that are compared with the test call.
-const CALLS_PER_READ: u32 = 20;
+/// Latest calls of the number that are compared with the test call.
+const CALLS_PER_READ: u32 = 200;
 
 /// Test call, as its record shows it.
 pub(super) struct PlacedCall {
     /// Called number.
     pub(super) number: PhoneNumber,
-    /// Number of the caller.
-    pub(super) caller: PhoneNumber,
-    /// Start of the call on the clock of this machine.
-    pub(super) started_at: Timestamp,
+    /// `Call-ID` of the phone. No other call has it.
+    pub(super) call_id: String,
 }
 
 impl PlacedCall {
@@ -58,21 +54,14 @@ impl PlacedCall {
         Some(store.tenant(found.number.tenant_id))
     }
 
-    /// Returns the start of the call on a clock that is behind.
-    fn earliest_start(&self) -> Timestamp {
-        let tolerance = i64::try_from(CLOCK_TOLERANCE.as_micros()).unwrap_or(0);
-        Timestamp::from_micros(self.started_at.micros().saturating_sub(tolerance))
-    }
-
     async fn ended_record(&self, store: &TenantStore) -> Option<CallRecord> {
         let filter = CallFilter {
             ended: Some(true),
             virtual_number: Some(self.number),
-            started_after: Some(self.earliest_start()),
             ..CallFilter::default()
         };
         let records = store.calls(filter, None, CALLS_PER_READ).await.ok()?;
         let mut records = records.into_iter();
-        records.find(|record| record.caller == Some(self.caller))
+        records.find(|record| record.legs.caller_call_id.as_ref() == Some(&self.call_id))
     }
 }

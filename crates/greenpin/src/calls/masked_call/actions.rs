@@ -221,7 +221,7 @@ impl MaskedCall {
                 context.add_leg(id, owner);
                 let leg = TrunkLeg {
                     trunk: context.trunk_name(trunk).to_owned(),
-                    call_id: context.agent.command(|endpoint, _| endpoint.call_id(id)),
+                    call_id: context.agent.call_id(id),
                 };
                 self.attempts
                     .start(attempt, dialled.number, leg, Instant::now());

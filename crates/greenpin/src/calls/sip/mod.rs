@@ -74,6 +74,11 @@ impl UserAgent {
         self.endpoint.load()
     }
 
+    /// Returns the `Call-ID` of a leg.
+    pub fn call_id(&self, leg: signalling::LegId) -> Option<String> {
+        self.endpoint.call_id(leg)
+    }
+
     /// Returns the networks from which a trunk's calls and media may arrive.
     pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
         self.endpoint.networks(trunk)

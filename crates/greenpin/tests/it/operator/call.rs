@@ -36,23 +36,37 @@ fn result(output: &Output) -> (String, String) {
         .into()
 }
 
-#[test]
-fn a_connected_call_ends_with_exit_code_0() {
-    let mut setup = CallSetup::start();
+/// Runs a test call with a right PIN, which the agent answers.
+fn answered_call(setup: &mut CallSetup) -> Output {
     let allocation = setup.allocate(&json!({}));
     let (server, agent) = (&setup.server, &mut setup.agent);
-    let output = thread::scope(|scope| {
+    thread::scope(|scope| {
         let called = scope.spawn(|| call(server, pin_of(&allocation), &[]));
         agent.receive_invite();
         agent.respond(200);
         agent.serve("ACK");
         agent.serve("BYE");
         called.join().unwrap()
-    });
+    })
+}
+
+#[test]
+fn a_connected_call_ends_with_exit_code_0() {
+    let mut setup = CallSetup::start();
+    let output = answered_call(&mut setup);
     assert!(output.status.success(), "{output:?}");
     let (event, why) = result(&output);
     assert_eq!(event, "connected");
     assert!(why.starts_with("The parties talked for "), "{why}");
+}
+
+#[test]
+fn the_result_is_that_of_the_call_itself_and_not_of_one_just_before() {
+    let mut setup = CallSetup::start();
+    let unused = call(&setup.server, "0000", &["--expect", "refused"]);
+    assert!(unused.status.success(), "{unused:?}");
+    let output = answered_call(&mut setup);
+    assert_eq!(result(&output).0, "connected", "{output:?}");
 }
 
 #[test]
