@@ -7,7 +7,7 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, Description, LocalMedia, offer};
 use signalling::{
     Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, OutgoingCall, SipMessage,
-    Transport, Trunk, TrunkPeer,
+    SipTimers, Transport, Trunk, TrunkPeer,
 };
 
 const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -40,6 +40,7 @@ fn endpoint() -> Endpoint {
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
+        timers: SipTimers::default(),
         trunks,
     };
     Endpoint::new(settings, Box::new(entropy))

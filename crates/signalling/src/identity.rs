@@ -16,6 +16,19 @@ pub struct PresentedNumber {
     pub text: String,
     /// `phone-context` of the URI.
     pub context: Option<NumberContext>,
+    /// Result of the carrier's check of the number; `None` without `verstat`.
+    pub verification: Option<NumberVerification>,
+}
+
+/// Result of the check of a caller's number by the carrier (`verstat`, 3GPP TS 24.229, section 7.2A.20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumberVerification {
+    /// The signature of the originating carrier is valid.
+    Passed,
+    /// The signature is not valid.
+    Failed,
+    /// The carrier has not checked the number.
+    NotValidated,
 }
 
 /// Context of a local number (RFC 3966, section 5.1.5).
@@ -173,20 +186,37 @@ fn telephone(uri: &Uri) -> Option<PresentedNumber> {
         None => uri.decoded_user()?,
     };
     let subscriber = String::from_utf8(subscriber).ok()?;
-    let mut parts = subscriber.split(';');
-    let text = without_separators(parts.next().unwrap_or_default());
-    let in_user = parts.find_map(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        name.eq_ignore_ascii_case("phone-context").then_some(value)
-    });
-    let in_uri = || {
-        let parameter = uri.params()?.get("phone-context")?;
-        Some(std::str::from_utf8(parameter.value().unwrap_or_default()).unwrap_or_default())
+    let (text, parameters) = subscriber.split_once(';').unwrap_or((&subscriber, ""));
+    let parameter = |name: &str| {
+        let in_user = parameters.split(';').find_map(|parameter| {
+            let (found, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            found.eq_ignore_ascii_case(name).then_some(value)
+        });
+        let in_uri = || {
+            let parameter = uri.params()?.get(name)?;
+            Some(std::str::from_utf8(parameter.value().unwrap_or_default()).unwrap_or_default())
+        };
+        in_user.or_else(in_uri)
     };
     Some(PresentedNumber {
-        text,
-        context: in_user.or_else(in_uri).map(context),
+        text: without_separators(text),
+        context: parameter("phone-context").map(context),
+        verification: parameter("verstat").and_then(verification),
     })
+}
+
+/// Reads the value of `verstat`. Carriers append their own suffixes, such as `TN-Validation-Passed-A`.
+fn verification(value: &str) -> Option<NumberVerification> {
+    let value = value.to_ascii_lowercase();
+    let words = [
+        ("tn-validation-passed", NumberVerification::Passed),
+        ("tn-validation-failed", NumberVerification::Failed),
+        ("no-tn-validation", NumberVerification::NotValidated),
+    ];
+    let mut words = words.into_iter();
+    words
+        .find(|(word, _)| value.starts_with(word))
+        .map(|(_, verification)| verification)
 }
 
 fn context(value: &str) -> NumberContext {
@@ -408,6 +438,32 @@ mod tests {
             );
             assert!(!withheld(CallerFrom::AssertedIdentity, &header), "{value}");
         }
+    }
+
+    #[test]
+    fn the_verification_of_a_number_is_read_from_the_user_part_or_the_uri() {
+        let verified = |uri: &str| {
+            let headers = format!("P-Asserted-Identity: <{uri}>\r\n");
+            let numbers = identity_by(CallerFrom::AssertedIdentity, headers).numbers;
+            (numbers[0].text.clone(), numbers[0].verification)
+        };
+        for (value, expected) in [
+            ("TN-Validation-Passed", Some(NumberVerification::Passed)),
+            ("tn-validation-passed-a", Some(NumberVerification::Passed)),
+            ("TN-Validation-Failed", Some(NumberVerification::Failed)),
+            ("No-TN-Validation", Some(NumberVerification::NotValidated)),
+            ("Passed", None),
+            ("", None),
+        ] {
+            for uri in [
+                format!("sip:+918800000001;verstat={value}@x;user=phone"),
+                format!("sip:+918800000001@x;verstat={value}"),
+                format!("tel:+918800000001;verstat={value}"),
+            ] {
+                assert_eq!(verified(&uri), ("+918800000001".into(), expected), "{uri}");
+            }
+        }
+        assert_eq!(verified("tel:+918800000001").1, None);
     }
 
     #[test]

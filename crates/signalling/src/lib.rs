@@ -30,9 +30,9 @@ mod wire;
 
 pub use endpoint::{
     DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall,
-    LegId, OutgoingCall, PeerReason, Redirection, UnansweredRequest,
+    LegId, OutgoingCall, PeerReason, Redirection, SipTimers, UnansweredRequest,
 };
-pub use identity::{CallerIdentity, NumberContext, PresentedNumber};
+pub use identity::{CallerIdentity, NumberContext, NumberVerification, PresentedNumber};
 pub use sdp::MediaHost;
 pub use trunk::{
     CalledFrom, CallerFrom, Credentials, Digest, Host, IdentityHeader, ShownIdentity, TargetGroup,

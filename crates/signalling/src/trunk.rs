@@ -1,7 +1,7 @@
 //! Trunk configuration.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +17,15 @@ pub struct Trunk {
     pub peer: Option<TrunkPeer>,
     /// Next hop of all requests to the peer.
     pub outbound_proxy: Option<TrunkPeer>,
+    /// Address written into `Via`, `Contact` and `From` of this trunk. `None`: that of the endpoint.
+    pub advertised: Option<IpAddr>,
     /// Networks allowed to send requests.
     pub accept_from: Vec<Network>,
     /// Also accept requests from the resolved addresses of the peer.
     pub accept_resolved: bool,
+    /// Name in the TLS client certificate of the peer. Requests are then accepted only over connections with such a
+    /// certificate, and from any address unless `accept_from` names some.
+    pub tls_peer_name: Option<String>,
     /// Credentials required from callers outside these networks (digest, RFC 7616).
     pub accept_credentials: Option<Credentials>,
     /// Digest algorithms accepted from these callers. Empty for all.
@@ -243,6 +248,12 @@ impl Trunk {
         self.next_hop().is_some_and(|hop| {
             hop.transport == Transport::Tls && !matches!(hop.host, Host::Domain(_))
         })
+    }
+
+    /// Returns `true` if an address is in one of the networks.
+    pub(crate) fn lists(&self, address: IpAddr) -> bool {
+        let mut networks = self.accept_from.iter();
+        networks.any(|network| network.contains(address))
     }
 
     /// Returns the first hop of requests: the outbound proxy, otherwise the peer.

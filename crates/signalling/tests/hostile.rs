@@ -9,7 +9,7 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{
     Credentials, Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, SipMessage,
-    Transport, Trunk, TrunkPeer,
+    SipTimers, Transport, Trunk, TrunkPeer,
 };
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
@@ -38,6 +38,7 @@ fn endpoint() -> Endpoint {
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
+        timers: SipTimers::default(),
         trunks: vec![trunk],
     };
     let mut count = 0;
@@ -66,6 +67,7 @@ fn endpoint_with_password() -> Endpoint {
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
+        timers: SipTimers::default(),
         trunks: vec![trunk],
     };
     Endpoint::new(settings, Box::new(|| 7))

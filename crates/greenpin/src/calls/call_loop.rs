@@ -219,7 +219,7 @@ impl CallLoop {
         let Some(number) = number_format::called(&incoming.called, trunk.country) else {
             return self.refuse(incoming.leg, 404);
         };
-        let Some(ports) = self.context.media.reserve(LEGS_PER_CALL) else {
+        let Some(ports) = self.context.media.reserve_call(incoming.trunk) else {
             return self.refuse(incoming.leg, 503);
         };
         let mut caller = number_format::caller(&incoming.caller, trunk.country);
@@ -231,7 +231,7 @@ impl CallLoop {
     fn begin_call(
         &mut self,
         incoming: &IncomingCall,
-        ports: PortReservation,
+        ports: [PortReservation; 2],
         number: PhoneNumber,
         caller: TrunkCaller,
         trunk: String,
@@ -267,7 +267,10 @@ impl CallLoop {
         );
         let call_id = self.context.agent.call_id(incoming.leg);
         let mut call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
-        call.set_caller_call_id(call_id);
+        let country = self.context.settings.trunks.get(incoming.trunk);
+        let country = country.and_then(|trunk| trunk.country);
+        let verification = number_format::verification(&incoming.caller, country);
+        call.set_caller_facts(call_id, verification);
         self.calls.insert(id, Box::new(call));
         if !incoming.proven
             && let Some(oldest) = self.unproven.add(incoming.trunk, id)

@@ -38,6 +38,7 @@ pub mod trunks;
 mod unproven_calls;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +56,7 @@ use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use crate::supervision::{Part, Supervisor};
-use signalling::{TargetGroup, Transport};
+use signalling::{SipTimers, TargetGroup, Transport};
 
 /// Seconds in `Retry-After` of a call rejected for lack of capacity.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -80,6 +81,8 @@ pub struct EngineSettings {
     pub media_address: IpAddr,
     /// Mark of SIP packets over UDP.
     pub dscp: Dscp,
+    /// Timers of SIP transactions.
+    pub timers: SipTimers,
     /// Carriers to receive calls from and to place calls with.
     pub trunks: Vec<TrunkSettings>,
     /// Ports and threads of the media plane.
@@ -200,6 +203,29 @@ pub struct EngineLoad {
     pub sip: signalling::EndpointLoad,
 }
 
+impl EngineSettings {
+    /// Returns the address at which the peer of a trunk reaches the media ports.
+    fn media_address(&self, trunk: usize) -> IpAddr {
+        let trunk = self.trunks.get(trunk);
+        let own = trunk.and_then(|trunk| trunk.media_address.or(trunk.sip.advertised));
+        own.unwrap_or(self.media_address)
+    }
+
+    /// Returns the media ports of each trunk with its own range.
+    fn trunk_ports(&self) -> Vec<Option<RangeInclusive<u16>>> {
+        let trunks = self.trunks.iter();
+        trunks.map(|trunk| trunk.media_ports.clone()).collect()
+    }
+
+    /// Returns the name in the client certificate of each trunk's peer.
+    fn peer_names(&self) -> Vec<Option<String>> {
+        let trunks = self.trunks.iter();
+        trunks
+            .map(|trunk| trunk.sip.tls_peer_name.clone())
+            .collect()
+    }
+}
+
 impl Engine {
     /// Binds every socket, recovers unfinished recordings and starts to serve calls.
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
@@ -218,6 +244,7 @@ impl Engine {
         let tls = Tls {
             listen: settings.tls.clone(),
             peers,
+            peer_names: settings.peer_names(),
         };
         let supervisor = settings.supervisor.clone();
         let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls, &supervisor).await?;
@@ -232,6 +259,7 @@ impl Engine {
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media = MediaSettings {
             supervisor: supervisor.clone(),
+            trunk_ports: settings.trunk_ports(),
             ..settings.media.clone()
         };
         let media =
@@ -314,6 +342,7 @@ fn endpoint_settings(
         udp_port: udp.port(),
         tcp_port: tcp.unwrap_or(udp).port(),
         tls_port: tls.or(tcp).unwrap_or(udp).port(),
+        timers: settings.timers,
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
 }
@@ -330,6 +359,18 @@ fn own_addresses(
         settings.media.bind,
     ]
     .into_iter()
+    .chain(
+        settings
+            .trunks
+            .iter()
+            .filter_map(|trunk| trunk.sip.advertised),
+    )
+    .chain(
+        settings
+            .trunks
+            .iter()
+            .filter_map(|trunk| trunk.media_address),
+    )
     .chain(listening)
     .filter(|address| !address.is_unspecified())
     .collect()

@@ -9,7 +9,8 @@ use media::{Clip, Digit};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{
-    DialError, EndpointSettings, Event, LegId, Network, OutgoingCall, Transport, Trunk, TrunkPeer,
+    DialError, EndpointSettings, Event, LegId, Network, OutgoingCall, SipTimers, Transport, Trunk,
+    TrunkPeer,
 };
 use tokio::sync::mpsc;
 
@@ -109,6 +110,7 @@ impl Softphone {
             udp_port: address.port(),
             tcp_port,
             tls_port: tcp_port,
+            timers: SipTimers::default(),
             trunks: vec![trunk],
         };
         let address = SocketAddr::new(advertised, address.port());

@@ -84,6 +84,7 @@ impl EngineHarness {
             advertised: any_port().ip(),
             media_address: any_port().ip(),
             dscp: Dscp::default(),
+            timers: SipTimers::default(),
             trunks: vec![trunk],
             media: MediaSettings {
                 ports: 33_200..=33_399,

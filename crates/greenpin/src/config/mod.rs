@@ -14,6 +14,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use signalling::SipTimers;
+
 use crate::calls::Dscp;
 pub use crate::calls::TrunkSettings as Trunk;
 use crate::calls::media::{MediaSettings, RecordingFormat};
@@ -101,6 +103,8 @@ pub struct Sip {
     pub public_address: IpAddr,
     /// Mark of SIP packets over UDP.
     pub dscp: Dscp,
+    /// `sip.timer_t1`, `sip.timer_t2`, in milliseconds.
+    pub timers: SipTimers,
     /// Maximum number of calls.
     pub max_calls: usize,
     /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: limits of tenants without their own
@@ -221,6 +225,12 @@ impl Config {
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&database, http.listen));
         let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
+        let sip = Self::take_sip(source);
+        let trunks = 0..source.count("trunks");
+        let trunks: Vec<Trunk> = trunks.map(|index| trunk::read(source, index)).collect();
+        Self::check_peer_names(source, &sip, &trunks);
+        let media = Self::take_media(source);
+        Self::check_media_ports(source, &media, &trunks);
         Self {
             http,
             node,
@@ -230,14 +240,45 @@ impl Config {
                 key_file,
                 tls_ca,
             },
-            sip: Self::take_sip(source),
-            media: Self::take_media(source),
+            sip,
+            media,
             recordings: Self::take_recordings(source),
-            trunks: (0..source.count("trunks"))
-                .map(|index| trunk::read(source, index))
-                .collect(),
+            trunks,
             webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
+        }
+    }
+
+    /// Notes a fault for each trunk that is known by a certificate which no listener asks for.
+    fn check_peer_names(source: &mut Source, sip: &Sip, trunks: &[Trunk]) {
+        let asks = sip.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        for (index, trunk) in trunks.iter().enumerate() {
+            if trunk.sip.tls_peer_name.is_some() && !asks {
+                source.fault(
+                    &format!("trunks.{index}.tls_peer_name"),
+                    "must not be given without \"tls:\" in sip.listen and sip.tls_client_ca",
+                );
+            }
+        }
+    }
+
+    /// Notes a fault for each trunk whose media ports are also those of another trunk or of `media.ports`.
+    fn check_media_ports(source: &mut Source, media: &Media, trunks: &[Trunk]) {
+        let mut taken = vec![&media.ports];
+        for (index, trunk) in trunks.iter().enumerate() {
+            let Some(ports) = &trunk.media_ports else {
+                continue;
+            };
+            let overlaps = |other: &&RangeInclusive<u16>| {
+                ports.start() <= other.end() && other.start() <= ports.end()
+            };
+            if taken.iter().any(overlaps) {
+                source.fault(
+                    &format!("trunks.{index}.media_ports"),
+                    "must not share ports with media.ports or with another trunk",
+                );
+            }
+            taken.push(ports);
         }
     }
 
@@ -291,9 +332,22 @@ impl Config {
             dns: source.get("sip.dns", values::address),
             public_address: public_address.unwrap_or(udp.ip()),
             dscp,
+            timers: Self::take_timers(source),
             max_calls,
             tenant_limit,
         }
+    }
+
+    fn take_timers(source: &mut Source) -> SipTimers {
+        let SipTimers { t1, t2 } = SipTimers::default();
+        let timers = SipTimers {
+            t1: source.get_or("sip.timer_t1", values::timer_t1, t1),
+            t2: source.get_or("sip.timer_t2", values::timer_t2, t2),
+        };
+        if timers.t2 < timers.t1 {
+            source.fault("sip.timer_t2", "must not be less than sip.timer_t1");
+        }
+        timers
     }
 
     fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {

@@ -325,6 +325,21 @@ fn a_value_that_breaks_its_rule_is_reported_by_its_key() {
         ),
         ("sip.tls_client_ca = \"ca.pem\"", "sip.tls_client_ca"),
         (
+            "[[trunks]]\nname = \"a\"\ntls_peer_name = \"sbc.example\"",
+            "trunks.0.tls_peer_name",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\ntls_peer_name = \"a b\"",
+            "trunks.0.tls_peer_name",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nmedia_ports = \"29000-30999\"",
+            "trunks.0.media_ports",
+        ),
+        ("sip.timer_t1 = 50", "sip.timer_t1"),
+        ("sip.timer_t2 = 500", "sip.timer_t2"),
+        ("sip.timer_t1 = 2000\nsip.timer_t2 = 1000", "sip.timer_t2"),
+        (
             "[[trunks]]\nname = \"a\"\npeer = \"sips:a.example\"\ntls_key = \"a.key\"",
             "trunks.0.tls_certificate",
         ),

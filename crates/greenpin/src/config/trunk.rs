@@ -29,6 +29,8 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
     let settings = TrunkSettings {
         name: name.unwrap_or_default(),
         country: source.get(&key("country"), values::country),
+        media_address: source.get(&key("media_public_address"), values::ip),
+        media_ports: source.get(&key("media_ports"), values::ports),
         show_withheld: source.get_or(&key("show_withheld"), values::boolean, false),
         number_format: source.get_or(
             &key("number_format"),
@@ -127,6 +129,7 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         source.fault(&key("outbound_proxy"), "must not be given without peer");
     }
     let accept_from = source.get(&key("accept_from"), values::networks);
+    let tls_peer_name = source.get(&key("tls_peer_name"), values::certificate_name);
     let credentials = read_credentials(source, index);
     let accept_credentials = read_accept_credentials(source, index);
     let register = source.get_or(&key("register"), values::boolean, false);
@@ -145,10 +148,14 @@ fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         .into_iter()
         .flatten()
         .filter_map(TrunkPeer::address);
+    // A certificate identifies the peer at any address.
+    let own = own.filter(|_| tls_peer_name.is_none());
     let own = own.map(|address| Network::single(address.ip())).collect();
     signalling::Trunk {
-        accept_resolved: accept_from.is_none(),
+        accept_resolved: accept_from.is_none() && tls_peer_name.is_none(),
         accept_from: accept_from.unwrap_or(own),
+        tls_peer_name,
+        advertised: source.get(&key("public_address"), values::ip),
         outbound_proxy,
         accept_credentials,
         media_from: source.get_or(&key("media_from"), values::networks, Vec::new()),

@@ -11,6 +11,7 @@ use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::Codec;
 use signalling::{CalledFrom, CallerFrom, Digest, IdentityHeader, Network};
+use tokio_rustls::rustls::pki_types::ServerName;
 use toml::de::DeValue;
 
 use crate::calls::media::RecordingFormat;
@@ -152,6 +153,27 @@ fn seconds(
     let seconds = raw.integer().and_then(|number| u64::try_from(number).ok());
     let seconds = seconds.filter(|seconds| range.contains(seconds));
     require(seconds.map(Duration::from_secs), rule)
+}
+
+/// Reads a number of milliseconds.
+fn milliseconds(
+    raw: &RawValue,
+    range: RangeInclusive<u64>,
+    rule: &str,
+) -> Result<Duration, InvalidValue> {
+    let milliseconds = raw.integer().and_then(|number| u64::try_from(number).ok());
+    let milliseconds = milliseconds.filter(|milliseconds| range.contains(milliseconds));
+    require(milliseconds.map(Duration::from_millis), rule)
+}
+
+pub(super) fn timer_t1(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    let rule = "a number of milliseconds from 100 to 2000";
+    milliseconds(raw, 100..=2000, rule)
+}
+
+pub(super) fn timer_t2(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    let rule = "a number of milliseconds from 1000 to 16000";
+    milliseconds(raw, 1000..=16_000, rule)
 }
 
 pub(super) fn silence_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
@@ -467,6 +489,17 @@ pub(super) fn sip_user(raw: &RawValue) -> Result<String, InvalidValue> {
     require(
         user.map(str::to_owned),
         "the user part of a SIP URI: 1 to 64 letters, digits and -_.!~*'()&=+$,;?/",
+    )
+}
+
+/// Reads a subject alternative name of a certificate: a DNS name or an IP address.
+pub(super) fn certificate_name(raw: &RawValue) -> Result<String, InvalidValue> {
+    let name = raw
+        .text()
+        .filter(|text| ServerName::try_from(*text).is_ok());
+    require(
+        name.map(str::to_owned),
+        "a DNS name or an IP address, such as \"sbc.carrier.example\"",
     )
 }
 

@@ -82,6 +82,9 @@ pub enum ServerError {
     /// A prompt cannot be used.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// The system grants no thread to the delivery of webhooks.
+    #[error("cannot start the delivery of webhooks: {0}")]
+    Threads(std::io::Error),
     /// The engine cannot start.
     #[error(transparent)]
     Engine(#[from] StartError),

@@ -40,9 +40,9 @@ pub use self::allocations::{
     NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, DialledLeg, DigitReport, Disposition,
-    LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall, RecordingFile, RoutedCall,
-    Upload,
+    CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, CallerVerification, DialledLeg,
+    DigitReport, Disposition, LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall,
+    RecordingFile, RoutedCall, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};

@@ -10,7 +10,7 @@ use crate::dialog::Dialog;
 use crate::sip::{
     self, Challenge, Header, HeaderName, Request, RequestBuilder, Response, TransactionKey,
 };
-use crate::wire::{Path, Transport};
+use crate::wire::Path;
 
 /// Challenge that a request already answers.
 #[derive(Debug, Clone)]
@@ -44,11 +44,11 @@ impl Endpoint {
         if invite.progress.is_some() || invite.withdrawn {
             return false;
         }
-        let (trunk, transport, request) = (invite.trunk, path.transport, invite.request.clone());
+        let (path, request) = (*path, invite.request.clone());
         let previous = invite.answered_challenge.clone();
         let sequence = super::receive::sequence(&request);
         let Some((request, answered)) =
-            self.answer_challenge((trunk, transport), (request, sequence), previous, response)
+            self.answer_challenge(path, (request, sequence), previous, response)
         else {
             return false;
         };
@@ -92,12 +92,8 @@ impl Endpoint {
             Some(dialog) => dialog?.local_sequence().max(sent),
             None => sent,
         };
-        let (request, answered) = self.answer_challenge(
-            (trunk, path.transport),
-            (request, sequence),
-            previous,
-            response,
-        )?;
+        let (request, answered) =
+            self.answer_challenge(path, (request, sequence), previous, response)?;
         if let Some(dialog) = leg.and_then(|leg| self.confirmed_dialog(leg)) {
             dialog.note_sequence(super::receive::sequence(&request));
         }
@@ -169,15 +165,16 @@ impl Endpoint {
     }
 
     /// Returns a copy of a request with a sequence number after `sequence` and an answer to the
-    /// strongest challenge for the trunk's credentials. `previous` is the challenge that the request
+    /// strongest challenge for the credentials of the path's trunk. `previous` is the challenge that the request
     /// already answers.
     pub(super) fn answer_challenge(
         &mut self,
-        (trunk, transport): (usize, Transport),
+        path: Path,
         (mut request, sequence): (Request, u32),
         previous: Option<AnsweredChallenge>,
         response: &Response,
     ) -> Option<(Request, AnsweredChallenge)> {
+        let trunk = path.trunk?;
         let credentials = self.settings.trunks.get(trunk)?.credentials.clone()?;
         let pinned = self.accepted_realm(trunk);
         let in_realm = |challenge: &Challenge| pinned.is_none_or(|realm| *realm == challenge.realm);
@@ -187,7 +184,7 @@ impl Endpoint {
             return None;
         }
         let sequence = sequence.checked_add(1)?;
-        let (via, cnonce) = (self.via(transport), self.token());
+        let (via, cnonce) = (self.via(path), self.token());
         let user = sip::Credentials::new(credentials.username, credentials.password);
         let (method, uri) = (request.method.to_string(), request.uri.to_string());
         let answer = sip::respond(&challenge, &user, &method, &uri, 1, &cnonce);

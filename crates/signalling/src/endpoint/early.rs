@@ -85,7 +85,7 @@ impl Endpoint {
                 format!("{sequence} {invite_sequence} INVITE"),
             )
             .ok()?;
-        let prack = self.finish_request(builder, path.transport)?;
+        let prack = self.finish_request(builder, path)?;
         self.request(prack, path, Purpose::NoReplyNeeded, now);
         Some(())
     }

@@ -247,7 +247,7 @@ impl Endpoint {
         let Some(builder) = builder else {
             return;
         };
-        if let Some(request) = self.finish_request(builder, path.transport) {
+        if let Some(request) = self.finish_request(builder, path) {
             self.request(request, path, Purpose::Bye(None), now);
         }
     }

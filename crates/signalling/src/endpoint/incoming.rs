@@ -310,7 +310,7 @@ impl Endpoint {
                 .ok()?;
         }
         let builder = builder
-            .header(HeaderName::Contact, self.contact(contact, path.transport))
+            .header(HeaderName::Contact, self.contact(contact, path))
             .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder.header(HeaderName::Supported, "timer").ok()

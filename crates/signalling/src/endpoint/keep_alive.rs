@@ -63,15 +63,11 @@ impl Endpoint {
     fn send_probe(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
         let path = self.trunk_path(trunk)?;
         let to = format!("<sip:{}>", self.settings.trunks.get(trunk)?.peer.as_ref()?);
-        let from = format!(
-            "<sip:{}>;tag={}",
-            self.local_host(path.transport),
-            self.token()
-        );
+        let from = format!("<sip:{}>;tag={}", self.local_host(path), self.token());
         let call_id = self.token();
         let builder =
             self.request_outside((trunk, ""), &Method::Options, (&from, &to), (&call_id, 1))?;
-        let request = self.finish_request(builder, path.transport)?;
+        let request = self.finish_request(builder, path)?;
         self.request(request, path, Purpose::KeepAlive(trunk), now)
     }
 

@@ -53,17 +53,17 @@ impl Endpoint {
         if Message::Request(request.clone()).to_bytes().len() <= MAX_UDP_REQUEST_BYTES {
             return None;
         }
-        let request = self.with_new_via(request, Transport::Tcp)?;
         let path = Path {
             transport: Transport::Tcp,
             connection: None,
             ..path
         };
+        let request = self.with_new_via(request, path)?;
         Some((request, path))
     }
 
-    fn with_new_via(&mut self, mut request: Request, transport: Transport) -> Option<Request> {
-        let via = self.via(transport);
+    fn with_new_via(&mut self, mut request: Request, path: Path) -> Option<Request> {
+        let via = self.via(path);
         request.headers.remove_all(&HeaderName::Via);
         request
             .headers
@@ -86,9 +86,9 @@ impl Endpoint {
             && transaction.path.transport == Transport::Tcp
             && !invite.withdrawn;
         let request = is_large.then(|| invite.request.clone())?;
-        let trunk = leg.path.trunk?;
-        self.trunk_states.get_mut(trunk)?.without_tcp = Some(now);
-        let request = self.with_new_via(request, Transport::Udp)?;
+        let path = leg.path;
+        self.trunk_states.get_mut(path.trunk?)?.without_tcp = Some(now);
+        let request = self.with_new_via(request, path)?;
         self.send_invite(id, request, now);
         Some(())
     }

@@ -96,6 +96,7 @@ fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SipTimers;
 
     fn allowed(advertised: &str, networks: &[Network], address: &str) -> bool {
         let settings = EndpointSettings {
@@ -104,6 +105,7 @@ mod tests {
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,
+            timers: SipTimers::default(),
             trunks: Vec::new(),
         };
         let rule = MediaRule {

@@ -22,6 +22,7 @@ pub(crate) mod redirect;
 pub(crate) mod registration;
 mod responses;
 mod retry;
+mod service_route;
 pub(crate) mod session;
 mod shrink;
 mod trunk_state;
@@ -68,8 +69,28 @@ pub struct EndpointSettings {
     pub tcp_port: u16,
     /// Local TLS port.
     pub tls_port: u16,
+    /// Timers of the transactions.
+    pub timers: SipTimers,
     /// Peers allowed to call and to be called.
     pub trunks: Vec<Trunk>,
+}
+
+/// Timers from which those of the transactions are derived (RFC 3261, section 17.1.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SipTimers {
+    /// T1, the estimated round-trip time: interval of the first retransmission over UDP. A transaction ends after 64·T1
+    /// without a response.
+    pub t1: Duration,
+    /// T2, the maximum interval of retransmissions.
+    pub t2: Duration,
+}
+
+impl Default for SipTimers {
+    /// The values of RFC 3261: 500 ms and 4 s.
+    fn default() -> Self {
+        let Timers { t1, t2, .. } = Timers::default();
+        Self { t1, t2 }
+    }
 }
 
 /// Number of objects held by an endpoint. All zero if it is idle.
@@ -291,7 +312,12 @@ enum LegState {
 impl Endpoint {
     /// Creates an idle endpoint.
     pub fn new(settings: EndpointSettings, entropy: Entropy) -> Self {
-        let timing = Timers::default();
+        let SipTimers { t1, t2 } = settings.timers;
+        let timing = Timers {
+            t1,
+            t2,
+            ..Timers::default()
+        };
         let trunk_states = settings.trunks.iter().map(TrunkState::new).collect();
         Self {
             settings,
@@ -519,39 +545,46 @@ impl Endpoint {
         format!("{:016x}", (self.entropy)())
     }
 
-    fn via(&mut self, transport: Transport) -> String {
-        let (host, branch) = (self.local_host(transport), self.token());
+    fn via(&mut self, path: Path) -> String {
+        let (host, branch) = (self.local_host(path), self.token());
         format!(
             "SIP/2.0/{} {host};branch=z9hG4bK{branch};rport",
-            transport.via()
+            path.transport.via()
         )
     }
 
-    fn local_host(&self, transport: Transport) -> SocketAddr {
-        let port = match transport {
+    /// Returns the address and port at which the peer of a path reaches the endpoint.
+    fn local_host(&self, path: Path) -> SocketAddr {
+        let port = match path.transport {
             Transport::Udp => self.settings.udp_port,
             Transport::Tcp => self.settings.tcp_port,
             Transport::Tls => self.settings.tls_port,
         };
-        SocketAddr::new(self.settings.advertised, port)
+        let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
+        let own = trunk.and_then(|trunk| trunk.advertised);
+        SocketAddr::new(own.unwrap_or(self.settings.advertised), port)
     }
 
-    fn contact(&self, contact: &LocalContact, transport: Transport) -> String {
+    fn contact(&self, contact: &LocalContact, path: Path) -> String {
         let LocalContact { user, secure } = contact;
         let at = if user.is_empty() { "" } else { "@" };
         if *secure {
-            return format!("<sips:{user}{at}{}>", self.local_host(Transport::Tls));
+            let path = Path {
+                transport: Transport::Tls,
+                ..path
+            };
+            return format!("<sips:{user}{at}{}>", self.local_host(path));
         }
         format!(
             "<sip:{user}{at}{}{}>",
-            self.local_host(transport),
-            transport.uri_parameter()
+            self.local_host(path),
+            path.transport.uri_parameter()
         )
     }
 
     /// Builds a request with a new `Via` at the top.
-    fn finish_request(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
-        let via = self.via(transport);
+    fn finish_request(&mut self, builder: RequestBuilder, path: Path) -> Option<Request> {
+        let via = self.via(path);
         let mut request = builder.build();
         request
             .headers

@@ -130,11 +130,11 @@ impl Endpoint {
         if !is_number(&call.to) || !is_number(&call.from) {
             return None;
         }
-        let host = self.local_host(path.transport).to_string();
+        let host = self.local_host(path).to_string();
         let settings = self.settings.trunks.get(call.trunk)?;
         let shown = settings.shown_as.clone();
         let identity = shown.identity(&call.from, &host);
-        let contact = self.contact(&super::LocalContact::plain(&call.from), path.transport);
+        let contact = self.contact(&super::LocalContact::plain(&call.from), path);
         let peer = settings.peer.as_ref()?;
         let to = format!("<sip:{}@{peer}{}>", call.to, shown.user_parameter());
         let from = format!("{};tag={tag}", shown.from(&call.from, &host));
@@ -159,7 +159,7 @@ impl Endpoint {
             call.preferred,
             self.codecs_for(path),
         ));
-        self.finish_request(builder, path.transport)
+        self.finish_request(builder, path)
     }
 
     pub(super) fn on_invite_response(
@@ -261,7 +261,7 @@ impl Endpoint {
 
     fn end_unwanted_dialog(&mut self, mut dialog: Dialog, path: Path, now: Instant) {
         if let Some(builder) = dialog.request(Method::Bye)
-            && let Some(bye) = self.finish_request(builder, path.transport)
+            && let Some(bye) = self.finish_request(builder, path)
         {
             self.request(bye, path, Purpose::Bye(None), now);
         }
@@ -346,7 +346,7 @@ impl Endpoint {
         let invite_path = self.transactions.get(key)?.path;
         let path = super::path_to(&dialog.next_hop(), invite_path);
         let ack = self.with_credentials_of(invite, dialog.request(Method::Ack)?, path)?;
-        let ack = self.finish_request(ack, path.transport)?;
+        let ack = self.finish_request(ack, path)?;
         let ack = Transmit {
             path,
             bytes: Message::Request(ack).to_bytes(),

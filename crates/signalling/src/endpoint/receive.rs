@@ -28,6 +28,18 @@ impl Endpoint {
         message: SipMessage,
         now: Instant,
     ) {
+        self.receive_certified(transport, source, &[], message, now);
+    }
+
+    /// Handles a message that arrived over a connection whose certificate names these trunks (`tls_peer_name`).
+    pub fn receive_certified(
+        &mut self,
+        transport: Transport,
+        source: SocketAddr,
+        certified: &[usize],
+        message: SipMessage,
+        now: Instant,
+    ) {
         self.last_leg = None;
         let path = Path {
             transport,
@@ -39,7 +51,7 @@ impl Endpoint {
         match message.0 {
             MessageContent::Whole(Message::Request(mut request)) => {
                 quote_display_names(&mut request.headers);
-                self.receive_request(request, path, now)
+                self.receive_request(request, path, certified, now)
             }
             MessageContent::Whole(Message::Response(mut response)) => {
                 quote_display_names(&mut response.headers);
@@ -84,7 +96,13 @@ impl Endpoint {
         }
     }
 
-    fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
+    fn receive_request(
+        &mut self,
+        mut request: Request,
+        source: Path,
+        certified: &[usize],
+        now: Instant,
+    ) {
         if !is_answerable(&request) {
             return;
         }
@@ -97,7 +115,7 @@ impl Endpoint {
                 .iter()
                 .for_each(|malformed| self.reject_malformed(malformed, source));
         };
-        let trunk = match self.authorize(&request, source, now) {
+        let trunk = match self.authorize(&request, source, certified, now) {
             Ok(trunk) => trunk,
             Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
@@ -138,12 +156,14 @@ impl Endpoint {
         &mut self,
         request: &Request,
         source: Path,
+        certified: &[usize],
         now: Instant,
     ) -> Result<Option<usize>, StatelessRefusal> {
         let address = source.destination.ip();
         // A request of a known call belongs to the call's trunk, whatever the DNS says now.
         let trunk_by_address = self
             .trunk_for_known_call(request, address)
+            .or_else(|| self.trunk_for_certificate(certified, address))
             .or_else(|| self.trunk_for_source(address, source.transport));
         if request.method == Method::Ack {
             return Ok(trunk_by_address);

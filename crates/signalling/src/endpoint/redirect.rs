@@ -136,7 +136,7 @@ impl Endpoint {
         let (dialog, session) = (Dialog::clone(dialog), leg.session);
         let contact = leg.contact.clone();
         let mut builder = builder
-            .header(HeaderName::Contact, self.contact(&contact, path.transport))
+            .header(HeaderName::Contact, self.contact(&contact, path))
             .ok()?;
         builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
@@ -147,7 +147,7 @@ impl Endpoint {
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
             .ok()?;
-        let request: Request = self.finish_request(builder.body(body), path.transport)?;
+        let request: Request = self.finish_request(builder.body(body), path)?;
         let purpose = Purpose::Reinvite(Box::new(SentReinvite {
             leg: id,
             dialog,
@@ -244,7 +244,7 @@ impl Endpoint {
             Some(request) => self.with_credentials_of(request, ack, path)?,
             None => ack,
         };
-        let ack = self.finish_request(ack, path.transport)?;
+        let ack = self.finish_request(ack, path)?;
         let ack = Transmit {
             path,
             bytes: Message::Request(ack).to_bytes(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::challenge::AnsweredChallenge;
+use super::service_route::service_route;
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::address_list::{self, ListedAddress};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
@@ -17,9 +18,6 @@ pub const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
 pub const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 /// Minimum expiry. If a registrar grants less, renewals are still at least half of this time apart.
 pub const MIN_EXPIRY: Duration = Duration::from_secs(10);
-/// Time between a renewal and the expiry. It is enough for an attempt that times out after 32 s and
-/// a second one.
-const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
 /// Delay after the first failure. It doubles with each further failure.
 pub const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Maximum delay between attempts. A longer `Retry-After` is respected up to [`DEFAULT_EXPIRY`].
@@ -45,6 +43,8 @@ pub(super) struct Registration {
     failures: u32,
     /// Flow of the last accepted REGISTER, and the time of its acceptance.
     flow: Option<(Flow, Instant)>,
+    /// Route of calls through the registrar (RFC 3608).
+    pub(super) service_route: Vec<String>,
     /// Number of successive flows that ended before they were stable.
     short_flows: u32,
     /// The endpoint is unregistering: the requested expiry is zero.
@@ -142,10 +142,7 @@ impl Endpoint {
             true => Duration::ZERO,
             false => registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY),
         };
-        let (contact, transport) = (
-            self.registered_contact(trunk)?,
-            self.trunk_path(trunk)?.transport,
-        );
+        let (contact, path) = (self.registered_contact(trunk)?, self.trunk_path(trunk)?);
         let settings = self.settings.trunks.get(trunk)?;
         let user = escape_user(&settings.credentials.as_ref()?.username);
         let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
@@ -161,7 +158,7 @@ impl Endpoint {
             .header(HeaderName::Expires, expires.as_secs().to_string())
             .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
-        self.finish_request(builder, transport)
+        self.finish_request(builder, path)
     }
 
     /// Returns the contact registered with the trunk. The trunk sends its calls there.
@@ -176,7 +173,7 @@ impl Endpoint {
                 .username,
         );
         let contact = super::LocalContact::plain(&user);
-        Some(self.contact(&contact, self.trunk_path(trunk)?.transport))
+        Some(self.contact(&contact, self.trunk_path(trunk)?))
     }
 
     pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
@@ -207,15 +204,18 @@ impl Endpoint {
         let attempt = registration.attempt.take();
         registration.flow = attempt.map(|attempt| (attempt.flow, now));
         registration.failures = 0;
+        registration.service_route = service_route(response);
         if registration.unregistering {
             return self.set_registered(trunk, false, response.status.code());
         }
         let requested = registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY);
         let granted =
             granted_expiry(response, contact.as_deref().unwrap_or_default()).unwrap_or(requested);
+        // Enough time for an attempt that gets no response, and a second one.
+        let margin = self.timing.timeout().saturating_mul(2);
         let after = granted
             .min(MAX_EXPIRY)
-            .saturating_sub(RENEWAL_MARGIN.min(fraction(granted, 2)))
+            .saturating_sub(margin.min(fraction(granted, 2)))
             .max(fraction(MIN_EXPIRY, 2));
         self.timers.set(TimerKey::Register(trunk), now, after);
         self.set_registered(trunk, true, response.status.code());
@@ -228,7 +228,7 @@ impl Endpoint {
         response: &Response,
         now: Instant,
     ) -> Option<()> {
-        let transport = self.trunk_path(trunk)?.transport;
+        let path = self.trunk_path(trunk)?;
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
         let (request, previous, lengthened) = (
             attempt.request.clone(),
@@ -237,7 +237,7 @@ impl Endpoint {
         );
         let sequence = super::receive::sequence(&request);
         let (request, answered_challenge) =
-            self.answer_challenge((trunk, transport), (request, sequence), previous, response)?;
+            self.answer_challenge(path, (request, sequence), previous, response)?;
         self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 

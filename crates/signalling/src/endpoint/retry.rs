@@ -109,7 +109,7 @@ impl Endpoint {
             self.register_at_current_target(trunk, now);
         }
         let sequence = super::receive::sequence(&request).checked_add(1)?;
-        let via = self.via(next.transport);
+        let via = self.via(next);
         for name in [
             HeaderName::Via,
             HeaderName::CSeq,

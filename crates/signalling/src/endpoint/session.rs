@@ -242,12 +242,10 @@ impl Endpoint {
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let contact = leg.contact.clone();
         let builder = dialog.request(Method::Update)?;
-        let contact = self.contact(&contact, path.transport);
+        let contact = self.contact(&contact, path);
         let builder = timer.add_to_update(builder.header(HeaderName::Contact, contact).ok()?)?;
-        let request = self.finish_request(
-            builder.header(HeaderName::Supported, "timer").ok()?,
-            path.transport,
-        )?;
+        let request =
+            self.finish_request(builder.header(HeaderName::Supported, "timer").ok()?, path)?;
         self.request(request, path, Purpose::Refresh(id, None), now)?;
         Some(())
     }

@@ -35,7 +35,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::{EndpointSettings, Network, SipMessage, Transport, Trunk};
+    use crate::{EndpointSettings, Network, SipMessage, SipTimers, Transport, Trunk};
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -50,6 +50,7 @@ mod tests {
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,
+            timers: SipTimers::default(),
             trunks: vec![Trunk {
                 accept_from,
                 ..Trunk::default()

@@ -241,13 +241,27 @@ impl Endpoint {
             .iter()
             .zip(&self.trunk_states)
             .position(|(trunk, state)| {
-                let listed = trunk
-                    .accept_from
-                    .iter()
-                    .any(|network| network.contains(address));
-                let known = listed || trunk.accept_resolved && state.targets.iter().any(same);
-                known && (transport == Transport::Tls || !trunk.requires_tls())
+                let known =
+                    trunk.lists(address) || trunk.accept_resolved && state.targets.iter().any(same);
+                let may_be_clear = transport == Transport::Tls || !trunk.requires_tls();
+                known && may_be_clear && trunk.tls_peer_name.is_none()
             })
+    }
+
+    /// Returns the first of the trunks named by a client certificate that accepts requests from an address.
+    pub(super) fn trunk_for_certificate(
+        &self,
+        certified: &[usize],
+        address: IpAddr,
+    ) -> Option<usize> {
+        let accepts = |trunk: &&usize| {
+            let settings = self.settings.trunks.get(**trunk);
+            settings.is_some_and(|trunk| {
+                let from_anywhere = trunk.accept_from.is_empty();
+                trunk.tls_peer_name.is_some() && (from_anywhere || trunk.lists(address))
+            })
+        };
+        certified.iter().find(accepts).copied()
     }
 
     /// Returns the path to a trunk's peer. `None` if the trunk takes no calls or its address is
@@ -314,6 +328,16 @@ impl Endpoint {
         })
     }
 
+    /// Returns the route that the registrar of a trunk named for calls. Registrations and probes do not use it.
+    fn service_route(&self, trunk: usize, method: &Method) -> &[String] {
+        let registration = self
+            .trunk_states
+            .get(trunk)
+            .and_then(|state| state.registration.as_ref())
+            .filter(|_| *method == Method::Invite);
+        registration.map_or(&[], |registration| &registration.service_route)
+    }
+
     /// Starts a request to a trunk's peer outside any dialog, without `Via`. An empty user
     /// addresses the peer itself.
     pub(super) fn request_outside(
@@ -329,6 +353,9 @@ impl Endpoint {
         if let Some(proxy) = &settings.outbound_proxy {
             let route = format!("<sip:{proxy}{};lr>", proxy.transport.uri_parameter());
             builder = builder.header(HeaderName::Route, route).ok()?;
+        }
+        for uri in self.service_route(trunk, method) {
+            builder = builder.header(HeaderName::Route, format!("<{uri}>")).ok()?;
         }
         let builder = builder.header(HeaderName::From, from.to_owned()).ok()?;
         let builder = builder.header(HeaderName::To, to.to_owned()).ok()?;

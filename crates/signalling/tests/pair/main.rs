@@ -23,7 +23,8 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
     Credentials, Digest, EndReason, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall,
-    LegId, Network, OutgoingCall, PeerReason, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
+    LegId, Network, OutgoingCall, PeerReason, Redirection, SipMessage, SipTimers, Transport, Trunk,
+    TrunkPeer,
 };
 
 const IDLE: EndpointLoad = EndpointLoad {
@@ -113,6 +114,7 @@ fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
+        timers: SipTimers::default(),
         trunks: vec![trunk],
     };
     let mut random = LinkRandom(0x9e37_79b9 + own as u64);

@@ -18,7 +18,7 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
     Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, OutgoingCall,
-    SipMessage, TargetGroup, Transport, Trunk, TrunkPeer,
+    SipMessage, SipTimers, TargetGroup, Transport, Trunk, TrunkPeer,
 };
 
 /// Endpoint with one trunk. The test writes the responses of the trunk.
@@ -57,6 +57,7 @@ impl SingleEndpoint {
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,
+            timers: SipTimers::default(),
             trunks: vec![trunk],
         };
         let mut count = 0;

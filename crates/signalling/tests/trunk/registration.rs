@@ -79,6 +79,49 @@ fn the_expiry_granted_to_a_changed_contact_applies() {
 }
 
 #[test]
+fn calls_take_the_route_that_the_registrar_names() {
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    assert!(!first.contains("Route:"), "{first}");
+    let named = "Service-Route: <sip:edge.carrier.example;lr>, <sip:strict.carrier.example>\r\n\
+                 Service-Route: <sip:home@core.carrier.example;lr;x=1>\r\n";
+    single.answer(&first, 200, &format!("{OURS}{named}"));
+    let invite = single.invite();
+    assert_eq!(
+        routes(&invite),
+        [
+            "<sip:edge.carrier.example;lr>",
+            "<sip:home@core.carrier.example;lr;x=1>"
+        ],
+        "{invite}"
+    );
+    assert_eq!(single.destinations.last(), Some(&peer()));
+    single.answer(&invite, 486, "");
+    let renewal = single.request();
+    assert!(renewal.starts_with("REGISTER "), "{renewal}");
+    assert!(routes(&renewal).is_empty(), "{renewal}");
+    single.answer(&renewal, 200, OURS);
+    let invite = single.invite();
+    assert!(routes(&invite).is_empty(), "a renewal replaces the route");
+}
+
+impl SingleEndpoint {
+    /// Starts a call and returns its INVITE.
+    fn invite(&mut self) -> String {
+        self.dial().unwrap();
+        self.wire.last().unwrap().1.clone()
+    }
+}
+
+/// Returns the values of the `Route` headers.
+fn routes(request: &str) -> Vec<&str> {
+    let lines = request.lines();
+    lines
+        .filter_map(|line| line.strip_prefix("Route: "))
+        .collect()
+}
+
+#[test]
 fn a_minimum_expiry_is_accepted_once() {
     let mut single = SingleEndpoint::registering();
     let first = single.request();

@@ -31,7 +31,7 @@ impl SingleEndpoint {
         Self::with(trunk_with_name(keep_alive))
     }
 
-    fn dial(&mut self) -> Result<LegId, DialError> {
+    pub(super) fn dial(&mut self) -> Result<LegId, DialError> {
         let leg = self.dial_number("+919900000001");
         self.collect();
         leg

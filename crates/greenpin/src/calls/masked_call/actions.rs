@@ -67,7 +67,7 @@ impl MaskedCall {
             return;
         };
         let local = stream.describe(
-            context.settings.media_address,
+            context.settings.media_address(self.caller.trunk),
             srtp(context, self.caller.trunk),
         );
         let leg = self.caller.id;
@@ -237,15 +237,17 @@ impl MaskedCall {
         }
     }
 
-    /// Opens a stream for a dialled leg. The first leg uses the ports of the call, a further leg reserves its own.
+    /// Opens a stream for a dialled leg. The first leg uses the ports of the call. A further leg, and one over a trunk with
+    /// its own range of ports, reserves its own.
     fn open_callee_stream(
         &self,
         owner: LegOwner,
         context: &mut EngineContext,
     ) -> Option<(LegMedia, Option<PortReservation>)> {
-        let ports = match self.callees.is_empty() {
+        let is_reserved = self.callees.is_empty() && !context.media.has_own_ports(owner.trunk);
+        let ports = match is_reserved {
             true => None,
-            false => Some(context.media.reserve(1)?),
+            false => Some(context.media.reserve_leg(owner.trunk)?),
         };
         Some((open_stream(context, owner)?, ports))
     }
@@ -274,7 +276,8 @@ impl MaskedCall {
         context: &EngineContext,
     ) -> OutgoingCall {
         let caller = self.caller.remote;
-        let local = stream.describe(context.settings.media_address, srtp(context, trunk));
+        let address = context.settings.media_address(trunk);
+        let local = stream.describe(address, srtp(context, trunk));
         OutgoingCall {
             trunk,
             to,
@@ -354,7 +357,7 @@ fn end_reason(cause: Cause) -> EndReason {
 }
 
 pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Option<LegMedia> {
-    match context.media.open() {
+    match context.media.open_for(owner.trunk) {
         Ok(stream) => {
             context.streams.insert(stream.id(), owner);
             Some(stream)

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use call::{CallCause, CallOutcome, DialAttempt, PhoneNumber};
 
 use super::CallStart;
-use crate::store::{CallLegs, DialledLeg, MAX_RECORDED_ATTEMPTS};
+use crate::store::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 
-/// Attempts of a call, oldest first, and the `Call-ID` of the caller's leg.
+/// Attempts of a call, oldest first, with facts of the caller's leg.
 #[derive(Debug, Default)]
 pub(super) struct AttemptLog {
     pub(super) caller_call_id: Option<String>,
+    pub(super) caller_verification: Option<CallerVerification>,
     entries: Vec<Entry>,
 }
 
@@ -160,6 +161,7 @@ impl AttemptLog {
         };
         CallLegs {
             caller_call_id: self.caller_call_id.clone(),
+            caller_verification: self.caller_verification,
             attempts: self.entries.iter().map(leg).collect(),
         }
     }

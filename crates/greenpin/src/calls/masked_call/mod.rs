@@ -27,7 +27,8 @@ use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
 use crate::metrics::METRICS;
 use crate::store::{
-    CallSid, CallTenant, RecordingFile, RoutedCall, StoreError, TenantId, Timestamp, Voice,
+    CallSid, CallTenant, CallerVerification, RecordingFile, RoutedCall, StoreError, TenantId,
+    Timestamp, Voice,
 };
 
 /// Start of the call on the wall clock and on the monotonic clock.
@@ -55,7 +56,7 @@ pub(super) struct MaskedCall {
     voice: Option<Voice>,
     caller: CallLeg,
     /// Ports of the caller and of one dialled party, until the streams are closed.
-    ports: Option<PortReservation>,
+    ports: Option<[PortReservation; 2]>,
     /// Boxed, because a table with one entry has space for four.
     callees: HashMap<DialAttempt, Box<CallLeg>>,
     bridged_attempt: Option<DialAttempt>,
@@ -156,7 +157,7 @@ impl MaskedCall {
         sid: CallSid,
         number: PhoneNumber,
         incoming: &IncomingCall,
-        ports: PortReservation,
+        ports: [PortReservation; 2],
         started: CallStart,
         record_writer: CallRecordWriter,
     ) -> Self {
@@ -219,9 +220,14 @@ impl MaskedCall {
         self.tenant.as_ref().map(|tenant| &tenant.tenant_id)
     }
 
-    /// Sets the `Call-ID` of the caller's leg, for the record.
-    pub(super) fn set_caller_call_id(&mut self, call_id: Option<String>) {
+    /// Sets the `Call-ID` of the caller's leg and the verification of the caller's number, for the record.
+    pub(super) fn set_caller_facts(
+        &mut self,
+        call_id: Option<String>,
+        verification: Option<CallerVerification>,
+    ) {
         self.attempts.caller_call_id = call_id;
+        self.attempts.caller_verification = verification;
     }
 
     pub(super) fn set_tenant(&mut self, tenant: CallTenant) {

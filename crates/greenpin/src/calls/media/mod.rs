@@ -48,6 +48,8 @@ pub struct MediaSettings {
     pub bind: IpAddr,
     /// Range of media ports. Each leg uses an even port and the next port.
     pub ports: RangeInclusive<u16>,
+    /// Ports of the trunks with their own range, by the index of the trunk.
+    pub trunk_ports: Vec<Option<RangeInclusive<u16>>>,
     /// Mark of media packets.
     pub dscp: Dscp,
     /// Number of media threads, at least 1. One thread serves about 1,000 legs on one core.
@@ -73,6 +75,7 @@ impl Default for MediaSettings {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: 20_000..=29_999,
+            trunk_ports: Vec::new(),
             dscp: Dscp::default(),
             threads: 1,
             silence_limit: Duration::from_secs(60),

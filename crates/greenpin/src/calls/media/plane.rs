@@ -40,6 +40,8 @@ pub struct MediaPlane {
 #[derive(Debug)]
 struct PlaneState {
     pool: Arc<PortPool>,
+    /// Pools of the trunks with their own ports, by the index of the trunk.
+    trunk_pools: Vec<Option<Arc<PortPool>>>,
     threads: Vec<ThreadHandle>,
     next_thread: AtomicUsize,
     next_id: AtomicU64,
@@ -74,11 +76,16 @@ impl MediaPlane {
                 .spawn(move || worker.run(guard))?;
             threads.push(ThreadHandle { commands, waker });
         }
-        let pool = Arc::new(PortPool::new(settings.bind, &settings.ports, settings.dscp));
+        let new_pool = |ports| Arc::new(PortPool::new(settings.bind, ports, settings.dscp));
+        let trunk_pools = settings.trunk_ports.iter();
+        let trunk_pools = trunk_pools.map(|ports| ports.as_ref().map(new_pool));
+        let trunk_pools = trunk_pools.collect();
+        let pool = new_pool(&settings.ports);
         let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
         Ok(Self {
             shared: Arc::new(PlaneState {
                 pool,
+                trunk_pools,
                 threads,
                 next_thread,
                 next_id,
@@ -88,7 +95,16 @@ impl MediaPlane {
 
     /// Opens a leg: binds an even RTP port and the next port for RTCP. Ports in use by other programs are skipped.
     pub fn open(&self) -> Result<LegMedia, OpenLegError> {
-        let ports = self.shared.pool.bind()?;
+        self.open_in(&self.shared.pool)
+    }
+
+    /// Opens a leg of a trunk, with a port of the trunk's range.
+    pub fn open_for(&self, trunk: usize) -> Result<LegMedia, OpenLegError> {
+        self.open_in(self.shared.pool(trunk))
+    }
+
+    fn open_in(&self, pool: &Arc<PortPool>) -> Result<LegMedia, OpenLegError> {
+        let ports = pool.bind()?;
         let (mut drawn, mut keys) = ([0; 34], [0; 132]);
         random::fill(&mut drawn);
         random::fill(&mut keys);
@@ -112,9 +128,21 @@ impl MediaPlane {
         Ok(leg)
     }
 
-    /// Reserves ports for legs that are opened later; `None` if too few are left.
-    pub fn reserve(&self, legs: usize) -> Option<PortReservation> {
-        self.shared.pool.reserve(legs)
+    /// Reserves ports for a call from a trunk: those of the caller, and those of one dialled leg in the common range.
+    /// `None` if too few are left.
+    pub fn reserve_call(&self, trunk: usize) -> Option<[PortReservation; 2]> {
+        let caller = self.reserve_leg(trunk)?;
+        Some([caller, self.shared.pool.reserve(1)?])
+    }
+
+    /// Reserves ports for a leg of a trunk that is opened later; `None` if too few are left.
+    pub fn reserve_leg(&self, trunk: usize) -> Option<PortReservation> {
+        self.shared.pool(trunk).reserve(1)
+    }
+
+    /// Returns `true` if the trunk has its own range of ports.
+    pub fn has_own_ports(&self, trunk: usize) -> bool {
+        self.shared.own_pool(trunk).is_some()
     }
 
     /// Returns `true` if ports for that many legs are not reserved.
@@ -124,7 +152,20 @@ impl MediaPlane {
 
     /// Returns the number of open legs.
     pub fn legs(&self) -> usize {
-        self.shared.pool.in_use()
+        let pools = self.shared.trunk_pools.iter().flatten();
+        let pools = pools.chain([&self.shared.pool]);
+        pools.map(|pool| pool.in_use()).sum()
+    }
+}
+
+impl PlaneState {
+    fn own_pool(&self, trunk: usize) -> Option<&Arc<PortPool>> {
+        self.trunk_pools.get(trunk)?.as_ref()
+    }
+
+    /// Returns the pool of the legs of a trunk.
+    fn pool(&self, trunk: usize) -> &Arc<PortPool> {
+        self.own_pool(trunk).unwrap_or(&self.pool)
     }
 }
 

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer};
+use super::inbound::CertifiedTrunks;
+use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer, is_named};
 use crate::metrics::METRICS;
 
 /// Interval between two checks of the files.
@@ -20,6 +22,8 @@ pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 pub struct TlsCertificates {
     listen: Option<Reloadable<TlsListen, TlsAcceptor>>,
     peers: Vec<Option<Reloadable<TlsPeer, Connector>>>,
+    /// Name in the client certificate of each trunk.
+    peer_names: Vec<Option<String>>,
     requested: Notify,
 }
 
@@ -59,6 +63,7 @@ impl TlsCertificates {
         Ok(Self {
             listen,
             peers: peers.collect::<Result<_, _>>()?,
+            peer_names: settings.peer_names,
             requested: Notify::new(),
         })
     }
@@ -80,6 +85,21 @@ impl TlsCertificates {
     pub(super) fn connector(&self, trunk: Option<usize>) -> io::Result<Connector> {
         let peer = trunk.and_then(|trunk| self.peers.get(trunk)?.as_ref());
         peer.map(Reloadable::current).ok_or_else(no_certificate)
+    }
+
+    /// Returns the trunks that the certificate of a verified peer names.
+    pub(super) fn certified_trunks(&self, chain: Option<&[CertificateDer<'_>]>) -> CertifiedTrunks {
+        let Some(certificate) = chain.and_then(<[_]>::first) else {
+            return CertifiedTrunks::default();
+        };
+        let names = self.peer_names.iter().enumerate();
+        names
+            .filter(|(_, name)| {
+                let name = name.as_deref();
+                name.is_some_and(|name| is_named(certificate, name))
+            })
+            .map(|(trunk, _)| trunk)
+            .collect()
     }
 
     /// Reloads changed files periodically. Never returns.

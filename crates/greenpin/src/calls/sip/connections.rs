@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::TlsCertificates;
-use super::inbound::Inbound;
+use super::inbound::{CertifiedTrunks, Inbound};
 use super::tls::Connector;
 use crate::calls::source_address::unmapped;
 use crate::metrics::METRICS;
@@ -204,7 +204,7 @@ impl Connections {
                     SipConnection::new(key, MAX_QUEUED_MESSAGES, &self.table, &self.inbound);
                 let queue = open.queue.clone();
                 table.insert(key, open);
-                tokio::spawn(connect(connection, tls));
+                tokio::spawn(connect(connection, tls, self.certificates.clone()));
                 queue
             }
         };
@@ -267,7 +267,8 @@ impl Acceptor {
                 METRICS.sip_connections_refused.inc();
                 continue;
             };
-            tokio::spawn(run_accepted(connection, stream, tls));
+            let certificates = self.certificates.clone();
+            tokio::spawn(run_accepted(connection, stream, tls, certificates));
         }
     }
 
@@ -306,19 +307,33 @@ fn set_options(stream: &TcpStream) {
 }
 
 /// Runs an accepted connection, after the TLS handshake if it is encrypted.
-async fn run_accepted(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
+async fn run_accepted(
+    connection: SipConnection,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    certificates: Arc<TlsCertificates>,
+) {
     set_options(&stream);
     let Some(tls) = tls else {
-        return connection.run(stream, false).await;
+        return connection
+            .run(stream, false, CertifiedTrunks::default())
+            .await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection.run(stream, false).await,
+        Ok(Ok(stream)) => {
+            let certified = certificates.certified_trunks(stream.get_ref().1.peer_certificates());
+            connection.run(stream, false, certified).await;
+        }
         _ => connection.close().await,
     }
 }
 
 /// Opens a connection to a peer and runs it, after the TLS handshake if it is encrypted.
-async fn connect(connection: SipConnection, tls: Option<Connector>) {
+async fn connect(
+    connection: SipConnection,
+    tls: Option<Connector>,
+    certificates: Arc<TlsCertificates>,
+) {
     let peer = connection.key.peer;
     let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
     else {
@@ -326,10 +341,15 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
     };
     set_options(&stream);
     let Some(Connector { connector, name }) = tls else {
-        return connection.run(stream, true).await;
+        return connection
+            .run(stream, true, CertifiedTrunks::default())
+            .await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => connection.run(stream, true).await,
+        Ok(Ok(stream)) => {
+            let certified = certificates.certified_trunks(stream.get_ref().1.peer_certificates());
+            connection.run(stream, true, certified).await;
+        }
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "TLS handshake with a trunk's peer failed");
             connection.close().await;
@@ -367,12 +387,18 @@ impl SipConnection {
     }
 
     /// Reads and writes until either direction ends.
-    async fn run(mut self, stream: impl AsyncRead + AsyncWrite, is_outgoing: bool) {
+    async fn run(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite,
+        is_outgoing: bool,
+        certified: CertifiedTrunks,
+    ) {
         let (reader, writer) = tokio::io::split(stream);
         let (replies, reply_queue) = mpsc::channel(4);
         let reading = Reading {
             key: self.key,
             is_outgoing,
+            certified,
             replies,
             inbound: &self.inbound,
             last_received: &self.last_received,
@@ -428,6 +454,7 @@ fn remove(table: &Table, key: ConnectionKey, connection: &LastReceived) {
 struct Reading<'a> {
     key: ConnectionKey,
     is_outgoing: bool,
+    certified: CertifiedTrunks,
     /// Responses and pongs of the connection itself.
     replies: mpsc::Sender<Bytes>,
     inbound: &'a mpsc::Sender<Inbound>,
@@ -462,6 +489,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, reading: Reading<'_>) -> Optio
             let message = Inbound::Message {
                 transport: key.transport,
                 source: key.peer,
+                certified: reading.certified.clone(),
                 message,
             };
             reading.inbound.send(message).await.ok()?;
@@ -668,6 +696,7 @@ mod tests {
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,
+            timers: signalling::SipTimers::default(),
             trunks: vec![trunk],
         };
         let mut endpoint = signalling::Endpoint::new(settings, Box::new(|| 1));

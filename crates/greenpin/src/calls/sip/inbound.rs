@@ -1,16 +1,22 @@
 //! Events from the sockets to the user agent.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use signalling::{SipMessage, Ticket, Transport};
 
-/// Event from a socket.
+/// Indexes of the trunks that the certificate of a connection names.
+pub(super) type CertifiedTrunks = Arc<[usize]>;
+
+/// Event from a socket. Nearly every one is a message.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Inbound {
     /// Received SIP message.
     Message {
         transport: Transport,
         source: SocketAddr,
+        certified: CertifiedTrunks,
         message: SipMessage,
     },
     /// A message could not be delivered over a connection.

@@ -7,6 +7,8 @@ use hickory_resolver::TokioResolver;
 use signalling::{MediaHost, SipMessage, Transport};
 use tokio::task::JoinSet;
 
+use super::inbound::CertifiedTrunks;
+
 /// Timeout of a lookup. Afterwards the message is processed with its name, and rejected.
 pub const MEDIA_HOST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum number of lookups at once. Beyond it, messages with a name are rejected.
@@ -17,6 +19,7 @@ pub const MAX_MEDIA_HOST_LOOKUPS: usize = 64;
 pub(super) struct Received {
     pub(super) transport: Transport,
     pub(super) source: SocketAddr,
+    pub(super) certified: CertifiedTrunks,
     pub(super) message: SipMessage,
 }
 

@@ -110,11 +110,13 @@ impl UserAgent {
             Inbound::Message {
                 transport,
                 source,
+                certified,
                 message,
             } => {
                 let received = Received {
                     transport,
                     source,
+                    certified,
                     message,
                 };
                 let has_name = received.message.media_host().is_some();
@@ -151,10 +153,11 @@ impl UserAgent {
         let Received {
             transport,
             source,
+            certified,
             message,
         } = received;
         self.isolate(|endpoint, now| {
-            endpoint.receive(transport, source, message, now);
+            endpoint.receive_certified(transport, source, &certified, message, now);
         });
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
-use super::inbound::Inbound;
+use super::inbound::{CertifiedTrunks, Inbound};
 use super::tls::{Tls, TlsError};
 use crate::calls::source_address::unmapped;
 use crate::calls::traffic_class::Dscp;
@@ -90,6 +90,8 @@ pub enum BindError {
 pub struct SipSockets {
     udp: UdpSocket,
     buffer: Box<[u8]>,
+    /// Certified trunks of a datagram: none.
+    uncertified: CertifiedTrunks,
     connections: Connections,
     certificates: Arc<TlsCertificates>,
     inbound: mpsc::Receiver<Inbound>,
@@ -162,6 +164,7 @@ impl SipSockets {
         Self {
             udp: bound.udp,
             buffer,
+            uncertified: CertifiedTrunks::default(),
             connections,
             certificates,
             inbound,
@@ -260,6 +263,7 @@ impl SipSockets {
         }
         match SipMessage::from_datagram(Bytes::copy_from_slice(bytes)) {
             Some(message) => Inbound::Message {
+                certified: self.uncertified.clone(),
                 transport: Transport::Udp,
                 source,
                 message,

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use signalling::Host;
+use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -21,6 +22,8 @@ pub struct Tls {
     pub listen: Option<TlsListen>,
     /// TLS settings for the peer of each trunk; `None`: no TLS.
     pub peers: Vec<Option<TlsPeer>>,
+    /// Name in the client certificate of each trunk's peer (`tls_peer_name`); `None`: the trunk is known by its address.
+    pub peer_names: Vec<Option<String>>,
 }
 
 /// Certificate and private key of the server.
@@ -191,6 +194,16 @@ impl TlsPeer {
             .flat_map(|identity| [&identity.certificate, &identity.key]);
         replies.chain(&self.ca)
     }
+}
+
+/// Returns `true` if a certificate is for this DNS name or IP address (RFC 5922, section 7.2).
+pub(super) fn is_named(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let parsed = ParsedCertificate::try_from(certificate);
+    let name = ServerName::try_from(name);
+    parsed
+        .ok()
+        .zip(name.ok())
+        .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
 }
 
 fn name(host: &Host) -> Result<ServerName<'static>, TlsError> {

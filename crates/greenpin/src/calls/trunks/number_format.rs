@@ -2,9 +2,10 @@
 
 use call::PhoneNumber;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
-use signalling::{CallerIdentity, NumberContext, PresentedNumber};
+use signalling::{CallerIdentity, NumberContext, NumberVerification, PresentedNumber};
 
 use crate::numbering::{self, TrunkCaller, TrunkNumber};
+use crate::store::CallerVerification;
 
 /// Format of numbers on a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +73,21 @@ pub(crate) fn caller(identity: &CallerIdentity, country: Option<Region>) -> Trun
     }
 }
 
+/// Returns the carrier's verification of the caller that [`caller`] reads; `None` if the carrier names none.
+pub(crate) fn verification(
+    identity: &CallerIdentity,
+    country: Option<Region>,
+) -> Option<CallerVerification> {
+    let mut numbers = identity.numbers.iter();
+    let number =
+        numbers.find(|number| read(&number.text, number.context.as_ref(), country).is_some())?;
+    Some(match number.verification? {
+        NumberVerification::Passed => CallerVerification::Passed,
+        NumberVerification::Failed => CallerVerification::Failed,
+        NumberVerification::NotValidated => CallerVerification::NotValidated,
+    })
+}
+
 /// Reads a number. A local number is only valid in its context (RFC 3966, section 5.1.5): one in the context of a domain
 /// is not a number of the country.
 fn read(
@@ -115,6 +131,7 @@ mod tests {
         PresentedNumber {
             text: text.into(),
             context,
+            verification: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Trunk settings and state, and the order of trunks for an outgoing call.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ pub struct TrunkSettings {
     pub country: Option<Region>,
     /// Show the tenant the number of a caller that asks to be hidden.
     pub show_withheld: bool,
+    /// Address at which the peer reaches the media ports; `None`: that of the trunk's SIP address, else that of the engine.
+    pub media_address: Option<IpAddr>,
+    /// Media ports of the trunk's legs; `None`: those of all trunks.
+    pub media_ports: Option<RangeInclusive<u16>>,
     /// Accept RTP from the first source within the trunk's networks, instead of only from the address in the SDP.
     pub symmetric_rtp: bool,
     /// Allow the trunk's gateway to exchange media directly with the gateway of another trunk.
@@ -108,6 +114,8 @@ impl Default for TrunkSettings {
             tls_identity: None,
             country: None,
             show_withheld: false,
+            media_address: None,
+            media_ports: None,
             symmetric_rtp: false,
             direct_media: false,
             srtp: SrtpMode::Off,

@@ -12,7 +12,7 @@ use media::{Digit, EventPayload, Header};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{
-    EndpointSettings, Event, LegId, Network, OutgoingCall, Transport, Trunk, TrunkPeer,
+    EndpointSettings, Event, LegId, Network, OutgoingCall, SipTimers, Transport, Trunk, TrunkPeer,
 };
 use tokio::net::UdpSocket;
 
@@ -157,6 +157,7 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
         udp_port: own.port(),
         tcp_port: own.port(),
         tls_port: own.port(),
+        timers: SipTimers::default(),
         trunks: vec![trunk],
     };
     Ok(UserAgent::new(settings, sockets))

@@ -5,7 +5,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, T
 use utoipa::openapi::{KnownFormat, Ref, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::store::{AttemptError, CallCause, EndpointFormat, EventType};
+use crate::store::{AttemptError, CallCause, CallerVerification, EndpointFormat, EventType};
 
 macro_rules! texts {
     ($($(#[doc = $doc:literal])* $name:ident = $pattern:literal, $example:literal;)*) => { $(
@@ -79,6 +79,9 @@ words! {
     DialOutcome = ["completed", "busy", "no-answer", "failed", "canceled"];
     /// Party that ended the call; `system`: greenpin, because of a limit or a failure.
     HangupParty = ["caller", "callee", "system"];
+    /// Result of the carrier's check of the caller's number. `failed`: the number may be forged; `not_validated`: the
+    /// carrier has not checked it.
+    CallerVerificationWord = CallerVerification::WORDS.iter().copied();
     /// Progress of a call.
     CallProgress = ["active", "ended"];
     /// `exclusive`: one active allocation at a time; `shared`: many, each with its own PIN.
@@ -105,9 +108,10 @@ words! {
     DeliveryStanding = ["pending", "delivered", "dead"];
     /// Only deliveries without further attempts.
     DeadOnly = ["dead"];
-    /// `timeout`: no response within 15 s; `no_connection`: the connection failed; `address_refused`: the address
-    /// is not public; `broken_answer`: the connection ended early, or the response was not HTTP; `not_sent`: the
-    /// server failed to send it.
+    /// `timeout`: no response within 15 s; `name_not_resolved`: the host name does not resolve; `no_connection`: the
+    /// connection failed; `tls_failed`: the TLS handshake failed; `no_ca_certificates`: the server has no CA
+    /// certificates; `address_refused`: the address is not public; `broken_answer`: the connection ended early, or the
+    /// response was not HTTP; `not_sent`: the server failed to send it.
     AttemptFailure = AttemptError::WORDS.iter().copied();
     /// State of a new tenant.
     NewTenantState = ["active"];

@@ -1,5 +1,7 @@
 //! `GET /v1/admin/trunks`
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -56,6 +58,18 @@ pub(crate) struct TrunkDetails {
     outbound_proxy: Option<String>,
     /// Networks allowed to send calls.
     accept_from: Vec<String>,
+    /// Name in the TLS client certificate that identifies the peer, if it is not identified by its address.
+    #[schema(required)]
+    tls_peer_name: Option<String>,
+    /// Address at which this carrier reaches the server; `null`: `sip.public_address`.
+    #[schema(value_type = Option<String>, required)]
+    public_address: Option<IpAddr>,
+    /// Address at which this carrier reaches the media ports; `null`: `public_address`, else `media.public_address`.
+    #[schema(value_type = Option<String>, required)]
+    media_public_address: Option<IpAddr>,
+    /// Media ports of this carrier's legs, such as `30000-30999`; `null`: `media.ports`.
+    #[schema(required)]
+    media_ports: Option<String>,
     /// Networks that audio comes from and goes to. Empty for all except the server's own addresses.
     media_from: Vec<String>,
     /// User name for calls from other addresses.
@@ -151,6 +165,13 @@ impl TrunkDetails {
             peer: peer_uri(trunk),
             outbound_proxy: trunk.sip.outbound_proxy.as_ref().map(uri),
             accept_from: networks(&trunk.sip.accept_from),
+            tls_peer_name: trunk.sip.tls_peer_name.clone(),
+            public_address: trunk.sip.advertised,
+            media_public_address: trunk.media_address,
+            media_ports: trunk
+                .media_ports
+                .as_ref()
+                .map(|ports| format!("{}-{}", ports.start(), ports.end())),
             media_from: networks(&trunk.sip.media_from),
             accept_username: trunk
                 .sip

@@ -13,8 +13,22 @@ pub const MAX_RECORDED_ATTEMPTS: usize = 50;
 pub struct CallLegs {
     /// `Call-ID` of the caller's leg.
     pub caller_call_id: Option<String>,
+    /// Result of the carrier's check of the caller's number; `None` if the carrier names none.
+    pub caller_verification: Option<CallerVerification>,
     /// Attempts to reach a number, oldest first.
     pub attempts: Vec<DialledLeg>,
+}
+
+call::words! {
+    /// Result of the carrier's check of the caller's number (`verstat`, 3GPP TS 24.229).
+    pub enum CallerVerification {
+        /// The signature of the originating carrier is valid.
+        Passed = "passed",
+        /// The signature is not valid: the number may be forged.
+        Failed = "failed",
+        /// The carrier has not checked the number.
+        NotValidated = "not_validated",
+    }
 }
 
 /// Attempt to reach a number over one trunk.
@@ -40,6 +54,8 @@ pub struct DialledLeg {
 #[derive(Serialize, Deserialize)]
 struct StoredLegs {
     caller_call_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caller_verification: Option<String>,
     attempts: Vec<StoredLeg>,
 }
 
@@ -68,6 +84,9 @@ impl CallLegs {
         });
         let stored = StoredLegs {
             caller_call_id: self.caller_call_id.clone(),
+            caller_verification: self
+                .caller_verification
+                .map(|verification| verification.as_str().to_owned()),
             attempts: attempts.collect(),
         };
         serde_json::to_string(&stored).map_err(|_| StoreError::Unreadable("legs of a call"))
@@ -91,6 +110,10 @@ impl CallLegs {
         let attempts = stored.attempts.into_iter().map(leg);
         Ok(Self {
             caller_call_id: stored.caller_call_id,
+            caller_verification: stored
+                .caller_verification
+                .map(|word| word.parse().map_err(|_| unreadable()))
+                .transpose()?,
             attempts: attempts.collect::<Option<_>>().ok_or_else(unreadable)?,
         })
     }
@@ -104,6 +127,7 @@ mod tests {
     fn stored_legs_are_read_unchanged() {
         let legs = CallLegs {
             caller_call_id: Some("a@192.0.2.1".into()),
+            caller_verification: Some(CallerVerification::Passed),
             attempts: vec![DialledLeg {
                 number: PhoneNumber::parse("+919900000001").unwrap(),
                 trunk: Some("carrier".into()),

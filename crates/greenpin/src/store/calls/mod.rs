@@ -15,7 +15,7 @@ pub(crate) mod uploads;
 
 pub use self::ending::CallEnding;
 pub(crate) use self::ending::close_interrupted;
-pub use self::legs::{CallLegs, DialledLeg, MAX_RECORDED_ATTEMPTS};
+pub use self::legs::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 pub use self::list::CallFilter;
 pub use self::record::{CallRecord, RecordingFile};
 pub use self::recording::Disposition;

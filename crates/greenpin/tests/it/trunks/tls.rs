@@ -207,6 +207,24 @@ fn clients_must_present_a_certificate_if_required() {
     }
 }
 
+#[test]
+fn a_certificate_identifies_a_trunk_whatever_its_address() {
+    let certificates = Certificates::new();
+    let ca = format!("tls_client_ca = {:?}\n", certificates.path("ca.pem"));
+    let named = "[[trunks]]\nname = \"carrier\"\ntls_peer_name = \"other.example\"\n";
+    let elsewhere = format!("{named}accept_from = [\"192.0.2.1\"]\n");
+    for (trunk, status) in [(named, 404), (&elsewhere, 403)] {
+        let server = Server::with(&(sip(&certificates) + &ca + trunk));
+        let shows = |name| certificates.connector(Some((&certificates, name)));
+        let (mut caller, _tunnel) = party_over_tls(CUSTOMER, &server, &shows("other"));
+        assert_eq!(caller.call(VN), status, "there is no such number");
+        let (mut misnamed, _tunnel) = party_over_tls(CUSTOMER, &server, &shows("loopback"));
+        assert_eq!(misnamed.call(VN), 403, "the certificate has another name");
+        let mut in_clear = Party::new(CUSTOMER, server.sip);
+        assert_eq!(in_clear.call(VN), 403, "no certificate");
+    }
+}
+
 /// Sends OPTIONS over a new stream and returns the length of the response. `None` if the server closes the stream.
 fn options_response(server: &Server, connector: &TlsConnector) -> Option<usize> {
     let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\

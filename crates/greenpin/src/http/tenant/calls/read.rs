@@ -16,13 +16,13 @@ use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::ResourceQueryProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{
-    AllocationId, CallCauseWord, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty,
-    Moment,
+    AllocationId, CallCauseWord, CallId, CallKind, CallerDirection, CallerVerificationWord,
+    DialOutcome, E164, HangupParty, Moment,
 };
 use crate::http::tenant::allocations::resource::greenpin_id;
 use crate::http::tenant::calls::why::why;
 use crate::http::{Success, success};
-use crate::store::{CallRecord, CallSid, DialledLeg, LegReport, Timestamp};
+use crate::store::{CallRecord, CallSid, CallerVerification, DialledLeg, LegReport, Timestamp};
 
 problems! {
     ReadProblems: [NotFound];
@@ -109,6 +109,10 @@ pub(crate) struct CallDetails<'a> {
     /// Number of the caller; `null`: withheld or unknown.
     #[schema(value_type = Option<E164>, required)]
     from: Option<String>,
+    /// Result of the carrier's check of the caller's number (`verstat`); `null`: the carrier names none, or the call is in
+    /// progress.
+    #[schema(value_type = Option<CallerVerificationWord>, required)]
+    caller_verification: Option<&'a str>,
     /// Connected number, or otherwise the last dialled number.
     #[schema(value_type = Option<E164>, required)]
     to: Option<String>,
@@ -222,6 +226,10 @@ impl<'a> CallDetails<'a> {
             greenpin_id: record.greenpin_id.as_ref().map(|id| id.as_str()),
             virtual_number: record.virtual_number.expose(),
             from: record.shown_caller().map(PhoneNumber::expose),
+            caller_verification: record
+                .legs
+                .caller_verification
+                .map(CallerVerification::as_str),
             to: record.dialled.map(PhoneNumber::expose),
             direction: "incoming",
             start_time: record.started_at.rfc3339(zone),
