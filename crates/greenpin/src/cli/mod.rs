@@ -9,6 +9,7 @@ mod call_result;
 mod credential;
 mod demo;
 mod events;
+mod local_client;
 mod logging;
 mod number;
 mod number_import;

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::output::{CommandError, print_line};
+use crate::cli::local_client;
 use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
 use crate::http::operator::trunks::TrunkDetails;
@@ -67,11 +68,7 @@ fn line(trunk: &Trunk, known: Option<&Value>) -> String {
 async fn served(config: &Config) -> Option<Vec<Value>> {
     let token = config.http.operator_token.as_ref()?;
     let url = format!("http://{}/v1/admin/trunks", local(config.http.listen));
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .build()
-        .ok()?;
+    let client = local_client::builder().timeout(TIMEOUT).build().ok()?;
     let answer = client
         .get(url)
         .bearer_auth(token.expose())

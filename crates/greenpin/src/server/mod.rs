@@ -152,7 +152,8 @@ impl Server {
         let settings = engine_settings(config, &store, &supervisor)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
-        let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config, &supervisor));
+        let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config, &supervisor))
+            .map_err(ServerError::Threads)?;
         let readiness = Arc::new(Readiness::new(supervisor.clone()));
         readiness.set_sip_bound(true);
         let node = node_info(config, languages, public_url, &engine);
@@ -295,6 +296,7 @@ fn engine_settings(
             .public_address
             .unwrap_or(config.sip.public_address),
         dscp: config.sip.dscp,
+        timers: config.sip.timers,
         trunks: config.trunks.clone(),
         media: MediaSettings {
             bind: config.media.listen.unwrap_or(config.sip.udp.ip()),

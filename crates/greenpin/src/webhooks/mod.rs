@@ -1,7 +1,9 @@
 //! Delivery of events from the outbox to the tenants' endpoints: signed, in order per allocation,
 //! with retries.
 
+mod client;
 mod concurrency;
+mod connector;
 mod flat;
 pub mod limits;
 mod post;
@@ -12,6 +14,7 @@ mod target;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -20,16 +23,22 @@ use crate::metrics::METRICS;
 use crate::store::{Attempt, AttemptOutcome, Delivery, Store, StoreError, Timestamp};
 use crate::supervision::{Part, PartGuard, Supervisor};
 use concurrency::ConcurrencyWindows;
-use post::Poster;
+use post::{Posted, Poster};
 pub use target::Resolver;
 
 /// Time limit for the response of a receiver.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Status of an endpoint that wants no more events (Standard Webhooks, "Operational considerations").
+const GONE: u16 = 410;
 /// Lease of a claimed delivery. It outlasts the longest attempt; after it, another worker claims
 /// the delivery.
 const CLAIM_LEASE: Duration = Duration::from_secs(60);
 /// Longest interval between two polls of the outbox.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// Threads of the delivery, apart from those of calls and of the API: a receiver can only delay other deliveries.
+const THREADS: usize = 1;
+/// Maximum number of threads that resolve names with the resolver of the system.
+const MAX_RESOLVER_THREADS: usize = 16;
 /// Shortest interval after a poll without a due delivery.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -64,11 +73,19 @@ impl Default for WebhookSettings {
 pub struct Dispatcher {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    /// Always present until the drop.
+    runtime: Option<Runtime>,
 }
 
 impl Dispatcher {
-    /// Starts the delivery.
-    pub fn start(store: Store, settings: WebhookSettings) -> Self {
+    /// Starts the delivery on threads of its own. Fails if the system grants no thread.
+    pub fn start(store: Store, settings: WebhookSettings) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .max_blocking_threads(MAX_RESOLVER_THREADS)
+            .thread_name("webhooks")
+            .enable_all()
+            .build()?;
         let (stop, stopping) = watch::channel(false);
         let poster = Poster::new(settings.allow_private, settings.resolver);
         let worker = Worker {
@@ -80,15 +97,28 @@ impl Dispatcher {
             node: settings.node,
         };
         let guard = settings.supervisor.watch_task(Part::Webhooks);
-        let task = tokio::spawn(Arc::new(worker).run(stopping, guard));
-        Self { stop, task }
+        let task = runtime.spawn(Arc::new(worker).run(stopping, guard));
+        Ok(Self {
+            stop,
+            task,
+            runtime: Some(runtime),
+        })
     }
 
     /// Waits for deliveries under way, at most as long as a receiver may take. The rest stays in
     /// the outbox.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        let _ = tokio::time::timeout(RESPONSE_TIMEOUT, self.task).await;
+        let _ = tokio::time::timeout(RESPONSE_TIMEOUT, &mut self.task).await;
+    }
+}
+
+impl Drop for Dispatcher {
+    /// Ends the threads without waiting for them, which a task must not do.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -173,9 +203,12 @@ impl Worker {
     }
 
     async fn deliver(&self, delivery: &Delivery) {
-        let attempt = self.poster.post(delivery).await;
+        let Posted {
+            attempt,
+            retry_after,
+        } = self.poster.post(delivery).await;
         let now = Timestamp::now();
-        let outcome = outcome(delivery, &attempt, now);
+        let outcome = outcome(delivery, &attempt, retry_after, now);
         log_outcome(delivery, &attempt, outcome);
         let ended = self
             .store
@@ -192,11 +225,22 @@ impl Worker {
     }
 }
 
-fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> AttemptOutcome {
+/// Returns the consequence of an attempt. `retry_after`: pause that the receiver asks for.
+fn outcome(
+    delivery: &Delivery,
+    attempt: &Attempt,
+    retry_after: Option<Duration>,
+    now: Timestamp,
+) -> AttemptOutcome {
+    let pause = || {
+        let pause = schedule::pause(delivery.attempts, random::u64());
+        pause.max(retry_after.unwrap_or_default())
+    };
     match attempt.status {
         Some(200..=299) => AttemptOutcome::Delivered,
+        Some(GONE) => AttemptOutcome::EndpointGone,
         _ if schedule::is_over(delivery.tried_at, now) => AttemptOutcome::Failed,
-        _ => AttemptOutcome::RetryAt(now + schedule::pause(delivery.attempts, random::u64())),
+        _ => AttemptOutcome::RetryAt(now + pause()),
     }
 }
 
@@ -213,6 +257,10 @@ fn log_outcome(delivery: &Delivery, attempt: &Attempt, outcome: AttemptOutcome) 
             METRICS.count_delivery("retried");
             let attempts = delivery.attempts;
             tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "webhook delivery failed; retrying");
+        }
+        AttemptOutcome::EndpointGone => {
+            METRICS.count_delivery("retried");
+            tracing::warn!(%event_id, %endpoint_id, "webhook endpoint answered 410 Gone; disabling it");
         }
         AttemptOutcome::Failed => {
             METRICS.count_delivery("given_up");

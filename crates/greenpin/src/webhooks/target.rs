@@ -4,12 +4,11 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
 
 /// Function that resolves a host name.
 pub type Resolver = Arc<dyn Fn(String) -> Lookup + Send + Sync>;
@@ -26,13 +25,6 @@ pub(super) fn system() -> Resolver {
     })
 }
 
-/// Resolver that returns public addresses only. The connection uses the checked addresses, so a
-/// name cannot change to a private address between check and use.
-pub(super) struct CheckedResolver {
-    pub(super) resolver: Resolver,
-    pub(super) allow_private: bool,
-}
-
 /// Error for a name without a public address.
 #[derive(Debug)]
 pub(super) struct NoPublicAddress;
@@ -45,28 +37,6 @@ impl fmt::Display for NoPublicAddress {
 
 impl Error for NoPublicAddress {}
 
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (lookup, allow_private) = (
-            (self.resolver)(name.as_str().to_owned()),
-            self.allow_private,
-        );
-        Box::pin(async move {
-            let found = lookup.await?;
-            let allowed = |address: &IpAddr| allow_private || is_public_address(*address);
-            let allowed: Vec<_> = found.into_iter().filter(allowed).collect();
-            if allowed.is_empty() {
-                return Err(NoPublicAddress.into());
-            }
-            Ok(Box::new(
-                allowed
-                    .into_iter()
-                    .map(|address| SocketAddr::new(address, 0)),
-            ) as Addrs)
-        })
-    }
-}
-
 /// Returns whether the host of a URL is a public address, or a name, which [`CheckedResolver`]
 /// checks.
 pub(super) fn is_public(url: &Url) -> bool {
@@ -74,44 +44,70 @@ pub(super) fn is_public(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && host.parse().map_or(true, is_public_address)
 }
 
-fn is_public_address(address: IpAddr) -> bool {
+/// Returns whether an address can be reached over the public Internet.
+pub(super) fn is_public_address(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
+        IpAddr::V4(address) => !is_within(address.to_bits().into(), 32, SPECIAL_V4),
+        IpAddr::V6(address) => {
+            is_within(address.to_bits(), 128, GLOBAL_V6)
+                && !is_within(address.to_bits(), 128, SPECIAL_V6)
+        }
     }
 }
 
-/// Returns whether an address is outside the special-purpose blocks (RFC 6890): loopback, private,
-/// shared, link-local with the metadata services of clouds, multicast, reserved.
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 168, _)
-            | (192, 0, 0 | 2)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    );
-    !special
+/// Returns whether an address is in one of the blocks. `width`: bits of an address.
+fn is_within<A: Copy + Into<IpAddr>>(address: u128, width: u32, blocks: &[(A, u32)]) -> bool {
+    blocks.iter().any(|(block, prefix)| {
+        let block = match (*block).into() {
+            IpAddr::V4(block) => block.to_bits().into(),
+            IpAddr::V6(block) => block.to_bits(),
+        };
+        let ignored = width.saturating_sub(*prefix);
+        address.checked_shr(ignored) == u128::checked_shr(block, ignored)
+    })
 }
 
-/// Returns whether an address is global unicast (2000::/3), outside the blocks for documentation
-/// and for embedded IPv4 addresses.
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let [first, second, ..] = segments;
-    let global = first & 0xe000 == 0x2000;
-    global && first != 0x2002 && !(first == 0x2001 && matches!(second, 0 | 0x0db8))
-}
+/// Blocks of the IANA IPv4 special-purpose address registry that are not globally reachable (RFC 6890), multicast, and
+/// the addresses at which clouds serve the credentials of a machine.
+const SPECIAL_V4: &[(Ipv4Addr, u32)] = &[
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    // A virtual address of Azure, which is outside the registry.
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
+    // Includes the metadata services of clouds.
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    // Relays to IPv6 networks (RFC 7526).
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    // Multicast, reserved and broadcast.
+    (Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// Global unicast (RFC 4291, section 2.4). Everything else is refused: loopback, link-local, unique local, multicast,
+/// and the prefixes with embedded IPv4 addresses.
+const GLOBAL_V6: &[(Ipv6Addr, u32)] = &[(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3)];
+
+/// Blocks of global unicast that are not globally reachable, or lead to an embedded IPv4 address.
+const SPECIAL_V6: &[(Ipv6Addr, u32)] = &[
+    // IETF protocol assignments: Teredo, benchmarking, ORCHID, drone identities.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webhooks::connector::CheckedResolver;
 
     #[test]
     fn only_public_hosts_are_allowed() {
@@ -133,6 +129,13 @@ mod tests {
             ("http://[64:ff9b::7f00:1]/", false),
             ("http://[2002:7f00:1::]/", false),
             ("http://0.0.0.0/", false),
+            ("http://168.63.129.16/", false),
+            ("http://168.63.129.17/", true),
+            ("http://192.88.99.1/", false),
+            ("http://[3fff:1::1]/", false),
+            ("http://[2001:20::1]/", false),
+            ("http://[2001:1ff::1]/", false),
+            ("http://[2001:200::1]/", true),
             ("ftp://hooks.example.com/", false),
         ] {
             assert_eq!(is_public(&Url::parse(url).unwrap()), public, "{url}");
@@ -145,15 +148,17 @@ mod tests {
             let found = found.clone();
             Box::pin(async { Ok(found) })
         });
-        let given = CheckedResolver {
+        let checked = CheckedResolver {
             resolver,
             allow_private,
-        }
-        .resolve("hooks.example.com".parse().unwrap())
-        .await;
-        given
-            .ok()
-            .map(|addresses| addresses.map(|address| address.ip().to_string()).collect())
+        };
+        let given = checked.resolve("hooks.example.com".into()).await.ok()?;
+        Some(
+            given
+                .iter()
+                .map(|address| address.ip().to_string())
+                .collect(),
+        )
     }
 
     #[tokio::test]
@@ -207,9 +212,9 @@ mod tests {
             resolver,
             allow_private: false,
         };
-        let name = || "rebound.example.com".parse().unwrap();
-        assert!(checked.resolve(name()).await.is_ok());
-        let error = checked.resolve(name()).await.err().unwrap();
+        let name = || "rebound.example.com".to_owned();
+        assert!(checked.clone().resolve(name()).await.is_ok());
+        let error = checked.resolve(name()).await.unwrap_err();
         assert!(error.is::<NoPublicAddress>());
     }
 }

@@ -66,7 +66,7 @@ impl Outbox {
 
     /// Returns the delivery after its first attempt.
     async fn tried(&self, settings: WebhookSettings) -> DeliveryRecord {
-        let dispatcher = Dispatcher::start(self.store.clone(), settings);
+        let dispatcher = Dispatcher::start(self.store.clone(), settings).unwrap();
         let tried = tokio::time::timeout(DEADLINE, async {
             loop {
                 let delivery = self
@@ -138,7 +138,7 @@ async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
         resolver: leads_to("127.0.0.1"),
         ..WebhookSettings::default()
     };
-    let dispatcher = Dispatcher::start(outbox.store.clone(), settings);
+    let dispatcher = Dispatcher::start(outbox.store.clone(), settings).unwrap();
     let connected = async {
         while connections.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
@@ -175,7 +175,7 @@ async fn a_private_address_is_not_connected_to_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_no_connection() {
+async fn an_unknown_name_is_not_resolved() {
     let unknown: Resolver =
         Arc::new(|_| Box::pin(async { Err(std::io::Error::other("no such host")) }));
     let outbox = Outbox::with_event_to("http://nowhere.example.com/".into()).await;
@@ -185,5 +185,5 @@ async fn a_name_that_nobody_knows_is_no_connection() {
             ..WebhookSettings::default()
         })
         .await;
-    assert_eq!(tried.attempts[0].error, Some(AttemptError::NoConnection));
+    assert_eq!(tried.attempts[0].error, Some(AttemptError::NameNotResolved));
 }

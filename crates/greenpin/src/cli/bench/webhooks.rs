@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::Goal::Open;
 use super::child::{Prepared, SID, Server, TENANT, TOKEN, any_port, number, tenant};
 use super::{Figure, progress};
+use crate::cli::local_client;
 use crate::store::{EndpointSpec, NumberMode, Timestamp};
 
 /// Creates per second while delays are measured: a light load.
@@ -46,8 +47,9 @@ pub(super) async fn measure(
     drop(settings);
     fill(&prepared, backlog).await?;
     let server = prepared.start(any_port()).await?;
+    let http = local_client::builder().build();
     let client = Client {
-        http: reqwest::Client::new(),
+        http: http.map_err(|error| error.to_string())?,
         server: server.http,
     };
     let mut figures = drain(&server, &client, &receiver, &url, backlog).await?;

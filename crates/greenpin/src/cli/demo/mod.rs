@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use self::progress::Progress;
 use super::output::{exit_code, fail};
+use crate::cli::local_client;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
 use crate::store::Database;
@@ -116,7 +117,8 @@ impl Demo {
         let text = format!("server is up: API on http://{http}, SIP on {sip}, a temporary store");
         progress.seen("server", &text, &json!({ "http": http, "sip": sip }));
         let inbox = Inbox::open(agent).await.map_err(missing)?;
-        let client = reqwest::Client::new();
+        let client = local_client::builder().build();
+        let client = client.map_err(|error| missing(error.to_string()))?;
         let mut demo = Self {
             folder,
             server,

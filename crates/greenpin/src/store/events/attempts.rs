@@ -39,8 +39,14 @@ words! {
     pub enum AttemptError {
         /// The answer did not arrive in time.
         Timeout = "timeout",
-        /// The connection or its TLS handshake failed.
+        /// The host name does not resolve.
+        NameNotResolved = "name_not_resolved",
+        /// The connection failed.
         NoConnection = "no_connection",
+        /// The TLS handshake failed, or the certificate of the receiver is not valid.
+        TlsFailed = "tls_failed",
+        /// This system has no CA certificates to verify an `https` receiver.
+        NoCaCertificates = "no_ca_certificates",
         /// The address is loopback, private, link-local or otherwise not public.
         AddressRefused = "address_refused",
         /// The connection ended early, or the answer is not HTTP.
@@ -59,6 +65,8 @@ pub enum AttemptOutcome {
     RetryAt(Timestamp),
     /// No further attempt follows.
     Failed,
+    /// The endpoint wants no more events. It is disabled, and the event waits until it is enabled again.
+    EndpointGone,
 }
 
 words! {
@@ -111,6 +119,7 @@ impl Store {
                 insert(tx, &key, &attempt)?;
                 match outcome {
                     AttemptOutcome::Delivered => endpoint_health::on_success(tx, &key)?,
+                    AttemptOutcome::EndpointGone => endpoint_health::on_gone(tx, &key, now)?,
                     _ => endpoint_health::on_failure(tx, &key, disable_after, now)?,
                 }
                 match outcome {
@@ -119,6 +128,7 @@ impl Store {
                     }
                     AttemptOutcome::Failed => outbox::finish(tx, &key, QueueState::Failed, now),
                     AttemptOutcome::RetryAt(due_at) => outbox::retry(tx, &key, due_at),
+                    AttemptOutcome::EndpointGone => outbox::retry(tx, &key, now),
                 }
             })
             .await

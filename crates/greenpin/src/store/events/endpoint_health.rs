@@ -57,14 +57,38 @@ pub(crate) fn on_failure(
     let Some(failure) = found else {
         return Ok(());
     };
-    let (since, failures, url) = (failure.failing_since, failure.failures, failure.url);
-    if now.since(since) < disable_after || failures < MIN_FAILURES {
+    if now.since(failure.failing_since) < disable_after || failure.failures < MIN_FAILURES {
         return Ok(());
     }
+    tracing::error!(endpoint_id = %key.endpoint, failures = failure.failures, "endpoint disabled after days of failures");
+    disable(tx, key, &failure, now)
+}
+
+/// Disables an endpoint that wants no more events, unless it is disabled already.
+pub(crate) fn on_gone(tx: &Tx<'_>, key: &DeliveryKey, now: Timestamp) -> Result<(), StoreError> {
+    let row = (now.micros(), key.endpoint.as_str());
+    match tx.row(sql::ENDPOINT_FAILED, row, FailureRow::read)? {
+        Some(failure) => disable(tx, key, &failure, now),
+        None => Ok(()),
+    }
+}
+
+fn disable(
+    tx: &Tx<'_>,
+    key: &DeliveryKey,
+    failure: &FailureRow,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
     tx.cache().tenants.change();
-    tracing::error!(endpoint_id = %key.endpoint, failures, "endpoint disabled after days of failures");
-    write_disabled_event(tx, &key.tenant, &key.endpoint, &url, since, now)
+    write_disabled_event(
+        tx,
+        &key.tenant,
+        &key.endpoint,
+        &failure.url,
+        failure.failing_since,
+        now,
+    )
 }
 
 fn write_disabled_event(

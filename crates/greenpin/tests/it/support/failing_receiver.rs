@@ -12,6 +12,10 @@ pub enum FailureMode {
     Respond(String),
     /// Sends the text and leaves the connection open.
     Hang(String),
+    /// Sends the text again and again, without a pause.
+    Repeat(String),
+    /// Answers the first request of a connection, and closes the connection when the next one arrives.
+    CloseSecond(String),
     /// Sends the text byte by byte, with a pause after each byte.
     Drip(String, Duration),
 }
@@ -84,6 +88,11 @@ fn respond(mut stream: TcpStream, mode: FailureMode) {
         FailureMode::Hang(text) => {
             let _ = stream.write_all(text.as_bytes());
             // Wait until the client closes the connection.
+            let _ = stream.read(&mut [0]);
+        }
+        FailureMode::Repeat(text) => while stream.write_all(text.as_bytes()).is_ok() {},
+        FailureMode::CloseSecond(text) => {
+            let _ = stream.write_all(text.as_bytes());
             let _ = stream.read(&mut [0]);
         }
         FailureMode::Drip(text, pause) => {

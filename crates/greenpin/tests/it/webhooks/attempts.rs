@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::failing_receiver::{FailingReceiver, FailureMode, http_response};
 use crate::support::http_client::call;
-use crate::support::server::Server;
+use crate::support::server::{Server, unix_seconds};
 use crate::support::webhook_inbox::WebhookInbox;
 
 const NUMBER: &str = "+914000000001";
@@ -152,6 +152,72 @@ fn a_response_with_a_wrong_content_length_counts_as_a_response() {
             (&json!(200), &Value::Null, "short")
         );
     }
+}
+
+#[test]
+fn endless_interim_responses_end_the_attempt() {
+    // Without the bound the attempt would end with `timeout`.
+    for (interim, repeated) in [("100 Continue", 2000), ("103 Early Hints", 1)] {
+        let text = format!("HTTP/1.1 {interim}\r\n\r\n").repeat(repeated);
+        let attempt = first_attempt(FailureMode::Repeat(text));
+        assert_eq!(
+            came_to(&attempt),
+            (&Value::Null, &json!("broken_answer"), "")
+        );
+    }
+    let few = "HTTP/1.1 102 Processing\r\n\r\n".repeat(8);
+    let accepted = few + &http_response("200 OK", "taken");
+    let attempt = first_attempt(FailureMode::Respond(accepted));
+    assert_eq!(came_to(&attempt), (&json!(200), &Value::Null, "taken"));
+}
+
+#[test]
+fn a_kept_connection_that_the_receiver_closes_is_no_failed_attempt() {
+    let receiver = FailingReceiver::open(FailureMode::CloseSecond(http_response("200 OK", "")));
+    let server = Server::with("");
+    event_to(&server, &receiver.url);
+    let allocation = server.get("/greenpin")[0]["greenpin_id"].clone();
+    let rotate = format!("/greenpin/{}/rotate-pin", allocation.as_str().unwrap());
+    for count in 1..=3 {
+        let events = server.get_until("/events", |events| {
+            events
+                .as_array()
+                .is_some_and(|events| events.len() == count)
+        });
+        let newest = events.as_array().unwrap().last().unwrap();
+        let id = newest["event_id"].as_str().unwrap();
+        let delivery = delivery(&server, id, |delivery| delivery["state"] == "delivered");
+        assert_eq!(delivery["attempt_count"], 1, "{delivery}");
+        assert_eq!(server.request("POST", &rotate, None).0, 200);
+    }
+}
+
+#[test]
+fn the_pause_that_a_receiver_asks_for_is_respected() {
+    let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n";
+    let receiver = FailingReceiver::open(FailureMode::Respond(busy.into()));
+    let server = Server::with("");
+    let event = event_to(&server, &receiver.url);
+    let delivery = delivery(&server, &event, |delivery| delivery["attempt_count"] == 1);
+    let [next, created] =
+        ["next_attempt_at", "created_at"].map(|time| unix_seconds(&delivery[time]));
+    assert!(next - created >= 3600, "{delivery}");
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_disabled_and_its_events_wait() {
+    let gone = http_response("410 Gone", "");
+    let receiver = FailingReceiver::open(FailureMode::Respond(gone));
+    let server = Server::with("");
+    let event = event_to(&server, &receiver.url);
+    let settings = server.get_until("/settings", |settings| {
+        !settings["webhooks"][0]["disabled_at"].is_null()
+    });
+    assert_eq!(receiver.unexpected_requests(), 1, "{settings}");
+    let delivery = delivery(&server, &event, |delivery| delivery["attempt_count"] == 1);
+    assert_eq!(delivery["state"], "pending", "{delivery}");
+    let disabled = server.get("/events?type=endpoint.disabled");
+    assert_eq!(disabled.as_array().unwrap().len(), 1, "{disabled}");
 }
 
 #[test]
