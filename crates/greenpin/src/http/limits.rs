@@ -1,8 +1,9 @@
 //! Limits that a client of the API can notice. The page `docs/reference/limits.md` has a row for each.
 
 pub use super::middleware::body::{BODY_TIMEOUT, MAX_JSON_BYTES, MAX_WAV_BYTES};
-pub use super::middleware::idempotency::MAX_KEY_LENGTH;
+pub use super::middleware::idempotency::{MAX_KEY_LENGTH, MAX_STORED_RESPONSE_BYTES};
 pub use super::middleware::paging::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS};
+pub use super::middleware::problem::MAX_FAULTS;
 pub use super::middleware::rate_limit::FAILURE_LIMIT;
 pub use super::operator::number_import::{MAX_FILE_BYTES, MAX_LINES};
 pub use super::serving::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES};

@@ -1,10 +1,14 @@
 //! Support for `Idempotency-Key`: a repeated request gets the stored response and is not executed again.
 
+use std::collections::BTreeMap;
+
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde_json::{Number, Value};
 use tracing::Instrument as _;
 
 use super::body;
@@ -18,12 +22,17 @@ const KEY_HEADER: &str = "idempotency-key";
 /// Maximum length of a key, in characters.
 pub const MAX_KEY_LENGTH: usize = 255;
 /// Maximum size of a stored response, in bytes. Every response to a write is smaller.
+pub const MAX_STORED_RESPONSE_BYTES: usize = 64 * 1024;
+/// Maximum size of a response to a request with a key, in bytes.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Allocation created by an earlier request with the same key, after its response was lost in a crash. The handler
-/// returns the stored allocation and creates nothing.
+/// Allocation written by an earlier request with the same key, whose response was lost. The handler returns the stored
+/// allocation and writes nothing.
 #[derive(Clone)]
-pub(crate) struct CreatedEarlier(pub(crate) GreenpinId);
+pub(crate) struct WrittenEarlier(pub(crate) GreenpinId);
+
+/// Extractor for the allocation that an earlier request with the same key has written.
+pub(crate) type Earlier = Option<Extension<WrittenEarlier>>;
 
 /// Executes a request, or replays the stored response of an earlier request with the same key.
 pub(crate) async fn handle(
@@ -47,7 +56,8 @@ pub(crate) async fn handle(
         .uri
         .path_and_query()
         .map_or(parts.uri.path(), |path| path.as_str());
-    let idempotent = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
+    let content = canonical_body(&bytes);
+    let idempotent = store.idempotent_request(&key, parts.method.as_str(), path, &content);
     match store.claim_key(&idempotent, now).await? {
         KeyClaim::Claimed(claim) => {
             parts.extensions.insert(store.claimed(&idempotent, claim));
@@ -67,14 +77,48 @@ pub(crate) async fn handle(
                 .await
         }
         KeyClaim::Answered(stored) => Ok(replay(stored)),
-        KeyClaim::Created(created) => {
-            parts.extensions.insert(CreatedEarlier(created));
+        KeyClaim::Written(written) => {
+            parts.extensions.insert(WrittenEarlier(written));
             let request = Request::from_parts(parts, Body::from(bytes));
             Ok(mark_replayed(next.run(request).await))
         }
         KeyClaim::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
         KeyClaim::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
     }
+}
+
+/// Returns the content by which two bodies are compared: for JSON without the order of its fields, white space, and
+/// spelling of texts and whole numbers.
+fn canonical_body(bytes: &[u8]) -> Vec<u8> {
+    let canonical = serde_json::from_slice(bytes).map(canonical);
+    canonical
+        .and_then(|value| serde_json::to_vec(&value))
+        .unwrap_or_else(|_| bytes.to_vec())
+}
+
+fn canonical(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(canonical).collect(),
+        Value::Object(object) => {
+            let sorted: BTreeMap<String, Value> = object
+                .into_iter()
+                .map(|(name, value)| (name, canonical(value)))
+                .collect();
+            sorted.into_iter().collect()
+        }
+        Value::Number(number) => whole(&number).map_or(Value::Number(number), Value::from),
+        value => value,
+    }
+}
+
+/// Returns a whole number that is written as a fraction or with an exponent, such as `3.0`.
+#[allow(clippy::cast_possible_truncation)]
+fn whole(number: &Number) -> Option<i64> {
+    let fraction = number.is_f64().then(|| number.as_f64()).flatten();
+    let value = fraction.filter(|value| value.fract() == 0.0)?;
+    // Every whole number up to 2^53 is exact.
+    let is_exact = value.abs() <= 9_007_199_254_740_992.0;
+    is_exact.then_some(value as i64)
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -128,7 +172,7 @@ impl ClaimedRequest {
             problem.render(&mut response, &self.request_id);
         }
         let status = response.status();
-        if status.is_server_error() || [408, 429].contains(&status.as_u16()) {
+        if !is_final(status) {
             self.store.release_key(&self.idempotent, self.claim).await?;
             return Ok(response);
         }
@@ -140,10 +184,20 @@ impl ClaimedRequest {
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
+        let kept = bytes.get(..bytes.len().min(MAX_STORED_RESPONSE_BYTES));
+        if bytes.len() > MAX_STORED_RESPONSE_BYTES {
+            tracing::error!(
+                bytes = bytes.len(),
+                "response of an idempotent request is too large; storing its status only"
+            );
+        }
+        let body = kept
+            .filter(|kept| kept.len() == bytes.len())
+            .unwrap_or_default();
         let stored = StoredAnswer {
             status: status.as_u16(),
             content_type: content_type.unwrap_or("application/json").to_owned(),
-            body: String::from_utf8_lossy(&bytes).into_owned(),
+            body: String::from_utf8_lossy(body).into_owned(),
         };
         if let Err(error) = self
             .store
@@ -155,6 +209,12 @@ impl ClaimedRequest {
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
+}
+
+/// Returns `true` for a response that a repeated request gets again: a success, or a fault of the request itself. After
+/// any other one the same request can succeed later.
+fn is_final(status: StatusCode) -> bool {
+    status.is_success() || [400, 422].contains(&status.as_u16())
 }
 
 /// Builds a response from a stored response.
@@ -268,6 +328,33 @@ mod tests {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
+    }
+
+    #[test]
+    fn bodies_are_compared_as_json() {
+        let same = |one: &str, other: &str| {
+            canonical_body(one.as_bytes()) == canonical_body(other.as_bytes())
+        };
+        let body = r#"{"a":1,"b":[true,{"c":"x","d":null}]}"#;
+        for other in [
+            r#" { "b" : [ true, { "d":null, "c":"\u0078" } ],
+ "a": 1.0 } "#,
+            r#"{"a":10e-1,"b":[true,{"c":"x","d":null}]}"#,
+        ] {
+            assert!(same(body, other), "{other}");
+        }
+        for other in [
+            r#"{"a":1.5,"b":[true,{"c":"x","d":null}]}"#,
+            r#"{"a":"1","b":[true,{"c":"x","d":null}]}"#,
+            r#"{"a":1,"b":[{"c":"x","d":null},true]}"#,
+            r#"{"a":1,"b":[true,{"c":"x"}]}"#,
+            "not JSON",
+            "",
+        ] {
+            assert!(!same(body, other), "{other}");
+        }
+        assert!(same("not JSON", "not JSON") && !same("not JSON", "not  JSON"));
+        assert!(!same("9007199254740993", "9007199254740992"));
     }
 
     async fn post(address: SocketAddr, path: &str) -> String {

@@ -176,6 +176,21 @@ fn code_text<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(code.as_str())
 }
 
+/// Maximum number of faults in a response. The response tells how many more there are.
+pub const MAX_FAULTS: usize = 50;
+/// Maximum length of a field name in a response, in characters. The name may be that of the request.
+const MAX_FIELD_CHARACTERS: usize = 100;
+/// Maximum length of a message in a response, in characters.
+const MAX_MESSAGE_CHARACTERS: usize = 300;
+
+/// Shortens a text to a number of characters.
+fn shorten(text: &mut String, max: usize) {
+    if let Some((end, _)) = text.char_indices().nth(max) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
 /// Error response. Its body is rendered later, with the id of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -237,8 +252,8 @@ impl Problem {
     }
 
     /// Creates an error from the faults of fields. Malformed fields (400) take precedence over violated rules
-    /// (422).
-    pub fn from_fields(errors: Vec<FieldError>) -> Self {
+    /// (422). It names [`MAX_FAULTS`] of them, and the number of the others.
+    pub fn from_fields(mut errors: Vec<FieldError>) -> Self {
         let malformed = errors.iter().any(|error| error.code.status() == 400);
         let code = if malformed {
             Code::InvalidRequest
@@ -256,12 +271,27 @@ impl Problem {
             }
             _ => code,
         };
+        let omitted = errors.len().saturating_sub(MAX_FAULTS);
+        errors.truncate(MAX_FAULTS);
+        for error in &mut errors {
+            shorten(&mut error.field, MAX_FIELD_CHARACTERS);
+            shorten(&mut error.message, MAX_MESSAGE_CHARACTERS);
+        }
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
-        let detail = format!("See errors: {}", fields.join(", "));
+        let mut detail = format!("See errors: {}", fields.join(", "));
+        if omitted > 0 {
+            detail.push_str(&format!(", and {omitted} more"));
+        }
         Self {
             errors,
             ..Self::new(code, detail)
         }
+    }
+
+    /// Keeps the first faults, for an item of a response that has a limit for all items.
+    pub(crate) fn limit_faults(&mut self, max: usize) {
+        self.errors.truncate(max);
+        shorten(&mut self.detail, MAX_MESSAGE_CHARACTERS);
     }
 
     /// Creates an error from the rejected lines of an import.
@@ -368,6 +398,21 @@ impl From<StoreError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_fifty_faults_and_the_number_of_the_others() {
+        let fault = |index| FieldError {
+            field: format!("from[{index}]{}", "x".repeat(index)),
+            code: Code::NotE164,
+            message: "y".repeat(60_000),
+        };
+        let problem = Problem::from_fields((0..15_000).map(fault).collect());
+        assert_eq!(problem.faults().len(), MAX_FAULTS);
+        assert!(problem.detail.ends_with(", and 14950 more"));
+        assert!(problem.body("id").len() < 32 * 1024);
+        let few = Problem::from_fields((0..2).map(fault).collect());
+        assert_eq!(few.detail, "See errors: from[0], from[1]x");
+    }
 
     #[test]
     fn each_code_has_a_unique_text_in_snake_case() {

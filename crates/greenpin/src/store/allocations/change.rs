@@ -74,11 +74,10 @@ impl TenantStore {
         change: AllocationChange,
         now: Timestamp,
     ) -> Result<Allocation, ChangeError> {
-        let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store
-            .writer
-            .write(move |tx| self::change(tx, &tenant, &id, &change, now))
-            .await
+        self.write_allocation(id, move |tx, tenant, id| {
+            self::change(tx, tenant, id, &change, now)
+        })
+        .await
     }
 
     /// Changes several allocations in one transaction, in their order. If one change fails, the others still apply.

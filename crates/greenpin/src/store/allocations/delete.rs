@@ -32,10 +32,7 @@ impl TenantStore {
         id: &GreenpinId,
         now: Timestamp,
     ) -> Result<Timestamp, DeleteError> {
-        let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store
-            .writer
-            .write(move |tx| delete(tx, &tenant, &id, now))
+        self.write_allocation(id, move |tx, tenant, id| delete(tx, tenant, id, now))
             .await
     }
 }

@@ -21,10 +21,7 @@ impl TenantStore {
         id: &GreenpinId,
         now: Timestamp,
     ) -> Result<Allocation, ChangeError> {
-        let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store
-            .writer
-            .write(move |tx| unlock(tx, &tenant, &id, now))
+        self.write_allocation(id, move |tx, tenant, id| unlock(tx, tenant, id, now))
             .await
     }
 
@@ -34,10 +31,7 @@ impl TenantStore {
         id: &GreenpinId,
         now: Timestamp,
     ) -> Result<Allocation, ChangeError> {
-        let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store
-            .writer
-            .write(move |tx| rotate(tx, &tenant, &id, now))
+        self.write_allocation(id, move |tx, tenant, id| rotate(tx, tenant, id, now))
             .await
     }
 }

@@ -45,8 +45,9 @@ pub enum KeyClaim {
     Claimed(Claim),
     /// The request has run before, with this answer.
     Answered(StoredAnswer),
-    /// The request has created this allocation, but its process ended before the answer was stored.
-    Created(GreenpinId),
+    /// The request has written this allocation, but its answer was not stored: the process ended, or the database did not
+    /// confirm the commit.
+    Written(GreenpinId),
     /// Another request with this key is running.
     InUse,
     /// The key was used for a different request.
@@ -65,7 +66,8 @@ pub(crate) struct ClaimedKey {
 }
 
 impl ClaimedKey {
-    /// Records the created allocation, in the transaction of its creation.
+    /// Records the written allocation, in the transaction of the write. Fails if another request has taken over the key,
+    /// so that the write has no effect.
     pub(crate) fn set_allocation(
         &self,
         tx: &Tx<'_>,
@@ -83,7 +85,29 @@ impl ClaimedKey {
 }
 
 impl TenantStore {
-    /// Returns a handle for a request with a claimed key: the created allocation is recorded with the key.
+    /// Runs a write to one allocation. For a request with a claimed key, the allocation is recorded with the key in the
+    /// same transaction: a retry after a lost answer does not write again.
+    pub(crate) async fn write_allocation<T, E>(
+        &self,
+        id: &GreenpinId,
+        write: impl Fn(&Tx<'_>, &TenantId, &GreenpinId) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (tenant, id, claimed) = (self.tenant_id.clone(), id.clone(), self.claimed.clone());
+        let write = self.store.writer.write(move |tx| {
+            let written = write(tx, &tenant, &id)?;
+            if let Some(claimed) = &claimed {
+                claimed.set_allocation(tx, &tenant, &id)?;
+            }
+            Ok(written)
+        });
+        write.await
+    }
+
+    /// Returns a handle for a request with a claimed key: the written allocation is recorded with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
         Self {
             claimed: Some(Arc::new(ClaimedKey {
@@ -153,7 +177,7 @@ impl TenantStore {
         write.await
     }
 
-    /// Releases the key: the request may run again.
+    /// Releases the key: the request may run again, unless it has written an allocation.
     pub async fn release_key(
         &self,
         request: &IdempotentRequest,
@@ -219,7 +243,7 @@ fn claim(
         Some(IdempotencyRow {
             greenpin_id: Some(allocation),
             ..
-        }) => KeyClaim::Created(allocation),
+        }) => KeyClaim::Written(allocation),
         _ => KeyClaim::InUse,
     })
 }

@@ -199,7 +199,7 @@ statements! {
          WHERE tenant_id = $4 AND key_digest = $5 AND taken_at = $6 AND status IS NULL";
     IDEMPOTENCY_RELEASE: AtMostOne =
         "DELETE FROM idempotency_keys
-         WHERE tenant_id = $1 AND key_digest = $2 AND taken_at = $3 AND status IS NULL";
+         WHERE tenant_id = $1 AND key_digest = $2 AND taken_at = $3 AND status IS NULL AND greenpin_id IS NULL";
     IDEMPOTENCY_DELETE_OLD =
         "DELETE FROM idempotency_keys WHERE (tenant_id, key_digest) IN (
              SELECT k.tenant_id, k.key_digest FROM idempotency_keys k WHERE k.taken_at <= $1 ORDER BY k.taken_at LIMIT $2)";

@@ -37,7 +37,11 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ),
     (
         "more values than a header has: the rest is ignored",
-        &["signalling_limits::MAX_REASON_VALUES"],
+        &[
+            "signalling_limits::MAX_REASON_VALUES",
+            "signalling_limits::MAX_SERVICE_ROUTES",
+            "signalling_limits::MAX_SERVICE_ROUTE_BYTES",
+        ],
     ),
     (
         "keys that wait for the ACK: more than a PIN has",
@@ -145,7 +149,11 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_QUEUED_MESSAGES",
             "calls::MAX_QUEUED_RESPONSES",
             "calls::MAX_WAITING_MESSAGES",
+            "http::MAX_FIELD_CHARACTERS",
+            "http::MAX_MESSAGE_CHARACTERS",
             "http::MAX_RESPONSE_BYTES",
+            "webhooks::MAX_KEPT_CONNECTION_RETRIES",
+            "webhooks::MAX_RESOLVER_THREADS",
             "signalling_limits::MAX_FORK_BRANCHES",
             "signalling_limits::MAX_INFO_KEYS",
             "signalling_limits::MAX_IDENTITIES",

@@ -156,6 +156,7 @@ fn request_rows() -> Vec<Row> {
         "time for a body to arrive" => time(http::BODY_TIMEOUT),
         "HTTP connections of a node" => number(http::MAX_CONNECTIONS),
         "items of a bulk update" => number(http::MAX_ITEMS),
+        "faults in an error response" => number(http::MAX_FAULTS),
         "items of a page" => format!("1 to {}, default {}", http::MAX_PAGE_ITEMS, http::DEFAULT_PAGE_ITEMS),
         "`wait` of `GET /events`" => format!("0 to {} s", http::MAX_WAIT_SECONDS),
         "requests of a tenant" => format!(
@@ -174,7 +175,11 @@ fn request_rows() -> Vec<Row> {
 fn queue_rows() -> Vec<Row> {
     limits! {
         "`Idempotency-Key`" => format!("1 to {} printable ASCII characters", http::MAX_KEY_LENGTH),
-        "stored response of an `Idempotency-Key`" => time(store::ANSWER_TTL),
+        "stored response of an `Idempotency-Key`" => format!(
+            "{}, for {}",
+            size(http::MAX_STORED_RESPONSE_BYTES),
+            time(store::ANSWER_TTL),
+        ),
         "`Idempotency-Key` of a request that a crash interrupted" => time(store::CLAIM_TIMEOUT),
         "waiting writes of a node" => number(store::MAX_QUEUED_JOBS),
         "waiting reads of a node with PostgreSQL" => number(store::MAX_QUEUED_READS),
@@ -368,6 +373,9 @@ fn webhook_rows() -> Vec<Row> {
             time(webhooks::BODY_TIMEOUT),
             size(webhooks::MAX_STORED_BYTES),
         ),
+        "interim responses (`1xx`) to a webhook" => number(webhooks::MAX_INTERIM_RESPONSES),
+        "response to a webhook, in all" => size(webhooks::MAX_RESPONSE_BYTES),
+        "`Retry-After` of a receiver" => time(webhooks::MAX_RETRY_AFTER),
         "pause between attempts of a delivery" => pause(webhooks::FIRST_PAUSE, webhooks::MAX_PAUSE),
         "retries of a delivery" => format!("for {}", time(webhooks::LIFETIME)),
         "concurrent deliveries to an endpoint" => format!(

@@ -13,7 +13,7 @@ use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::problem::not_found;
-use crate::http::middleware::problem::{Code, FieldError, Problem};
+use crate::http::middleware::problem::{Code, FieldError, MAX_FAULTS, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::ItemStatus;
@@ -103,6 +103,7 @@ pub(crate) async fn update(
             .ok_or_else(|| Problem::plain(Code::Internal))?
             .map_err(Problem::from)
     });
+    let mut named_faults = 0;
     let results: Vec<ChangedItem> = ids
         .into_iter()
         .zip(outcomes)
@@ -112,11 +113,15 @@ pub(crate) async fn update(
                 status: "updated",
                 error: None,
             },
-            Err(problem) => ChangedItem {
-                greenpin_id: id,
-                status: "error",
-                error: Some(problem.to_item_json()),
-            },
+            Err(mut problem) => {
+                problem.limit_faults(MAX_FAULTS.saturating_sub(named_faults));
+                named_faults += problem.faults().len();
+                ChangedItem {
+                    greenpin_id: id,
+                    status: "error",
+                    error: Some(problem.to_item_json()),
+                }
+            }
         })
         .collect();
     Ok(success(StatusCode::OK, results))

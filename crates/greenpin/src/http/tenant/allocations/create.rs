@@ -10,7 +10,7 @@ use super::fields::CreateAllocation;
 use super::resource::CreatedAllocation;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
-use crate::http::middleware::idempotency::CreatedEarlier;
+use crate::http::middleware::idempotency::{Earlier, WrittenEarlier};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, FieldError, Problem};
 use crate::http::openapi::problems::problems;
@@ -44,12 +44,12 @@ problems! {
 pub(crate) async fn create(
     Tenant(store): Tenant,
     State(api): State<Api>,
-    earlier: Option<Extension<CreatedEarlier>>,
+    earlier: Earlier,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let settings = store.settings().await?;
-    if let Some(Extension(CreatedEarlier(id))) = earlier {
+    if let Some(Extension(WrittenEarlier(id))) = earlier {
         let created = store.allocation(&id).await?.ok_or_else(not_found)?;
         let allocation = CreatedAllocation::from_allocation(&created, &settings.zone(), api.now());
         return Ok(success(StatusCode::CREATED, allocation));

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::resource::greenpin_id;
 use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::idempotency::Earlier;
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::problems;
@@ -51,9 +52,20 @@ pub(crate) async fn delete(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    earlier: Earlier,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    let deleted_at = store.delete_allocation(&id, api.now()).await?;
+    let deleted_earlier = match earlier {
+        Some(_) => store
+            .allocation(&id)
+            .await?
+            .and_then(|found| found.deleted_at),
+        None => None,
+    };
+    let deleted_at = match deleted_earlier {
+        Some(deleted_at) => deleted_at,
+        None => store.delete_allocation(&id, api.now()).await?,
+    };
     let zone = store.settings().await?.zone();
     let deleted = DeletedAllocation {
         greenpin_id: id.as_str(),

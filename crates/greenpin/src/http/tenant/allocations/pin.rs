@@ -5,9 +5,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use super::read::stored;
 use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::idempotency::Earlier;
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
@@ -35,11 +37,15 @@ pub(crate) async fn unlock(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    earlier: Earlier,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
     body::empty(body).await?;
     let now = api.now();
+    if earlier.is_some() {
+        return stored(&store, &id, now).await;
+    }
     let allocation = store.unlock_allocation(&id, now).await?;
     let zone = store.settings().await?.zone();
     Ok(success(
@@ -67,11 +73,15 @@ pub(crate) async fn rotate(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    earlier: Earlier,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
     body::empty(body).await?;
     let now = api.now();
+    if earlier.is_some() {
+        return stored(&store, &id, now).await;
+    }
     let allocation = store.rotate_pin(&id, now).await?;
     let zone = store.settings().await?.zone();
     Ok(success(

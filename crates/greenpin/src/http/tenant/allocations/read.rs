@@ -10,6 +10,7 @@ use crate::http::middleware::problem::Problem;
 use crate::http::middleware::problem::not_found;
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
+use crate::store::{GreenpinId, TenantStore, Timestamp};
 
 problems! {
     ReadProblems: [NotFound];
@@ -33,11 +34,19 @@ pub(crate) async fn read(
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let id = greenpin_id(&id)?;
-    let allocation = store.allocation(&id).await?.ok_or_else(not_found)?;
+    stored(&store, &greenpin_id(&id)?, api.now()).await
+}
+
+/// Returns the response with a stored allocation.
+pub(crate) async fn stored(
+    store: &TenantStore,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Response, Problem> {
+    let allocation = store.allocation(id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        AllocationDetails::from_allocation(&allocation, &zone, api.now()),
+        AllocationDetails::from_allocation(&allocation, &zone, now),
     ))
 }

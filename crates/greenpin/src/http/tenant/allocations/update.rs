@@ -7,9 +7,11 @@ use axum::response::Response;
 
 use super::create::to_required;
 use super::fields::UpdateAllocation;
+use super::read::stored;
 use super::resource::{AllocationDetails, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::idempotency::Earlier;
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, FieldError, Problem};
 use crate::http::middleware::validation::Fields;
@@ -45,10 +47,14 @@ pub(crate) async fn update(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    earlier: Earlier,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
+    if earlier.is_some() {
+        return stored(&store, &id, api.now()).await;
+    }
     let object = body::json_object(&headers, body).await?;
     let settings = store.settings().await?;
     let mut fields = Fields::new(object);
