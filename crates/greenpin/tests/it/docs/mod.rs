@@ -3,6 +3,7 @@
 mod catalogue;
 mod command_lines;
 mod commands;
+mod deploy;
 mod limit_constants;
 mod limits;
 mod links;
