@@ -299,7 +299,7 @@ impl Engine {
 
     /// Returns the objects in use, or `None` if the engine has stopped.
     pub async fn load(&self) -> Option<EngineLoad> {
-        self.handle.ask(Command::Load).await
+        self.handle.load().await
     }
 
     /// Stops the engine. It rejects new calls with 503, removes its registrations, waits up to `drain_timeout` for calls in
@@ -438,6 +438,17 @@ impl Handle {
     /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
     pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
+    }
+
+    /// Returns the objects in use; `None` if the engine has stopped.
+    pub async fn load(&self) -> Option<EngineLoad> {
+        self.ask(Command::Load).await
+    }
+
+    /// Ends every call in progress.
+    pub fn end_calls(&self) {
+        // A stopped engine has no calls, so there is no receiver to notify.
+        let _ = self.0.send(Command::EndCalls);
     }
 
     /// Admits new calls, or rejects them with 503. Calls in progress continue.

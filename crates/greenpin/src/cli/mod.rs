@@ -16,6 +16,7 @@ mod number_import;
 mod output;
 mod request_options;
 mod serve;
+mod systemd;
 mod tenant;
 mod trunk;
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::fail;
+use super::systemd;
 use crate::config::Config;
 use crate::server::Server;
 use crate::server::limits::DRAIN_TIMEOUT;
@@ -14,7 +15,7 @@ use crate::supervision::Part;
 /// Time for the stop after the end of a task.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT. SIGHUP reloads the certificates.
+/// Serves until SIGTERM or SIGINT; a second signal ends the calls under way. SIGHUP reloads the certificates.
 pub(super) async fn run(config: &Config) -> ExitCode {
     let kinds = [
         SignalKind::terminate(),
@@ -34,6 +35,22 @@ pub(super) async fn run(config: &Config) -> ExitCode {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
+    log_addresses(config, &server);
+    let _watchdog = systemd::report_ready(server.liveness());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => server.reload_certificates(),
+            part = server.failure() => return stop_after_failure(server, part).await,
+        }
+    }
+    stop(server, terminate, interrupt).await;
+    ExitCode::SUCCESS
+}
+
+/// Logs the addresses of the server.
+fn log_addresses(config: &Config, server: &Server) {
     let tcp = server
         .sip_tcp
         .map(|address| format!(" tcp:{address}"))
@@ -52,25 +69,29 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     if config.trunks.is_empty() {
         tracing::warn!("no [[trunks]] are configured: every call is refused");
     }
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => server.reload_certificates(),
-            part = server.failure() => return stop_after_failure(server, part).await,
-        }
-    }
+}
+
+/// Stops a server within the time for live calls. A further signal ends the calls, one more ends the process.
+async fn stop(server: Server, mut terminate: Signal, mut interrupt: Signal) {
     tracing::info!(
         "stopping: no new calls or allocations; calls under way have {} s",
         DRAIN_TIMEOUT.as_secs()
     );
-    tokio::select! {
-        () = server.stop(DRAIN_TIMEOUT) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    systemd::report_stopping();
+    let calls = server.liveness();
+    let mut signals = 0;
+    let stop = server.stop(DRAIN_TIMEOUT);
+    tokio::pin!(stop);
+    while signals < 2 {
+        tokio::select! {
+            () = &mut stop => break,
+            _ = terminate.recv() => signals += 1,
+            _ = interrupt.recv() => signals += 1,
+        }
+        // The calls end with BYE and their records. One more signal ends the process.
+        calls.end_calls();
     }
     tracing::info!("stopped");
-    ExitCode::SUCCESS
 }
 
 /// Stops a server of which a task has ended: live calls end now, as far as the remaining tasks can end them.

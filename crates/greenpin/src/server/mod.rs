@@ -20,7 +20,7 @@ use self::database_lock::{DatabaseLock, LockError};
 use self::membership::keep_alive;
 use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
-use crate::calls::{Engine, EngineSettings, StartError};
+use crate::calls::{Engine, EngineSettings, Handle, StartError};
 use crate::config::Config;
 use crate::http;
 use crate::http::{NodeInfo, Readiness};
@@ -200,6 +200,11 @@ impl Server {
     /// cannot be used, the previous certificate stays in use.
     pub fn reload_certificates(&self) {
         self.engine.reload_certificates();
+    }
+
+    /// Returns a handle to the calls, which also works during the stop.
+    pub fn liveness(&self) -> Handle {
+        self.engine.handle()
     }
 
     /// Waits until a task or thread ends that must not end. The server is not ready from then on and should be stopped.

@@ -1,10 +1,12 @@
 //! Limits of stored data that a tenant or an operator can notice. The page `docs/reference/limits.md` has a row for each.
 
+pub use super::READINESS_TIMEOUT;
 pub use super::allocations::OPEN_PIN_LENGTH;
 pub use super::calls::MAX_RECORDED_ATTEMPTS;
 pub use super::calls::route::UNLISTED_CALLER_ATTEMPTS;
-pub use super::core::reader::{MAX_QUEUED_READS, READER_THREADS};
-pub use super::core::writer::MAX_QUEUED_JOBS;
+pub use super::core::database::postgres::CONNECT_TIMEOUT;
+pub use super::core::reader::{MAX_QUEUED_READS, READ_TIMEOUT, READER_THREADS};
+pub use super::core::writer::{MAX_QUEUED_JOBS, WRITE_TIMEOUT};
 pub use super::events::attempts::{ATTEMPT_RETENTION, MAX_SHOWN_ATTEMPTS};
 pub use super::events::endpoint_health::MIN_FAILURES;
 pub use super::events::redelivery::{MAX_BATCH_EVENTS, MAX_BATCHES};

@@ -31,6 +31,7 @@ mod tenants;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
@@ -80,6 +81,9 @@ use self::tenants::idempotency::ClaimedKey;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
 use crate::supervision::Supervisor;
+
+/// Maximum wait of a readiness probe for the database.
+pub const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Configuration of the store.
 #[derive(Debug, Clone)]
@@ -292,14 +296,21 @@ impl Store {
 
     /// Returns whether other nodes may use the same database.
     pub fn is_shared(&self) -> bool {
-        matches!(self.readers, Readers::Server(_))
+        matches!(self.readers, Readers::Server { .. })
     }
 
-    /// Checks that the database answers.
+    /// Checks that the database answers, and that it took the last write. Each node writes heartbeats.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.readers
-            .read(|snapshot| snapshot.row(core::sql::READY, (), |_| Ok(())).map(|_| ()))
-            .await
+        if self.writer.is_failing() {
+            return Err(StoreError::Unavailable("the last write failed".into()));
+        }
+        let answers = self
+            .readers
+            .look_up(|snapshot| snapshot.row(core::sql::READY, (), |_| Ok(())).map(|_| ()));
+        match tokio::time::timeout(READINESS_TIMEOUT, answers).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Unreachable),
+        }
     }
 }
 

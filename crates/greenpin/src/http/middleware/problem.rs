@@ -156,6 +156,8 @@ codes! {
     Overloaded = "overloaded", 503, "The server is overloaded";
     /// The server cannot reach its database.
     StoreUnreachable = "store_unreachable", 503, "The server cannot reach its database";
+    /// The database is full, locked by another process or read-only, or does not answer in time.
+    StoreUnavailable = "store_unavailable", 503, "The database does not take the request now";
     /// The server is shutting down or drained.
     Draining = "draining", 503, "The server is draining or shutting down";
 }
@@ -386,6 +388,7 @@ impl From<StoreError> for Problem {
                 "Too many writes are waiting; retry later.",
             ),
             StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
+            StoreError::Unavailable(_) => Self::plain(Code::StoreUnavailable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
                 tracing::error!(%error, "store operation failed");

@@ -20,6 +20,7 @@ const COMMON_CODES: &[Code] = &[
     Code::Internal,
     Code::Overloaded,
     Code::StoreUnreachable,
+    Code::StoreUnavailable,
     Code::Draining,
 ];
 const TENANT_CODES: &[Code] = &[

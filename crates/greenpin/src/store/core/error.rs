@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::crypto::tls_roots::TrustError;
+use crate::store::core::database::postgres::CONNECT_TIMEOUT;
 
 /// Failure of an operation of the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum StoreError {
     /// The database server cannot be reached or is shutting down.
     #[error("the database server cannot be reached")]
     Unreachable,
+    /// The database does not take the work now: it is full, locked, read-only, or does not answer in time.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
     /// The database returned an error; the transaction is rolled back.
     #[error("the database failed: {0}")]
     Database(String),
@@ -36,22 +40,42 @@ impl StoreError {
     /// Returns `true` if the same request may succeed later: the database is away, full or busy.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Overloaded | Self::Closed | Self::Unreachable | Self::Database(_) => true,
+            Self::Overloaded
+            | Self::Closed
+            | Self::Unreachable
+            | Self::Unavailable(_)
+            | Self::Database(_) => true,
             Self::RowCount { .. } | Self::Unreadable(_) => false,
         }
     }
 }
 
+impl StoreError {
+    /// Returns `true` if the database as a whole fails, and not only this statement.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::Unavailable(_))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
+        };
+        match error.sqlite_error_code() {
+            Some(
+                CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Database(error.to_string()),
+        }
     }
 }
 
 impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Server(_) => Self::Unreachable,
+            OpenError::Server(_) | OpenError::NoAnswer => Self::Unreachable,
+            OpenError::Database(error) => error.into(),
             error => Self::Database(error.to_string()),
         }
     }
@@ -125,6 +149,9 @@ pub enum OpenError {
     /// The store failed during its start.
     #[error(transparent)]
     Store(StoreError),
+    /// The database server does not answer.
+    #[error("database server: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    NoAnswer,
     /// The database server returned an error or cannot be reached.
     #[error("database server: {}", server_words(.0))]
     Server(#[from] tokio_postgres::Error),

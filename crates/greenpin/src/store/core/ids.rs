@@ -111,6 +111,16 @@ id!(
 );
 
 impl EventId {
+    /// Returns the number that the id encodes.
+    pub(crate) fn value(&self) -> u128 {
+        let digits = self.0.bytes().skip("evt_".len());
+        digits.fold(0, |value, byte| {
+            let digit = ALPHABET.iter().position(|known| *known == byte);
+            let digit = digit.and_then(|digit| u128::try_from(digit).ok());
+            (value << 5) | digit.unwrap_or(0)
+        })
+    }
+
     /// Returns the position in the log before all events of this time or later. It is not the id of an event.
     pub(crate) fn before(moment: Timestamp) -> Self {
         Self(encode(
@@ -192,6 +202,13 @@ mod tests {
         assert!(CallSid::new(at(1_999_000)) < CallSid::first(at(2_000_000)));
         assert!(CallSid::first(at(2_000_000)) <= CallSid::new(at(2_000_000)));
         assert!(EventId::new(at(1_999_000)) < EventId::first(at(2_000_000)));
+    }
+
+    #[test]
+    fn an_event_id_is_read_as_the_number_that_it_encodes() {
+        for value in [0, 1, 31, 32, u128::from(u64::MAX), u128::MAX >> 2] {
+            assert_eq!(EventId(encode("evt_", value)).value(), value);
+        }
     }
 
     #[test]

@@ -21,20 +21,28 @@ use crate::supervision::{Part, PartGuard, Supervisor};
 
 /// Maximum number of idle connections to a file. More are opened for concurrent reads.
 const MAX_IDLE_CONNECTIONS: usize = 16;
-/// Number of reader threads for a server, each with a connection.
-pub const READER_THREADS: usize = 8;
+/// Number of threads for lookups by a key on a server, and for longer reads, each with a connection. A list that takes
+/// long does not delay a lookup.
+pub const READER_THREADS: usize = 4;
 /// Maximum age of a shared transaction, and maximum pause between two reads that share it. Changes by another process,
 /// such as a command, become visible with this delay at most.
 const MAX_SHARED_AGE: Duration = Duration::from_millis(2);
 /// Idle time after which a connection releases its page cache.
 const MEMORY_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum wait for the result of a read. A read that has not started by then never runs.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of waiting reads on a server. Further reads fail with [`StoreError::Overloaded`].
 pub const MAX_QUEUED_READS: usize = 8192;
 
 #[derive(Clone)]
 pub(crate) enum Readers {
     File(Arc<ReaderPool>),
-    Server(Arc<ReaderThreads>),
+    Server {
+        /// Threads for lookups by a key.
+        look_ups: Arc<ReaderThreads>,
+        /// Threads for longer reads.
+        reads: Arc<ReaderThreads>,
+    },
 }
 
 /// Connections to a file. One reader at a time uses a connection.
@@ -174,9 +182,13 @@ impl Readers {
                     idle,
                 })))
             }
-            DatabaseTarget::Postgres(_) => Ok(Self::Server(Arc::new(ReaderThreads::start(
-                target, keys, supervisor,
-            )?))),
+            DatabaseTarget::Postgres(_) => {
+                let start = || ReaderThreads::start(target, keys, supervisor).map(Arc::new);
+                Ok(Self::Server {
+                    look_ups: start()?,
+                    reads: start()?,
+                })
+            }
         }
     }
 
@@ -190,7 +202,7 @@ impl Readers {
     {
         match self {
             Self::File(pool) => pool.run(work),
-            Self::Server(threads) => threads.run(work).await,
+            Self::Server { look_ups, .. } => look_ups.run(work).await,
         }
     }
 
@@ -205,10 +217,12 @@ impl Readers {
             Self::File(pool) => {
                 let pool = pool.clone();
                 let task = tokio::task::spawn_blocking(move || pool.run(work));
-                task.await
-                    .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+                match tokio::time::timeout(READ_TIMEOUT, task).await {
+                    Ok(result) => result.unwrap_or_else(|_| Err(StoreError::Closed.into())),
+                    Err(_) => Err(StoreError::Unavailable("no answer".into()).into()),
+                }
             }
-            Self::Server(threads) => threads.run(work).await,
+            Self::Server { reads, .. } => reads.run(work).await,
         }
     }
 }
@@ -358,16 +372,19 @@ impl ReaderThreads {
         let (answer, result) = oneshot::channel();
         let (target, keys) = (self.target.clone(), self.keys.clone());
         let job: ReadJob = Box::new(move |cached| {
-            // The caller may have dropped its future.
-            let _ = answer.send(run_read(cached, &target, &keys, &work));
+            // A caller that waits no longer needs no answer.
+            if !answer.is_closed() {
+                let _ = answer.send(run_read(cached, &target, &keys, &work));
+            }
         });
         self.queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Closed,
         })?;
-        result
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        match tokio::time::timeout(READ_TIMEOUT, result).await {
+            Ok(result) => result.unwrap_or_else(|_| Err(StoreError::Closed.into())),
+            Err(_) => Err(StoreError::Unreachable.into()),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl ClaimedKey {
             &self.key,
             self.claim.0.micros(),
         );
-        tx.execute_deferred(sql::IDEMPOTENCY_SET_ALLOCATION, row)
+        tx.execute(sql::IDEMPOTENCY_SET_ALLOCATION, row).map(|_| ())
     }
 }
 

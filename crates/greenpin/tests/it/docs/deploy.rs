@@ -70,7 +70,10 @@ fn promtool_accepts_the_alerts_and_the_queries_of_the_dashboard() {
             format!("      - record: panel:{index}\n        expr: {query:?}\n")
         })
         .collect();
-    let text = format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat());
+    let text = format!(
+        "groups:\n  - name: dashboard\n    rules:\n{}",
+        rules.concat()
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dashboard.yml");
     fs::write(&file, text).unwrap();
@@ -86,8 +89,16 @@ fn the_systemd_unit_is_valid_and_hardened() {
         .replace("=greenpin\n", "=root\n");
     let file = folder.path().join("greenpin.service");
     fs::write(&file, unit).unwrap();
-    let output = run("systemd-analyze", &["verify", "--man=no", file.to_str().unwrap()]);
+    let output = run(
+        "systemd-analyze",
+        &["verify", "--man=no", file.to_str().unwrap()],
+    );
     assert!(!output.contains("Unknown"), "{output}");
-    let arguments = ["security", "--offline=true", "--threshold=20", "deploy/greenpin.service"];
+    let arguments = [
+        "security",
+        "--offline=true",
+        "--threshold=20",
+        "deploy/greenpin.service",
+    ];
     run("systemd-analyze", &arguments);
 }

@@ -120,8 +120,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
     (
         "wait inside the store or for its database",
         &[
+            "store::ANSWER_TIMEOUT",
             "store::BUSY_TIMEOUT",
-            "store::CONNECT_TIMEOUT",
+            "store::LONG_ANSWER_TIMEOUT",
+            "store::UNACKNOWLEDGED_TIMEOUT",
             "store::MAX_LINGER",
             "store::MAX_SHARED_AGE",
             "store::MEMORY_RELEASE_TIMEOUT",

@@ -183,6 +183,9 @@ fn queue_rows() -> Vec<Row> {
         "`Idempotency-Key` of a request that a crash interrupted" => time(store::CLAIM_TIMEOUT),
         "waiting writes of a node" => number(store::MAX_QUEUED_JOBS),
         "waiting reads of a node with PostgreSQL" => number(store::MAX_QUEUED_READS),
+        "time for the database to answer a request" => time(store::READ_TIMEOUT.max(store::WRITE_TIMEOUT)),
+        "time for the database to answer `/readyz`" => time(store::READINESS_TIMEOUT),
+        "time to connect to PostgreSQL" => time(store::CONNECT_TIMEOUT),
         "events of one `POST /events/redeliver`" => (store::MAX_BATCH_EVENTS * store::MAX_BATCHES).to_string(),
         "attempts in `GET /events/{event_id}/deliveries`" => store::MAX_SHOWN_ATTEMPTS.to_string(),
     }
@@ -421,7 +424,7 @@ fn recording_rows() -> Vec<Row> {
 fn node_rows() -> Vec<Row> {
     let lease = accepted(|seconds| is_configurable("node", &format!("lease = {seconds}")));
     // One connection writes.
-    let connections = 1 + store::READER_THREADS;
+    let connections = 1 + 2 * store::READER_THREADS;
     limits! {
         "`node.lease`" => format!("{lease} s, default {}", Config::default().lease.as_secs()),
         "heartbeats in a lease" => server::HEARTBEATS_PER_LEASE.to_string(),

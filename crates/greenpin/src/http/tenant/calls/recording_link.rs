@@ -46,7 +46,7 @@ problems! {
     MakeProblems: [InvalidRequest, NotFound, RuleViolated]
         fields [UnknownField, WrongType, InvalidValue, OutOfRange];
     FollowProblems: [LinkInvalid, LinkExpired, TenantSuspended, NotFound, RangeNotSatisfiable, Internal, Overloaded,
-        StoreUnreachable, RecordingNotReady];
+        StoreUnreachable, StoreUnavailable, RecordingNotReady];
 }
 
 /// A link to a recording.

@@ -240,6 +240,14 @@ impl DatabaseConnection {
         }
     }
 
+    /// Sets whether the next statements may take long.
+    pub(crate) fn set_long(&self, is_long: bool) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(connection) => connection.set_long(is_long),
+        }
+    }
+
     /// Returns whether the connection is lost.
     pub(crate) fn is_closed(&self) -> bool {
         match self {

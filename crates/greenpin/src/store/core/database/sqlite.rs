@@ -1,5 +1,6 @@
 //! SQLite: file, pragmas and migrations.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,13 +13,15 @@ use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 use super::{ColumnNames, Row, Value, WriterLease};
 use crate::crypto::private_folder;
 use crate::store::core::crypto;
+use crate::store::core::ids::EventId;
 use crate::store::core::schema;
+use crate::store::core::sql;
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Older versions can corrupt a write-ahead log if a checkpoint meets a writer.
 const MIN_SQLITE_VERSION: i32 = 3_051_003;
 /// Maximum wait for another process that writes, such as a command or a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_CACHED_STATEMENTS: usize = 256;
 /// Page cache of the writer. A negative value is in KiB.
 const CACHE_KIB: i64 = -32 * 1024;
@@ -30,7 +33,20 @@ const CHECKPOINT_PAGES: i64 = 8000;
 pub(crate) struct SqliteTarget(pub(crate) PathBuf);
 
 /// Open database file.
-pub(crate) struct SqliteConnection(rusqlite::Connection);
+pub(crate) struct SqliteConnection {
+    connection: rusqlite::Connection,
+    /// Version of the data at the last begin of a transaction. It changes with each commit of another process.
+    data_version: Cell<Option<i64>>,
+}
+
+impl SqliteConnection {
+    fn new(connection: rusqlite::Connection) -> Self {
+        Self {
+            connection,
+            data_version: Cell::new(None),
+        }
+    }
+}
 
 impl SqliteTarget {
     /// Creates the file if it does not exist, and migrates its schema.
@@ -60,14 +76,13 @@ impl SqliteTarget {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        Ok(SqliteConnection(connection))
+        Ok(SqliteConnection::new(connection))
     }
 
     /// Opens a read-only connection.
     pub(crate) fn reader(&self) -> Result<SqliteConnection, OpenError> {
-        Ok(SqliteConnection(
-            self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        ))
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(SqliteConnection::new(connection))
     }
 
     fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {
@@ -83,7 +98,7 @@ impl SqliteTarget {
 
 impl SqliteConnection {
     pub(crate) fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         bind(&mut statement, params)?;
         Ok(statement.raw_execute()?)
     }
@@ -94,7 +109,7 @@ impl SqliteConnection {
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         bind(&mut statement, params)?;
         let mut rows = statement.raw_query();
         let names = ColumnNames::default();
@@ -115,12 +130,30 @@ impl SqliteConnection {
             version = row.get("data_version")?;
             Ok(false)
         })?;
+        // The ids of this process follow those of the others, and those before its start.
+        let last_event = match self.data_version.replace(Some(version)) {
+            Some(known) if known == version => 0,
+            _ => self.last_event()?,
+        };
         Ok(WriterLease {
             cache_version: version,
-            last_event: 0,
+            last_event,
             version,
             next_version: version,
         })
+    }
+
+    /// Returns the greatest event id; 0 if there is none.
+    fn last_event(&self) -> Result<u128, StoreError> {
+        let mut last = None;
+        self.query(sql::LAST_EVENT.sql, &[], &mut |row| {
+            last = row.get::<Option<String>>("event_id")?;
+            Ok(false)
+        })?;
+        Ok(last
+            .as_deref()
+            .and_then(EventId::parse)
+            .map_or(0, |id| id.value()))
     }
 
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
@@ -137,15 +170,15 @@ impl SqliteConnection {
     }
 
     pub(crate) fn changes(&self) -> u64 {
-        self.0.total_changes()
+        self.connection.total_changes()
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        !self.0.is_autocommit()
+        !self.connection.is_autocommit()
     }
 
     pub(crate) fn release_memory(&self) {
-        let _ = self.0.execute_batch("PRAGMA shrink_memory");
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
     }
 }
 
@@ -207,7 +240,7 @@ mod tests {
             0o600
         );
         target.prepare().unwrap();
-        let again = target.writer().unwrap().0;
+        let again = target.writer().unwrap().connection;
         let mode: String = again
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
             .unwrap();
@@ -225,7 +258,7 @@ mod tests {
         target
             .writer()
             .unwrap()
-            .0
+            .connection
             .execute("INSERT INTO schema_version VALUES (999, 0)", [])
             .unwrap();
         assert!(matches!(
@@ -235,13 +268,13 @@ mod tests {
         target
             .writer()
             .unwrap()
-            .0
+            .connection
             .execute_batch("DELETE FROM schema_version")
             .unwrap();
         target
             .writer()
             .unwrap()
-            .0
+            .connection
             .execute("INSERT INTO schema_version VALUES (1, 0)", [])
             .unwrap();
         assert!(matches!(

@@ -14,6 +14,8 @@ pub(crate) enum JobKind {
     Speculative,
     /// Uses any row, and runs after everything before it is durable.
     Ordinary,
+    /// Like an ordinary one, and may take long.
+    Long,
 }
 
 pub(crate) trait Job<C>: Send {
@@ -56,6 +58,10 @@ where
 
     fn run(&mut self, tx: &Tx<'_, C>) -> bool {
         self.result = None;
+        // Nobody waits for the result any more.
+        if self.answer.is_closed() {
+            return true;
+        }
         self.result = Some((self.work)(tx));
         matches!(self.result, Some(Ok(_)))
     }

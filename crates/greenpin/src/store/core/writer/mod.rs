@@ -17,8 +17,9 @@ mod thread;
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
@@ -36,12 +37,32 @@ use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of waiting jobs. Further jobs fail with [`StoreError::Overloaded`].
 pub const MAX_QUEUED_JOBS: usize = 8192;
+/// Maximum wait for the result of a write. A job that has not started by then never runs.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Handle of the writer thread, which ends with the last clone.
 pub(crate) struct Writer<C> {
     queue: SyncSender<Box<dyn Job<C>>>,
     /// Number of jobs without a result.
     open: Arc<AtomicUsize>,
+    health: WriteHealth,
+}
+
+/// State of the last write.
+#[derive(Clone, Default)]
+pub(crate) struct WriteHealth(Arc<AtomicBool>);
+
+impl WriteHealth {
+    /// Records a write that failed because the database takes none, or one that succeeded.
+    fn record(&self, is_failing: bool) {
+        match (self.0.swap(is_failing, Ordering::Relaxed), is_failing) {
+            (false, true) => {
+                tracing::error!("the database takes no writes; this node is not ready")
+            }
+            (true, false) => tracing::info!("the database takes writes again"),
+            _ => {}
+        }
+    }
 }
 
 /// Open transaction, as a job uses it. It reads like any [`Snapshot`].
@@ -51,6 +72,8 @@ pub(crate) struct Tx<'a, C> {
     event_ids: &'a RefCell<EventIds>,
     cache: &'a C,
     delivery_written: &'a Cell<bool>,
+    /// Set by a statement that failed because the database takes no writes.
+    had_outage: &'a Cell<bool>,
 }
 
 impl<C> Clone for Writer<C> {
@@ -58,6 +81,7 @@ impl<C> Clone for Writer<C> {
         Self {
             queue: self.queue.clone(),
             open: self.open.clone(),
+            health: self.health.clone(),
         }
     }
 }
@@ -79,7 +103,9 @@ impl<C: WriterCache + 'static> Writer<C> {
             deliveries,
             readers,
             open: open.clone(),
+            health: WriteHealth::default(),
         };
+        let health = listeners.health.clone();
         // The connection is created on the thread and stays there.
         let work = move || match Thread::<C>::open(target, keys, listeners) {
             Ok(thread) => {
@@ -106,7 +132,26 @@ impl<C: WriterCache + 'static> Writer<C> {
                 source: gone(),
             })
             .flatten()?;
-        Ok(Self { queue, open })
+        Ok(Self {
+            queue,
+            open,
+            health,
+        })
+    }
+
+    /// Returns `true` if the last write failed because the database takes none.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.health.0.load(Ordering::Relaxed)
+    }
+
+    /// Runs a job that may take longer than [`WRITE_TIMEOUT`], such as an import. Otherwise like [`Writer::write`].
+    pub(crate) async fn write_long<T, E, W>(&self, work: W) -> Result<T, E>
+    where
+        W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.submit(JobKind::Long, work).await
     }
 
     /// Runs a job that uses the cache only. It may run before the previous commit is durable. Otherwise like
@@ -149,9 +194,16 @@ impl<C: WriterCache + 'static> Writer<C> {
                 TrySendError::Disconnected(_) => StoreError::Closed,
             }
         })?;
-        result
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        let finished = match kind {
+            JobKind::Long => result.await,
+            JobKind::Speculative | JobKind::Ordinary => {
+                match tokio::time::timeout(WRITE_TIMEOUT, result).await {
+                    Ok(finished) => finished,
+                    Err(_) => return Err(StoreError::Unavailable("no answer".into()).into()),
+                }
+            }
+        };
+        finished.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 }
 
@@ -170,7 +222,8 @@ impl<C> Tx<'_, C> {
         statement: &'static Statement,
         params: impl Params,
     ) -> Result<usize, StoreError> {
-        params.with(|params| self.connection.execute(statement, params))
+        let executed = params.with(|params| self.connection.execute(statement, params));
+        self.note_outage(executed)
     }
 
     /// Runs a statement whose result is not needed. If it fails, the changes of the job are undone.
@@ -179,7 +232,8 @@ impl<C> Tx<'_, C> {
         statement: &'static Statement,
         params: impl Params,
     ) -> Result<(), StoreError> {
-        params.with(|params| self.connection.execute_deferred(statement, params))
+        let sent = params.with(|params| self.connection.execute_deferred(statement, params));
+        self.note_outage(sent)
     }
 
     /// Inserts a row, possibly together with others. If that fails, the changes of the job are undone.
@@ -188,7 +242,15 @@ impl<C> Tx<'_, C> {
         statement: &'static Statement,
         row: impl Params,
     ) -> Result<(), StoreError> {
-        row.with(|row| self.connection.insert_batched(statement, row))
+        let sent = row.with(|row| self.connection.insert_batched(statement, row));
+        self.note_outage(sent)
+    }
+
+    fn note_outage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.as_ref().is_err_and(StoreError::is_outage) {
+            self.had_outage.set(true);
+        }
+        result
     }
 
     /// Returns the next event id, after all previous ones.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::batch::{Batch, BatchEnd, Confirmation, MAX_LINGER, Open, WriterState};
 use super::idle::IdleDetector;
 use super::job::{Job, JobKind, run};
-use super::{Tx, WriterCache};
+use super::{Tx, WriteHealth, WriterCache};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Value, WriterLease};
@@ -44,6 +44,8 @@ pub(crate) struct CommitListeners {
     pub(crate) readers: IdleReaders,
     /// Number of jobs without a result.
     pub(crate) open: Arc<AtomicUsize>,
+    /// State of the last write.
+    pub(crate) health: WriteHealth,
 }
 
 pub(crate) struct Thread<C> {
@@ -61,6 +63,8 @@ pub(crate) struct Thread<C> {
     leases_in_a_row: Cell<u32>,
     /// Number of concurrent jobs at the last commits.
     waiters: Cell<usize>,
+    /// A statement of the present batch has failed because the database takes no writes.
+    had_outage: Cell<bool>,
 }
 
 impl<C: WriterCache> Thread<C> {
@@ -83,6 +87,7 @@ impl<C: WriterCache> Thread<C> {
             is_alone: Cell::default(),
             leases_in_a_row: Cell::default(),
             waiters: Cell::default(),
+            had_outage: Cell::default(),
         };
         if thread.has_same_master_key().map_err(OpenError::Store)? {
             Ok(thread)
@@ -134,6 +139,7 @@ impl<C: WriterCache> Thread<C> {
         first: Box<dyn Job<C>>,
         jobs: &Receiver<Box<dyn Job<C>>>,
     ) -> WriterState<C> {
+        let changes = self.connection.changes();
         let ended = match self.ensure_begun(&open) {
             Ok(()) => self
                 .fill(first, jobs, &mut open)
@@ -145,6 +151,7 @@ impl<C: WriterCache> Thread<C> {
                 Err(error)
             }
         };
+        self.update_health(changes, ended.as_ref().err());
         match ended {
             Ok(BatchEnd::Pipelined) => return WriterState::Committing(open.batch),
             Ok(BatchEnd::Committed) => self.finish_jobs(open.batch, &Ok(())),
@@ -156,6 +163,15 @@ impl<C: WriterCache> Thread<C> {
             }
         }
         WriterState::Idle
+    }
+
+    /// Records whether the database takes writes. `changes`: the counter of changes at the start of the batch.
+    fn update_health(&self, changes: u64, error: Option<&StoreError>) {
+        let failed = self.had_outage.take() || error.is_some_and(StoreError::is_outage);
+        let has_written = error.is_none() && self.connection.changes() != changes;
+        if failed || has_written {
+            self.listeners.health.record(failed);
+        }
     }
 
     /// Sends the results of a batch and notifies the listeners.
@@ -408,6 +424,7 @@ impl<C: WriterCache> Thread<C> {
             keys,
             event_ids,
             cache,
+            had_outage,
             ..
         } = self;
         let snapshot = Snapshot::new(connection, keys);
@@ -417,13 +434,15 @@ impl<C: WriterCache> Thread<C> {
             event_ids,
             cache,
             delivery_written,
+            had_outage,
         }
     }
 
     /// Runs one job. Returns `false` if it failed and has left changes behind. An error concerns the whole
     /// transaction.
     fn run_unguarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<bool, StoreError> {
-        if job.kind() == JobKind::Ordinary {
+        self.connection.set_long(job.kind() == JobKind::Long);
+        if job.kind() != JobKind::Speculative {
             self.cache.flush_and_evict(tx)?;
             self.connection.flush()?;
         }
@@ -433,6 +452,7 @@ impl<C: WriterCache> Thread<C> {
 
     /// Runs one job in a savepoint. An error concerns the whole transaction.
     fn run_guarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<(), StoreError> {
+        self.connection.set_long(job.kind() == JobKind::Long);
         self.connection.save()?;
         let mut succeeded = run(tx, job);
         if succeeded

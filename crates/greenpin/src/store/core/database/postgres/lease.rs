@@ -1,6 +1,7 @@
 //! Begin and end of a transaction on PostgreSQL, which holds the lease of the writers.
 
 use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures_util::future::MaybeDone;
@@ -118,7 +119,7 @@ impl PostgresConnection {
         let Some(mut pending) = self.pending_commit.take() else {
             return;
         };
-        let committed = self.runtime.block_on(async {
+        let committed = self.within_limit(async {
             let mut result = Ok(0);
             for statement in pending.statements {
                 result = result.and(statement.await);
@@ -129,7 +130,14 @@ impl PostgresConnection {
                 .unwrap_or(Ok(()));
             result.and(commit)
         });
-        *self.commit_result.borrow_mut() = Some(committed.map_err(Into::into));
+        let committed = committed.map(|committed| {
+            committed.map_err(|error| {
+                self.note_read_only(&error);
+                StoreError::from(error)
+            })
+        });
+        let committed = committed.unwrap_or(Err(StoreError::Unreachable));
+        *self.commit_result.borrow_mut() = Some(committed.map(|_| ()));
     }
 
     /// Reads the answers to the pipelined commit and begin, if they are pending. Returns `false` if the statements that
@@ -140,7 +148,7 @@ impl PostgresConnection {
             return true;
         };
         let expected = self.next_version.get();
-        let answers = self.runtime.block_on(pending).ok();
+        let answers = self.within_limit(pending).and_then(Result::ok);
         let lease = answers.and_then(|answers| self.read_lease(&answers).ok());
         let follows = lease
             .as_ref()
@@ -201,8 +209,11 @@ impl PostgresConnection {
         self.in_transaction.get() && !self.has_failed.get() && !self.is_closed()
     }
 
-    /// Returns whether the server has closed the connection.
+    /// Returns whether the connection cannot be used any more: the server has closed it, did not answer in time, or has
+    /// turned read-only.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+            || self.is_given_up.get()
+            || self.current_generation.load(Ordering::Relaxed) != self.generation
     }
 }

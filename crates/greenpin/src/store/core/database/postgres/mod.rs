@@ -13,13 +13,14 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::MaybeDone;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Statement as Prepared;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -32,13 +33,24 @@ use crate::store::core::statement::Tables;
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Settings of each connection. An acknowledged commit is durable, regardless of the server's default. A node that stops
-/// within its lease delays the others by at most 10 seconds. Sequential scans are off: a plan made for a new, empty table
+/// within its lease delays the others by at most 10 seconds. A wait for the lease ends before [`ANSWER_TIMEOUT`]. Sequential scans are off: a plan made for a new, empty table
 /// would scan the whole table for as long as the server caches the plan.
 const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '10s'; \
-                       SET lock_timeout = '20s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
+                       SET lock_timeout = '4s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
                        SET client_min_messages = 'warning'; SET enable_seqscan = off; SET jit = off";
-/// Timeout of a connection attempt without `connect_timeout` in the URL.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a connection attempt, and of its TCP part without `connect_timeout` in the URL.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum wait for the answer to a statement. The connection is then given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for the statements of long jobs, such as an import: the timeout of statements on the server.
+const LONG_ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum time in which the server acknowledges nothing (`TCP_USER_TIMEOUT`), without `tcp_user_timeout` in the URL.
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limits of the migration: a large index takes long.
+const MIGRATION_LIMITS: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '5min'; \
+                                SET LOCAL idle_in_transaction_session_timeout = 0";
+/// SQLSTATE of a write on a server that is read-only: a standby, or a former primary.
+const READ_ONLY: &str = "25006";
 /// Advisory lock of the migration. The key is a random number.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7305804402566260993)";
 
@@ -48,6 +60,9 @@ pub(crate) struct PostgresTarget {
     server: tokio_postgres::Config,
     /// TLS settings; `None` for a connection in clear text.
     tls: Option<MakeRustlsConnect>,
+    /// Number of times that the server turned out to be read-only. Older connections are then given up, because the
+    /// address may lead to another server now.
+    generation: Arc<AtomicU64>,
 }
 
 /// Connection with its own runtime, which runs on the thread that waits for an answer.
@@ -66,6 +81,13 @@ pub(crate) struct PostgresConnection {
     changes: Cell<u64>,
     in_transaction: Cell<bool>,
     has_failed: Cell<bool>,
+    /// The server did not answer in time. The state of the session is unknown.
+    is_given_up: Cell<bool>,
+    /// Maximum wait for an answer.
+    answer_timeout: Cell<Duration>,
+    /// Generation of the target at the time of the connection.
+    generation: u64,
+    current_generation: Arc<AtomicU64>,
     cache_version: Cell<i64>,
     /// Version that the open transaction leaves behind.
     next_version: Cell<i64>,
@@ -105,6 +127,12 @@ impl PostgresTarget {
         if server.get_connect_timeout().is_none() {
             server.connect_timeout(CONNECT_TIMEOUT);
         }
+        if server.get_tcp_user_timeout().is_none() {
+            server.tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT);
+        }
+        if server.get_target_session_attrs() == TargetSessionAttrs::Any {
+            server.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let tls = match server.get_ssl_mode() {
             SslMode::Require => Some(MakeRustlsConnect::new(
                 tls_roots::client(ca)?.with_no_client_auth(),
@@ -114,7 +142,11 @@ impl PostgresTarget {
         if tls.is_none() {
             server.ssl_mode(SslMode::Disable);
         }
-        Ok(Self { server, tls })
+        Ok(Self {
+            server,
+            tls,
+            generation: Arc::default(),
+        })
     }
 
     /// Migrates the schema. If several nodes start at once, one migrates and the others wait for it.
@@ -133,21 +165,34 @@ impl PostgresTarget {
             .enable_all()
             .build()
             .map_err(io)?;
-        let client = runtime.block_on(async {
+        let generation = self.generation.load(Ordering::Relaxed);
+        let connecting = async {
             let client = match &self.tls {
                 Some(tls) => spawn_connection(self.server.connect(tls.clone())).await?,
                 None => spawn_connection(self.server.connect(NoTls)).await?,
             };
             client.batch_execute(SESSION).await?;
             Ok::<_, Error>(client)
-        })?;
-        Ok(PostgresConnection::new(client, runtime))
+        };
+        let client =
+            runtime.block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await });
+        let client = client.map_err(|_| OpenError::NoAnswer)??;
+        let generations = (generation, self.generation.clone());
+        Ok(PostgresConnection::new(client, runtime, generations))
     }
 }
 
 impl PostgresConnection {
-    fn new(client: Client, runtime: Runtime) -> Self {
+    fn new(
+        client: Client,
+        runtime: Runtime,
+        (generation, current_generation): (u64, Arc<AtomicU64>),
+    ) -> Self {
         Self {
+            is_given_up: Cell::new(false),
+            answer_timeout: Cell::new(ANSWER_TIMEOUT),
+            generation,
+            current_generation,
             client: Arc::new(client),
             prepared: RefCell::default(),
             prepared_batches: RefCell::default(),
@@ -182,7 +227,7 @@ where
 }
 
 async fn migrate(client: &Client) -> Result<(), OpenError> {
-    client.batch_execute("BEGIN").await?;
+    client.batch_execute(MIGRATION_LIMITS).await?;
     client.batch_execute(MIGRATION_LOCK).await?;
     client.batch_execute(schema::SCHEMA_VERSION.sql).await?;
     let found: i64 = client
@@ -211,7 +256,16 @@ pub(crate) fn for_postgres(step: &str) -> String {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
+        let code = error.as_db_error().map(|reply| reply.code().code());
         match error.as_db_error() {
+            // Read-only, no lock in time, canceled by a timeout, serialization failure, deadlock, disk full.
+            Some(reply)
+                if code.is_some_and(|code| {
+                    [READ_ONLY, "55P03", "57014", "40001", "40P01", "53100"].contains(&code)
+                }) =>
+            {
+                Self::Unavailable(format!("{}: {}", reply.code().code(), reply.message()))
+            }
             // Class 08: connection failure; 57P: the server starts or stops; 53: no resources for a connection.
             Some(reply)
                 if ["08", "57P", "53"]

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures_util::TryStreamExt;
@@ -184,16 +185,56 @@ impl PostgresConnection {
                 "the transaction does not follow the previous one".into(),
             ));
         }
-        let result = self.runtime.block_on(work);
-        self.track(result)
+        match self.within_limit(work) {
+            Some(result) => self.track(result),
+            None => Err(StoreError::Unreachable),
+        }
+    }
+
+    /// Waits for a future within the limit for answers. After the limit the connection is given up.
+    pub(super) fn within_limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        if self.is_given_up.get() {
+            return None;
+        }
+        let limit = self.answer_timeout.get();
+        let answer = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limit, work).await });
+        if answer.is_err() {
+            tracing::error!(
+                ?limit,
+                "database server does not answer; closing the connection"
+            );
+            self.is_given_up.set(true);
+            self.has_failed.set(true);
+        }
+        answer.ok()
     }
 
     /// Records a failure: the transaction cannot continue.
     pub(super) fn track<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
-        if result.is_err() {
+        if let Err(error) = &result {
             self.has_failed.set(true);
+            self.note_read_only(error);
         }
         Ok(result?)
+    }
+
+    /// Gives up every connection to a server that is read-only.
+    pub(super) fn note_read_only(&self, error: &Error) {
+        let code = error.as_db_error().map(|reply| reply.code().code());
+        if code == Some(super::READ_ONLY) {
+            let next = self.generation.saturating_add(1);
+            self.current_generation.fetch_max(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the limit for the answers to the next statements.
+    pub(crate) fn set_long(&self, is_long: bool) {
+        self.answer_timeout.set(match is_long {
+            true => super::LONG_ANSWER_TIMEOUT,
+            false => super::ANSWER_TIMEOUT,
+        });
     }
 }
 
