@@ -145,6 +145,8 @@ pub(crate) struct Metrics {
     pub(crate) unproven_calls_ended: Counter,
     pub(crate) sip_connections_refused: Counter,
     pub(crate) log_lines_lost: Counter,
+    /// Log lines left out by the limit on repeated lines.
+    pub(crate) log_lines_suppressed: Counter,
 }
 
 /// Metrics of this process.
@@ -188,6 +190,7 @@ impl Metrics {
             unproven_calls_ended: Counter::default(),
             sip_connections_refused: Counter::default(),
             log_lines_lost: Counter::default(),
+            log_lines_suppressed: Counter::default(),
         };
         metrics.register();
         metrics.create_counters();
@@ -211,6 +214,9 @@ impl Metrics {
         self.register_tasks(&mut registry);
         let help = "Log lines lost because they could not be written in time";
         registry.register("log_lines_lost", help, self.log_lines_lost.clone());
+        let help = "Log lines left out, because their place in the program writes too many";
+        let suppressed = self.log_lines_suppressed.clone();
+        registry.register("log_lines_suppressed", help, suppressed);
         self.process.register(&mut registry);
         self.registry = registry;
     }

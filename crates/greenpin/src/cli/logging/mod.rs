@@ -6,15 +6,20 @@
 
 mod panics;
 mod queue;
+mod rate_limit;
 
 use std::env::VarError;
 use std::io::{self, IsTerminal as _, stderr};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use self::queue::LogQueue;
+use self::rate_limit::LineLimiter;
 
 /// Levels of libraries. They may warn; their details could contain data that passes through them.
 const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
@@ -52,20 +57,23 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
     let level = variable("GREENPIN_LOG")?;
     let level = match level.as_str() {
         "off" | "error" | "warn" | "info" | "debug" | "trace" => level.as_str(),
-        _ => default,
+        "" => default,
+        _ => {
+            return Err("GREENPIN_LOG must be off, error, warn, info, debug or trace".to_owned());
+        }
     };
     let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .log_internal_errors(false)
-        .with_writer(|| &LOG);
-    if variable("GREENPIN_LOG_FORMAT")? == "json" {
-        log.json().flatten_event(true).init();
-    } else {
-        log.with_ansi(stderr().is_terminal())
+    let lines = fmt::layer().log_internal_errors(false).with_writer(|| &LOG);
+    let lines = match variable("GREENPIN_LOG_FORMAT")?.as_str() {
+        "json" => lines.json().flatten_event(true).boxed(),
+        _ => lines
+            .with_ansi(stderr().is_terminal())
             .with_target(false)
-            .init();
-    }
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter.and(LineLimiter::default())))
+        .init();
     panics::log_panics();
     Ok(())
 }
