@@ -151,6 +151,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_QUEUED_MESSAGES",
             "calls::MAX_QUEUED_RESPONSES",
             "calls::MAX_WAITING_MESSAGES",
+            "calls::MAX_PAGE_PACKETS",
             "http::MAX_FIELD_CHARACTERS",
             "http::MAX_MESSAGE_CHARACTERS",
             "http::MAX_RESPONSE_BYTES",

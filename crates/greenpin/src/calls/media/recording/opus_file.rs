@@ -11,8 +11,11 @@ use opus_pure::{
 const BITS_PER_SECOND: i32 = 32_000;
 /// Encoder complexity from 0 to 10. A higher value costs CPU without audible gain for speech at 8 kHz.
 const COMPLEXITY: i32 = 5;
-/// Page size in octets, about one second.
+/// Page size in octets, about one second of speech.
 const PAGE_BYTES: usize = 4000;
+/// Maximum number of packets in a page: half a second. Pages of silence would last for many seconds, and a crash loses the
+/// last page.
+const MAX_PAGE_PACKETS: u32 = 25;
 /// Ticks of the 48 kHz clock per sample (RFC 7845, section 4).
 const TICKS_PER_SAMPLE: u64 = 48_000 / SAMPLE_RATE as u64;
 /// Samples of both channels in a packet of 20 ms.
@@ -26,6 +29,8 @@ pub(crate) struct OpusFile<W: Write> {
     /// Interleaved samples of an incomplete packet.
     pending: Vec<i16>,
     frames: u64,
+    /// Packets in the last page, which is not written yet.
+    page_packets: u32,
 }
 
 impl<W: Write> OpusFile<W> {
@@ -51,6 +56,7 @@ impl<W: Write> OpusFile<W> {
             pre_skip,
             pending: Vec::with_capacity(PACKET_SAMPLES),
             frames: 0,
+            page_packets: 0,
         })
     }
 
@@ -91,9 +97,15 @@ impl<W: Write> OpusFile<W> {
         self.pending.clear();
         let ticks = max_ticks.min(FRAME as u64 * TICKS_PER_SAMPLE) as u32;
         let packet = octets.get(..length).unwrap_or_default();
-        self.writer
-            .write_packet_with_duration(packet, ticks)
-            .map_err(io::Error::other)
+        if self.page_packets >= MAX_PAGE_PACKETS {
+            // With this target the page is written before the packet is added.
+            self.writer.set_page_target(1);
+            self.page_packets = 0;
+        }
+        self.page_packets = self.page_packets.saturating_add(1);
+        let written = self.writer.write_packet_with_duration(packet, ticks);
+        self.writer.set_page_target(PAGE_BYTES);
+        written.map_err(io::Error::other)
     }
 
     /// Returns the number of ticks so far.
@@ -147,6 +159,15 @@ mod tests {
         for frames in [0, 1, 159, 160, 161, 8000, 20_123] {
             assert_eq!(played(&written(frames)).len(), frames * 6 * 2, "{frames}");
         }
+    }
+
+    #[test]
+    fn an_unfinished_recording_of_four_silent_seconds_is_lost_only_at_its_end() {
+        let mut file = OpusFile::new(Vec::new(), 7).unwrap();
+        (0..8).for_each(|_| file.append(&[0; 8000]).unwrap());
+        let written = file.writer.get_ref().unwrap().clone();
+        let played = played(&written).len() / 2;
+        assert!(played > 3 * 48_000, "{played}");
     }
 
     #[test]
