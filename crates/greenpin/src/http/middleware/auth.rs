@@ -15,7 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::idempotency;
 use super::problem::{Code, Problem};
 use crate::http::Api;
-use crate::store::{Authenticated, CredentialDigest, Store, TenantId, TenantStore, Timestamp};
+use crate::store::{
+    Authenticated, CredentialDigest, Store, TenantId, TenantStore, Timestamp, is_account_sid,
+};
 
 /// Lifetime of a cached credential. A token revoked or a tenant suspended by another process may be accepted for
 /// this long.
@@ -191,5 +193,6 @@ fn parse_basic(headers: &HeaderMap) -> Option<(String, String)> {
     }
     let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (account_sid, token) = decoded.split_once(':')?;
-    Some((account_sid.to_owned(), token.to_owned()))
+    // No credential has another form, and not every database takes every character.
+    is_account_sid(account_sid).then(|| (account_sid.to_owned(), token.to_owned()))
 }

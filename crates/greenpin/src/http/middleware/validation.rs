@@ -87,6 +87,11 @@ impl Fields {
 
     pub(crate) fn text(&mut self, name: &'static str) -> FieldValue<String> {
         match self.remove(name)? {
+            // PostgreSQL does not store this character.
+            Value::String(text) if text.contains('\0') => {
+                self.add_fault(name, Code::InvalidValue, "must not contain U+0000");
+                None
+            }
             Value::String(text) => Some(text),
             _ => self.or_wrong_type(name, None, "must be a string"),
         }
@@ -101,10 +106,6 @@ impl Fields {
                 Code::TooLong,
                 format!("must have at most {longest} characters"),
             );
-            return None;
-        }
-        if text.contains('\0') {
-            self.add_fault(name, Code::InvalidValue, "must not contain U+0000");
             return None;
         }
         Some(text)

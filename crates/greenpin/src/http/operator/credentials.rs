@@ -13,12 +13,12 @@ use super::fields::{CreateCredential, RotateCredential};
 use super::{Operator, parse_tenant_id, utc};
 use crate::http::middleware::body;
 use crate::http::middleware::field::RequestBody as _;
-use crate::http::middleware::problem::{Code, Problem};
+use crate::http::middleware::problem::{Code, Problem, not_found};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::Moment;
 use crate::http::{Api, Success, success};
-use crate::store::{CredentialError, CredentialRecord, NewCredential, Timestamp};
+use crate::store::{CredentialError, CredentialRecord, NewCredential, Timestamp, is_account_sid};
 
 problems! {
     ListProblems: [NotFound];
@@ -116,6 +116,7 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Result<Response, Problem> {
     let tenant = parse_tenant_id(&tenant)?;
+    check_account_sid(&old)?;
     let mut fields = Fields::new(body::optional_json_object(&headers, body).await?);
     let request = RotateCredential::read(&mut fields);
     fields.finish()?;
@@ -158,6 +159,7 @@ pub(crate) async fn revoke(
     State(api): State<Api>,
     Path((tenant, account_sid)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
+    check_account_sid(&account_sid)?;
     let now = api.now();
     store
         .revoke_credential(&parse_tenant_id(&tenant)?, &account_sid, now)
@@ -170,6 +172,13 @@ pub(crate) async fn revoke(
             revoked_at: utc(now),
         },
     ))
+}
+
+/// Rejects a path with a name that no credential has.
+fn check_account_sid(account_sid: &str) -> Result<(), Problem> {
+    is_account_sid(account_sid)
+        .then_some(())
+        .ok_or_else(not_found)
 }
 
 /// A credential. The server stores only a digest of its token.

@@ -94,7 +94,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let query = parse_query(query, "tenant_id, mode, quarantined, limit, cursor")?;
     let page = page_request(query.limit.as_deref(), query.cursor.as_deref(), |cursor| {
-        Some(cursor.to_owned())
+        (!cursor.contains('\0')).then(|| cursor.to_owned())
     })?;
     let filter = NumberFilter {
         tenant: query.tenant_id.as_deref().map(parse_tenant).transpose()?,

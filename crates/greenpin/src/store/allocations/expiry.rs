@@ -44,8 +44,15 @@ fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreE
     {
         return Ok(());
     }
-    let Some(allocation) = allocations::find(tx, tenant, id)? else {
-        return Ok(());
+    let allocation = match allocations::find(tx, tenant, id) {
+        Ok(Some(allocation)) => allocation,
+        Ok(None) => return Ok(()),
+        // An unreadable row must not block the expiry of the others.
+        Err(StoreError::Unreadable(what)) => {
+            tracing::error!(greenpin_id = %id, what, "unreadable allocation; it expires without an event");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
     allocations::delete_listed_callers(tx, tenant, &allocation)?;
     let zone = settings::cached(tx, tenant)?.zone();

@@ -43,6 +43,14 @@ impl TenantStore {
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<Allocation>, StoreError> {
+        // No stored text has this character, and PostgreSQL takes none with it.
+        if filter
+            .custom_field
+            .as_ref()
+            .is_some_and(|text| text.contains('\0'))
+        {
+            return Ok(Vec::new());
+        }
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;

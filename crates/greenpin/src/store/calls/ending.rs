@@ -71,11 +71,32 @@ pub(crate) fn close_interrupted(
 ) -> Result<usize, StoreError> {
     let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, limit), |row| row.get("call_sid"))?;
     for sid in &open {
-        if let Some(call) = record::find(tx, sid)? {
-            end(tx, sid, &interrupted_ending(call, last_seen), rules)?;
+        match close(tx, sid, last_seen, rules) {
+            // An unreadable record must not block the others, or the start of a node.
+            Err(StoreError::Unreadable(what)) => {
+                tracing::error!(call_sid = %sid, what, "unreadable call record; closing it without an event");
+                tx.execute(
+                    sql::CALL_CLOSE_UNREADABLE,
+                    (last_seen.micros(), sid.as_str()),
+                )?;
+            }
+            result => result?,
         }
     }
     Ok(open.len())
+}
+
+/// Closes the record of a call that its node has left open.
+fn close(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    last_seen: Timestamp,
+    rules: &RecordingRules,
+) -> Result<(), StoreError> {
+    match record::find(tx, sid)? {
+        Some(call) => end(tx, sid, &interrupted_ending(call, last_seen), rules),
+        None => Ok(()),
+    }
 }
 
 fn end(

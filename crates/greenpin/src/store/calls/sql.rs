@@ -78,6 +78,9 @@ statements! {
                 recording_file = $12, recording_ms = $13, caller_media = $14, callee_media = $15,
                 cause = $16, sealed_legs = $17
          WHERE call_sid = $18 AND ended_at IS NULL";
+    CALL_CLOSE_UNREADABLE: AtMostOne =
+        "UPDATE calls SET ended_at = $1, call_type = 'call-attempt', hangup_by = 'system'
+         WHERE call_sid = $2 AND ended_at IS NULL";
     CALLS_OPEN = "SELECT call_sid FROM calls WHERE node = $1 AND ended_at IS NULL LIMIT $2";
     CALL_SELECT = concat!(
         "SELECT ", call_columns!(), "

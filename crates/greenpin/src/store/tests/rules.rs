@@ -14,6 +14,7 @@ mod calls;
 mod changes;
 mod concurrency;
 mod deliveries;
+mod faults;
 mod idempotency;
 mod lists;
 mod operators;

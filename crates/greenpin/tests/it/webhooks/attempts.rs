@@ -198,7 +198,9 @@ fn the_pause_that_a_receiver_asks_for_is_respected() {
     let receiver = FailingReceiver::open(FailureMode::Respond(busy.into()));
     let server = Server::with("");
     let event = event_to(&server, &receiver.url);
-    let delivery = delivery(&server, &event, |delivery| delivery["attempt_count"] == 1);
+    let delivery = delivery(&server, &event, |delivery| {
+        delivery["attempts"][0].is_object()
+    });
     let [next, created] =
         ["next_attempt_at", "created_at"].map(|time| unix_seconds(&delivery[time]));
     assert!(next - created >= 3600, "{delivery}");
@@ -214,10 +216,18 @@ fn an_endpoint_that_is_gone_is_disabled_and_its_events_wait() {
         !settings["webhooks"][0]["disabled_at"].is_null()
     });
     assert_eq!(receiver.unexpected_requests(), 1, "{settings}");
-    let delivery = delivery(&server, &event, |delivery| delivery["attempt_count"] == 1);
+    let delivery = delivery(&server, &event, |delivery| {
+        delivery["attempts"][0].is_object()
+    });
     assert_eq!(delivery["state"], "pending", "{delivery}");
-    let disabled = server.get("/events?type=endpoint.disabled");
-    assert_eq!(disabled.as_array().unwrap().len(), 1, "{disabled}");
+    let events = server.get("/events");
+    let events = events.as_array().unwrap().iter();
+    assert_eq!(
+        events
+            .filter(|event| event["type"] == "endpoint.disabled")
+            .count(),
+        1
+    );
 }
 
 #[test]
