@@ -83,6 +83,8 @@ pub struct EngineSettings {
     pub dscp: Dscp,
     /// Timers of SIP transactions.
     pub timers: SipTimers,
+    /// Transports on which strangers get no response.
+    pub silent: Vec<Transport>,
     /// Carriers to receive calls from and to place calls with.
     pub trunks: Vec<TrunkSettings>,
     /// Ports and threads of the media plane.
@@ -267,7 +269,8 @@ impl Engine {
         // Without DNS settings of the system, session descriptions with a host name are rejected.
         let resolver = trunks::dns::resolver(settings.dns).ok();
         let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets)
-            .with_resolver(resolver);
+            .with_resolver(resolver)
+            .with_silence(settings.silent.clone());
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;

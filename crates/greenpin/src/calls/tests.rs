@@ -65,10 +65,7 @@ impl EngineHarness {
         let pin = allocate(&store).await;
         let sip = signalling::Trunk {
             peer: Some(TrunkPeer::at(Transport::Udp, agent.address())),
-            accept_from: vec![Network {
-                address: any_port().ip(),
-                prefix: 32,
-            }],
+            accept_from: vec![Network::single(any_port().ip())],
             ..signalling::Trunk::default()
         };
         let trunk = TrunkSettings {
@@ -85,6 +82,7 @@ impl EngineHarness {
             media_address: any_port().ip(),
             dscp: Dscp::default(),
             timers: SipTimers::default(),
+            silent: Vec::new(),
             trunks: vec![trunk],
             media: MediaSettings {
                 ports: 33_200..=33_399,

@@ -8,13 +8,14 @@ mod tests;
 pub mod trunk;
 pub(crate) mod values;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use signalling::SipTimers;
+use signalling::{SipTimers, Transport};
 
 use crate::calls::Dscp;
 pub use crate::calls::TrunkSettings as Trunk;
@@ -105,6 +106,8 @@ pub struct Sip {
     pub dscp: Dscp,
     /// `sip.timer_t1`, `sip.timer_t2`, in milliseconds.
     pub timers: SipTimers,
+    /// `sip.silence`: transports on which strangers get no response.
+    pub silent: Vec<Transport>,
     /// Maximum number of calls.
     pub max_calls: usize,
     /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: limits of tenants without their own
@@ -162,7 +165,9 @@ impl Config {
     /// values.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| default.exists().then_some(default));
+        // A link that leads nowhere is an error, and not a missing file.
+        let has_default = default.symlink_metadata().is_ok();
+        let file = file.or_else(|| has_default.then_some(default));
         let text = match file {
             Some(path) => {
                 std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
@@ -204,30 +209,14 @@ impl Config {
                 burst: source.get_or("http.rate_burst", values::rate, 2000),
             },
         };
-        let database = source.get_or(
-            "store.url",
-            values::database,
-            Database::File("data/greenpin.db".into()),
-        );
-        let tls_ca = source.get("store.tls_ca", values::path);
-        if tls_ca.is_some() && !database.is_encrypted() {
-            source.fault(
-                "store.tls_ca",
-                "is for nothing where store.url has no \"sslmode=require\"",
-            );
-        }
-        let key_file = source.get("store.encryption_key_file", values::path);
-        let beside = || match &database {
-            Database::File(file) => file.with_file_name("master.key"),
-            Database::Server(_) => "data/master.key".into(),
-        };
-        let key_file = key_file.unwrap_or_else(beside);
+        let store = Self::take_store(source);
         let node = source.get("node.name", values::node_name);
-        let node = node.unwrap_or_else(|| default_node(&database, http.listen));
+        let node = node.unwrap_or_else(|| default_node(&store.database, http.listen));
         let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
         let sip = Self::take_sip(source);
         let trunks = 0..source.count("trunks");
         let trunks: Vec<Trunk> = trunks.map(|index| trunk::read(source, index)).collect();
+        Self::check_names(source, &trunks);
         Self::check_peer_names(source, &sip, &trunks);
         let media = Self::take_media(source);
         Self::check_media_ports(source, &media, &trunks);
@@ -235,17 +224,59 @@ impl Config {
             http,
             node,
             lease,
-            store: Store {
-                database,
-                key_file,
-                tls_ca,
-            },
+            store,
             sip,
             media,
             recordings: Self::take_recordings(source),
             trunks,
             webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
+        }
+    }
+
+    fn take_store(source: &mut Source) -> Store {
+        let default = values::DatabaseUrl {
+            database: Database::File("data/greenpin.db".into()),
+            ca: None,
+        };
+        let values::DatabaseUrl { database, ca } =
+            source.get_or("store.url", values::database, default);
+        let tls_ca = source.get("store.tls_ca", values::path);
+        for (key, is_given) in [
+            ("store.tls_ca", tls_ca.is_some()),
+            ("store.url", ca.is_some()),
+        ] {
+            if is_given && !database.is_encrypted() {
+                source.fault(
+                    key,
+                    "has CA certificates, which have no effect without sslmode=require in store.url",
+                );
+            }
+        }
+        let tls_ca = tls_ca.or(ca);
+        let key_file = source.get("store.encryption_key_file", values::path);
+        let beside = || match &database {
+            Database::File(file) => file.with_file_name("master.key"),
+            Database::Server(_) => "data/master.key".into(),
+        };
+        let key_file = key_file.unwrap_or_else(beside);
+        Store {
+            database,
+            key_file,
+            tls_ca,
+        }
+    }
+
+    /// Notes a fault for each trunk with the name of an earlier one: records, logs and metrics tell trunks apart by it.
+    fn check_names(source: &mut Source, trunks: &[Trunk]) {
+        let mut names = HashSet::new();
+        for (index, trunk) in trunks.iter().enumerate() {
+            if !trunk.name.is_empty() && !names.insert(&trunk.name) {
+                source.fault(
+                    &format!("trunks.{index}.name"),
+                    "must differ from the names of the other trunks",
+                );
+            }
         }
     }
 
@@ -333,6 +364,7 @@ impl Config {
             public_address: public_address.unwrap_or(udp.ip()),
             dscp,
             timers: Self::take_timers(source),
+            silent: source.get_or("sip.silence", values::silence, Vec::new()),
             max_calls,
             tenant_limit,
         }

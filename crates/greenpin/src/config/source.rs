@@ -9,11 +9,15 @@ use super::error::{ConfigError, Fault};
 use super::values::{InvalidValue, RawValue};
 
 const PREFIX: &str = "GREENPIN_";
+/// Arrays of tables.
+const ARRAYS: &[&str] = &["trunks"];
 
 /// Values that are written and not yet read. Keys are dotted paths: `trunks.0.name`.
 #[derive(Debug, Default)]
 pub(super) struct Source {
     written: BTreeMap<String, (RawValue, String)>,
+    /// Places of all values and tables that were written.
+    origins: BTreeMap<String, String>,
     known: BTreeSet<String>,
     faults: Vec<Fault>,
 }
@@ -55,7 +59,12 @@ impl Source {
         origin: String,
         place: &dyn Fn(usize) -> String,
     ) {
+        self.origins.insert(path.clone(), origin.clone());
         match value {
+            DeValue::Table(_) if ARRAYS.contains(&path.as_str()) => {
+                let message = format!("{path} must be an array of tables: write [[{path}]]");
+                self.faults.push(Fault { origin, message });
+            }
             DeValue::Table(table) => self.add_table(&path, table, place),
             DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
                 for (index, item) in items.iter().enumerate() {
@@ -79,6 +88,7 @@ impl Source {
             let path = path.to_ascii_lowercase().replace("__", ".");
             match value.into_string() {
                 Ok(value) if is_text => {
+                    self.origins.insert(path.clone(), name.clone());
                     self.written
                         .insert(path, (RawValue::Environment(value), name));
                 }
@@ -140,10 +150,17 @@ impl Source {
             .any(|fault| fault.message.starts_with(key));
         if !told {
             self.faults.push(Fault {
-                origin: String::new(),
+                origin: self.origin(key),
                 message: format!("{key} {rule}"),
             });
         }
+    }
+
+    /// Returns the place of a key, or of the table that it is missing from; empty if neither was written.
+    fn origin(&self, key: &str) -> String {
+        let tables = std::iter::successors(Some(key), |key| Some(key.rsplit_once('.')?.0));
+        let mut written = tables.filter_map(|key| self.origins.get(key));
+        written.next().cloned().unwrap_or_default()
     }
 
     /// Returns the configuration, or every fault. A key that was not read is unknown, which is a

@@ -158,9 +158,9 @@ fn every_fault_is_told_with_its_rule() {
     for expected in [
         "greenpin.toml:1: http.listen must be",
         "greenpin.toml:2: media.ports must be",
-        "trunks.0.name must be given",
+        "greenpin.toml:3: trunks.0.name must be given",
         "greenpin.toml:4: trunks.0.peer must be",
-        "trunks.0.register must not",
+        "greenpin.toml:5: trunks.0.register must not",
     ] {
         assert!(error.contains(expected), "{expected} in:\n{error}");
     }
@@ -198,7 +198,22 @@ fn a_database_url_that_cannot_be_read_is_refused_without_being_told() {
 fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
     let url =
         |mode: &str| format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"");
-    assert!(read(&url("?sslmode=require")).is_ok());
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let config = read(&url(&format!("?sslmode={mode}"))).unwrap();
+        assert!(config.store.database.is_encrypted(), "{mode}");
+    }
+    let named =
+        read("store.url = \"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem\"");
+    assert_eq!(named.unwrap().store.tls_ca, Some("/etc/my ca.pem".into()));
+    for (query, named) in [
+        ("pgbouncer=true", "\"pgbouncer\""),
+        ("statement_timeout=5", "\"statement_timeout\""),
+        ("sslmode=perhaps", "sslmode"),
+        ("sslrootcert=ca.pem", "sslmode=require"),
+    ] {
+        let error = error(&format!("store.url = \"postgres://u:p@h/d?{query}\""));
+        assert!(error.contains(named) && !error.contains("u:p"), "{error}");
+    }
     assert!(error(&url("")).contains("store.tls_ca"));
 }
 
@@ -336,6 +351,12 @@ fn a_value_that_breaks_its_rule_is_reported_by_its_key() {
             "[[trunks]]\nname = \"a\"\nmedia_ports = \"29000-30999\"",
             "trunks.0.media_ports",
         ),
+        ("sip.silence = [\"sctp\"]", "sip.silence"),
+        (
+            "[[trunks]]\nname = \"a\"\n[[trunks]]\nname = \"a\"",
+            "trunks.1.name",
+        ),
+        ("[trunks]\nname = \"a\"", "trunks"),
         ("sip.timer_t1 = 50", "sip.timer_t1"),
         ("sip.timer_t2 = 500", "sip.timer_t2"),
         ("sip.timer_t1 = 2000\nsip.timer_t2 = 1000", "sip.timer_t2"),

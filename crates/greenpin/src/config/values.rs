@@ -10,7 +10,7 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::Codec;
-use signalling::{CalledFrom, CallerFrom, Digest, IdentityHeader, Network};
+use signalling::{CalledFrom, CallerFrom, Digest, IdentityHeader, Network, Transport};
 use tokio_rustls::rustls::pki_types::ServerName;
 use toml::de::DeValue;
 
@@ -202,23 +202,101 @@ pub(super) fn path(raw: &RawValue) -> Result<PathBuf, InvalidValue> {
     )
 }
 
-pub(super) fn database(raw: &RawValue) -> Result<Database, InvalidValue> {
+/// Database with the CA certificates that its URL names.
+pub(super) struct DatabaseUrl {
+    pub(super) database: Database,
+    /// `sslrootcert`, as libpq calls it.
+    pub(super) ca: Option<PathBuf>,
+}
+
+/// Parameters of a PostgreSQL URL that are passed on.
+const DATABASE_PARAMETERS: [&str; 16] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "port",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+pub(super) fn database(raw: &RawValue) -> Result<DatabaseUrl, InvalidValue> {
     let text = raw.text().unwrap_or_default();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        let server = text
-            .parse::<tokio_postgres::Config>()
-            .ok()
-            .filter(|server| !server.get_hosts().is_empty());
-        return require(
-            server.map(|server| Database::Server(Box::new(server))),
-            "a PostgreSQL URL such as \"postgres://user:password@host/database\"",
-        );
+        return database_server(text);
     }
     let file = text.strip_prefix("sqlite:").filter(|file| !file.is_empty());
-    require(
-        file.map(|file| Database::File(file.into())),
+    let file = require(
+        file,
         "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\", or \"postgres://user:password@host/database\"",
-    )
+    )?;
+    Ok(DatabaseUrl {
+        database: Database::File(file.into()),
+        ca: None,
+    })
+}
+
+fn unknown_parameter(name: &str) -> InvalidValue {
+    // A password with an unescaped `?` must not be shown.
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    let shown = match name.bytes().all(is_name) {
+        true => format!(" {name:?}"),
+        false => String::new(),
+    };
+    let known = DATABASE_PARAMETERS.join(", ");
+    InvalidValue(format!(
+        "has an unknown parameter{shown}: use sslmode, sslrootcert, {known}"
+    ))
+}
+
+/// Reads a PostgreSQL URL. Errors name the parameter, and never the URL, which has a password.
+fn database_server(text: &str) -> Result<DatabaseUrl, InvalidValue> {
+    let (address, query) = text.split_once('?').unwrap_or((text, ""));
+    let (mut passed, mut ca) = (Vec::new(), None);
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match (name, value) {
+            // The certificate and the name of the server are always verified.
+            ("sslmode", "require" | "verify-ca" | "verify-full") => {
+                passed.push("sslmode=require".to_owned());
+            }
+            ("sslmode", "disable" | "allow" | "prefer") => {
+                passed.push("sslmode=disable".to_owned());
+            }
+            ("sslmode", _) => {
+                let rule = "has an unknown sslmode: use disable, require, verify-ca or verify-full";
+                return Err(InvalidValue(rule.to_owned()));
+            }
+            ("sslrootcert", "system") => {}
+            ("sslrootcert", path) => {
+                let decoded = url::form_urlencoded::parse(path.as_bytes()).next();
+                ca = decoded.map(|(path, _)| PathBuf::from(path.into_owned()));
+            }
+            (name, _) if DATABASE_PARAMETERS.contains(&name) => passed.push(parameter.to_owned()),
+            (name, _) => return Err(unknown_parameter(name)),
+        }
+    }
+    let server = format!("{address}?{}", passed.join("&"))
+        .parse::<tokio_postgres::Config>()
+        .ok()
+        .filter(|server| !server.get_hosts().is_empty());
+    let server = require(
+        server,
+        "a PostgreSQL URL such as \"postgres://user:password@host/database\"",
+    )?;
+    Ok(DatabaseUrl {
+        database: Database::Server(Box::new(server)),
+        ca,
+    })
 }
 
 pub(super) fn node_name(raw: &RawValue) -> Result<String, InvalidValue> {
@@ -423,6 +501,26 @@ const CALLED_FROM: [(&str, CalledFrom); 2] = [
 ];
 
 const DIGESTS: [(&str, Digest); 2] = [("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
+
+const TRANSPORTS: [(&str, Transport); 3] = [
+    ("udp", Transport::Udp),
+    ("tcp", Transport::Tcp),
+    ("tls", Transport::Tls),
+];
+
+/// Reads the transports on which strangers get no response: all, none, or a list.
+pub(super) fn silence(raw: &RawValue) -> Result<Vec<Transport>, InvalidValue> {
+    let all = || TRANSPORTS.map(|(_, transport)| transport).to_vec();
+    let transports = match raw.boolean() {
+        Some(true) => Some(all()),
+        Some(false) => Some(Vec::new()),
+        None => values_of(&TRANSPORTS, raw),
+    };
+    require(
+        transports,
+        "true, false, or a list of \"udp\", \"tcp\" and \"tls\"",
+    )
+}
 
 pub(super) fn digests(raw: &RawValue) -> Result<Vec<Digest>, InvalidValue> {
     require(

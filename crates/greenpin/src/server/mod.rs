@@ -302,6 +302,7 @@ fn engine_settings(
             .unwrap_or(config.sip.public_address),
         dscp: config.sip.dscp,
         timers: config.sip.timers,
+        silent: config.sip.silent.clone(),
         trunks: config.trunks.clone(),
         media: MediaSettings {
             bind: config.media.listen.unwrap_or(config.sip.udp.ip()),

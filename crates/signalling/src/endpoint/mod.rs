@@ -125,6 +125,8 @@ pub struct Endpoint {
     nonces: digest_nonce::NonceStore,
     /// Runtime state of each trunk, in the order of the settings.
     trunk_states: Vec<TrunkState>,
+    /// Transports on which requests from outside the trunks' networks get no response.
+    silent: Vec<Transport>,
     /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
@@ -331,6 +333,7 @@ impl Endpoint {
             recent_invites: HashSet::new(),
             nonces: digest_nonce::NonceStore::default(),
             trunk_states,
+            silent: Vec::new(),
             realms: HashMap::new(),
             next_leg: 0,
             last_leg: None,
@@ -345,6 +348,12 @@ impl Endpoint {
     /// elsewhere (RFC 3261, section 11.2). INVITEs are for the user of the endpoint to reject.
     pub fn set_unavailable(&mut self, retry_after: Option<u32>) {
         self.unavailable = retry_after;
+    }
+
+    /// Sets the transports on which rejected requests from outside the trunks' networks get no response, so that a
+    /// scanner finds nothing. Callers with a password still get their challenge.
+    pub fn set_silent(&mut self, transports: Vec<Transport>) {
+        self.silent = transports;
     }
 
     /// Returns the next message to send.

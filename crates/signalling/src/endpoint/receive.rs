@@ -57,6 +57,7 @@ impl Endpoint {
                 quote_display_names(&mut response.headers);
                 self.receive_response(response, now)
             }
+            MessageContent::Malformed(_) if self.is_silent_to(path, certified) => {}
             MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),
         }
     }
@@ -109,14 +110,20 @@ impl Endpoint {
         let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request))
         else {
             // A header that the response must repeat is missing or invalid.
-            let malformed =
-                Malformed::from_request(&request).filter(|_| request.method != Method::Ack);
+            let is_answered =
+                request.method != Method::Ack && !self.is_silent_to(source, certified);
+            let malformed = Malformed::from_request(&request).filter(|_| is_answered);
             return malformed
                 .iter()
                 .for_each(|malformed| self.reject_malformed(malformed, source));
         };
         let trunk = match self.authorize(&request, source, certified, now) {
             Ok(trunk) => trunk,
+            Err(StatelessRefusal { challenges, .. })
+                if challenges.is_empty() && self.is_silent_to(source, certified) =>
+            {
+                return;
+            }
             Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
         let nat = trunk
@@ -196,6 +203,14 @@ impl Endpoint {
     pub(super) fn is_outside_networks(&self, source: Path) -> bool {
         let address = source.connection.unwrap_or(source.destination).ip();
         self.trunk_for_source(address, source.transport).is_none()
+    }
+
+    /// Returns `true` for a source outside the trunks' networks on a silent transport.
+    fn is_silent_to(&self, source: Path, certified: &[usize]) -> bool {
+        let address = source.connection.unwrap_or(source.destination).ip();
+        self.silent.contains(&source.transport)
+            && self.trunk_for_certificate(certified, address).is_none()
+            && self.is_outside_networks(source)
     }
 
     /// Sends a stateless response (RFC 3261, section 8.2.7). Copies of a request get the same tag.

@@ -289,3 +289,44 @@ fn an_unquoted_display_name_and_line_ends_before_a_request_are_taken() {
         assert!(response.starts_with("SIP/2.0 200 "), "{response}");
     }
 }
+
+#[test]
+fn a_source_outside_all_networks_gets_no_response_on_a_silent_transport() {
+    let credentials = |password: &str| Credentials {
+        username: "pbx".into(),
+        password: password.into(),
+        realm: None,
+    };
+    for accept_credentials in [None, Some(credentials("a fictional password"))] {
+        let challenged = accept_credentials.is_some();
+        let mut single = SingleEndpoint::with(Trunk {
+            accept_from: vec![signalling::Network::single(peer().ip())],
+            accept_credentials,
+            ..Trunk::default()
+        });
+        single.endpoint.set_silent(vec![Transport::Udp]);
+        let unreadable = request("OPTIONS", "").replace("CSeq: 1 OPTIONS", "CSeq: x");
+        let requests = ["OPTIONS", "BYE", "REGISTER", "BOGUS"].map(|method| request(method, ""));
+        for text in requests.iter().chain([&unreadable]) {
+            assert_eq!(
+                receive(&mut single, Transport::Udp, OTHER, text),
+                0,
+                "{text}"
+            );
+            assert_ne!(
+                receive(&mut single, Transport::Tcp, OTHER, text),
+                0,
+                "{text}"
+            );
+            let known = peer().to_string();
+            assert_ne!(
+                receive(&mut single, Transport::Udp, &known, text),
+                0,
+                "{text}"
+            );
+        }
+        let invite = request("INVITE", "");
+        let status = receive(&mut single, Transport::Udp, OTHER, &invite);
+        assert_eq!(status, if challenged { 401 } else { 0 });
+    }
+}

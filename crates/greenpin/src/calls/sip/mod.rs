@@ -43,6 +43,12 @@ impl UserAgent {
         agent
     }
 
+    /// Leaves rejected requests from strangers without a response on these transports.
+    pub fn with_silence(mut self, transports: Vec<Transport>) -> Self {
+        self.endpoint.set_silent(transports);
+        self
+    }
+
     /// Resolves host names in the session descriptions of trunks with this resolver. Without one they are rejected.
     pub fn with_resolver(self, resolver: Option<TokioResolver>) -> Self {
         Self {

@@ -149,6 +149,16 @@ pub enum OpenError {
     /// The store failed during its start.
     #[error(transparent)]
     Store(StoreError),
+    /// The encoding of the database is not that of the API.
+    #[error(
+        "the encoding of the database is {0}: it must be UTF8; create the database with ENCODING 'UTF8'"
+    )]
+    Encoding(String),
+    /// A pooler gives each transaction another session.
+    #[error(
+        "the database server is behind a pooler that mixes the sessions of its clients: connect to the server itself, or set the pooler to session mode"
+    )]
+    PooledSessions,
     /// The database server does not answer.
     #[error("database server: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     NoAnswer,

@@ -49,6 +49,10 @@ const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limits of the migration: a large index takes long.
 const MIGRATION_LIMITS: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '5min'; \
                                 SET LOCAL idle_in_transaction_session_timeout = 0";
+/// Encoding of the database.
+const SERVER_ENCODING: &str = "SELECT current_setting('server_encoding')";
+/// Process of the server that serves the connection.
+const SERVER_PROCESS: &str = "SELECT pg_backend_pid()::text";
 /// SQLSTATE of a write on a server that is read-only: a standby, or a former primary.
 const READ_ONLY: &str = "25006";
 /// Advisory lock of the migration. The key is a random number.
@@ -151,7 +155,19 @@ impl PostgresTarget {
 
     /// Migrates the schema. If several nodes start at once, one migrates and the others wait for it.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
-        let connection = self.connect()?;
+        let (connection, other) = (self.connect()?, self.connect()?);
+        let read = |connection: &PostgresConnection, sql| -> Result<String, OpenError> {
+            let reading = connection.client.query_one(sql, &[]);
+            Ok(connection.runtime.block_on(reading)?.try_get(0)?)
+        };
+        let encoding = read(&connection, SERVER_ENCODING)?;
+        if encoding != "UTF8" {
+            return Err(OpenError::Encoding(encoding));
+        }
+        // Two open connections have two processes of the server, unless a pooler gives both the same one in turn.
+        if read(&connection, SERVER_PROCESS)? == read(&other, SERVER_PROCESS)? {
+            return Err(OpenError::PooledSessions);
+        }
         connection.runtime.block_on(migrate(&connection.client))
     }
 
