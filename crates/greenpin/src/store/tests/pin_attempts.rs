@@ -260,7 +260,7 @@ mod sequences {
         /// opens before the limit only.
         #[test]
         fn the_count_equals_the_number_of_wrong_attempts(tries in proptest::collection::vec(any::<bool>(), 1..12), limit in 1_u8..5) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async {
                 let bench = Bench::new().await;
                 let new = NewAllocation { max_pin_attempts: limit, ..wanted(EXCLUSIVE) };

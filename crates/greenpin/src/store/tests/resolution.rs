@@ -138,7 +138,7 @@ proptest! {
 
     #[test]
     fn a_call_gets_the_result_that_resolve_predicts(steps in proptest::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let mut world = World { bench: Bench::new().await, made: Vec::new(), seconds: 0 };
             for step in steps {
