@@ -3,3 +3,4 @@
 mod bucket;
 mod cluster;
 mod durability;
+mod upgrade;
