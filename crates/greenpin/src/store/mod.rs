@@ -78,6 +78,7 @@ use self::core::reader::{IdleReaders, Readers};
 use self::core::writer::WriterCache;
 use self::tenants::cache::TenantCache;
 use self::tenants::idempotency::ClaimedKey;
+use self::tenants::prompts::PromptCache;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
 use crate::supervision::Supervisor;
@@ -219,6 +220,7 @@ pub struct StoreParts {
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
     settings: Mutex<SettingsCache>,
+    prompts: Mutex<PromptCache>,
     recording_rules: calls::RecordingRules,
     checkpoints: Option<Checkpoints>,
 }
@@ -275,6 +277,7 @@ impl Store {
             keys,
             deliveries,
             settings: Mutex::default(),
+            prompts: Mutex::default(),
             recording_rules: calls::RecordingRules::from_options(options),
             checkpoints,
         })))

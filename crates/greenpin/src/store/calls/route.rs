@@ -16,7 +16,7 @@ use crate::store::core::reader::Snapshot;
 use crate::store::events::Payload;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
-use crate::store::tenants::prompts;
+use crate::store::tenants::prompts::{self, VoiceVersion};
 use crate::store::tenants::settings;
 use crate::store::{
     AcceptCall, CallSid, DialStrategy, GreenpinId, Store, StoreError, TenantId, TenantSettings,
@@ -66,20 +66,30 @@ pub struct CallTenant {
 impl Store {
     /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
-        self.writer.write(move |tx| route_call(tx, &call)).await
+        let route = self.writer.write(move |tx| route_call(tx, &call));
+        let (mut routed, voice) = route.await?;
+        if let Some(voice) = voice {
+            routed.voice = Some(self.voice(voice).await);
+        }
+        Ok(routed)
     }
 }
 
-fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
+/// Routes a call. Returns the version of its prompts, whose audio is read afterwards.
+fn route_call(
+    tx: &Tx<'_>,
+    call: &NewCall,
+) -> Result<(RoutedCall, Option<VoiceVersion>), StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else {
-        return Ok(RoutedCall {
+        let unknown = RoutedCall {
             route: Route::UnknownNumber,
             voice: None,
             tenant: None,
-        });
+        };
+        return Ok((unknown, None));
     };
     let settings = settings::cached(tx, &number.tenant_id)?;
-    let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
+    let voice = prompts::voice_version(tx, &number.tenant_id, &settings)?;
     let country = settings.country.as_deref().and_then(numbering::country);
     let caller = call.caller.number(country);
     let found = collection(tx, &number, caller, &settings, call.started_at)?;
@@ -95,11 +105,12 @@ fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
         tenant_id: number.tenant_id.clone(),
         settings,
     });
-    Ok(RoutedCall {
+    let routed = RoutedCall {
         route,
-        voice,
+        voice: None,
         tenant,
-    })
+    };
+    Ok((routed, Some(voice)))
 }
 
 /// Opens the record of a call. The record holds the number of a withheld caller for matching; a search by party must not

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{StoreError, TenantId, TenantPrompts, TenantSettings};
+use crate::store::tenants::prompts::PromptVersions;
+use crate::store::{StoreError, TenantId, TenantSettings};
 
 /// Maximum number of cached tenants. Beyond it the cache is cleared.
 const MAX_TENANTS: usize = 10_000;
-/// Maximum number of tenants with cached prompts.
-const MAX_TENANTS_WITH_PROMPTS: usize = 32;
 
 /// Rows that are valid in the open transaction. Code that changes a row must call [`TenantCache::change`];
 /// [`TenantCache::refresh`] detects changes by other processes.
@@ -20,7 +19,7 @@ pub(crate) struct TenantCache {
     changed: Cell<bool>,
     settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
     endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
-    prompts: RefCell<HashMap<TenantId, Arc<TenantPrompts>>>,
+    prompts: RefCell<HashMap<TenantId, Arc<PromptVersions>>>,
 }
 
 impl TenantCache {
@@ -68,18 +67,13 @@ impl TenantCache {
         cached(&self.endpoints, tenant, || read().map(Arc::from))
     }
 
-    /// Returns the prompts of a tenant, reading them if necessary. They are large, so few tenants are cached.
+    /// Returns the versions of a tenant's uploaded prompts, reading them if necessary.
     pub(crate) fn prompts(
         &self,
         tenant: &TenantId,
-        read: impl FnOnce() -> Result<TenantPrompts, StoreError>,
-    ) -> Result<Arc<TenantPrompts>, StoreError> {
-        let own = cached(&self.prompts, tenant, || read().map(Arc::new))?;
-        let mut all = self.prompts.borrow_mut();
-        if all.values().filter(|own| !own.0.is_empty()).count() > MAX_TENANTS_WITH_PROMPTS {
-            all.clear();
-        }
-        Ok(own)
+        read: impl FnOnce() -> Result<PromptVersions, StoreError>,
+    ) -> Result<Arc<PromptVersions>, StoreError> {
+        cached(&self.prompts, tenant, || read().map(Arc::new))
     }
 }
 

@@ -175,6 +175,7 @@ statements! {
         "UPDATE endpoints SET sealed_old_secret = sealed_secret, old_secret_until = $1, sealed_secret = $2
          WHERE tenant_id = $3 AND endpoint_id = $4 AND removed_at IS NULL";
     PROMPTS_SELECT = concat!("SELECT ", prompt_columns!(), " FROM prompts WHERE tenant_id = $1 ORDER BY name");
+    PROMPT_VERSIONS = "SELECT name, updated_at FROM prompts WHERE tenant_id = $1 ORDER BY name";
     PROMPT_UPSERT: ExactlyOne =
         "INSERT INTO prompts (tenant_id, name, audio, updated_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (tenant_id, name) DO UPDATE SET audio = excluded.audio, updated_at = excluded.updated_at";

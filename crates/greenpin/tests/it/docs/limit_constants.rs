@@ -95,7 +95,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "store::MAX_NUMBERS",
             "store::MAX_RESERVE",
             "store::MAX_TENANTS",
-            "store::MAX_TENANTS_WITH_PROMPTS",
+            "store::MAX_CACHED_SAMPLES",
             "store::MIN_RESERVE",
         ],
     ),
