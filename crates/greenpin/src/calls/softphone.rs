@@ -25,8 +25,10 @@ pub struct SoftphoneSettings {
     pub listen: SocketAddr,
     /// Port range for RTP.
     pub media_ports: std::ops::RangeInclusive<u16>,
-    /// Server to call. The phone accepts calls only from this server.
+    /// Server to call.
     pub server: SocketAddr,
+    /// Networks that may call the phone, besides the server.
+    pub accept_from: Vec<Network>,
     /// Transport of outgoing calls.
     pub transport: Transport,
 }
@@ -93,12 +95,11 @@ impl Softphone {
         );
         let media = media.map_err(io("cannot start the phone's media"))?;
         let server = settings.server;
+        let mut accept_from = settings.accept_from;
+        accept_from.push(Network::single(server.ip()));
         let trunk = Trunk {
             peer: Some(TrunkPeer::at(settings.transport, server)),
-            accept_from: vec![Network {
-                address: server.ip(),
-                prefix: if server.is_ipv4() { 32 } else { 128 },
-            }],
+            accept_from,
             ..Trunk::default()
         };
         let advertised = local_address_towards(server, address)
@@ -149,6 +150,11 @@ impl Softphone {
             },
         );
         Ok(leg)
+    }
+
+    /// Returns the legs of the calls in progress.
+    pub fn legs(&self) -> Vec<LegId> {
+        self.calls.keys().copied().collect()
     }
 
     /// Returns the `Call-ID` of a leg.

@@ -43,6 +43,7 @@ async fn phone(server: SocketAddr, first_port: u16) -> Softphone {
         listen: any_port(),
         media_ports,
         server,
+        accept_from: Vec::new(),
         transport: Transport::Udp,
     };
     Softphone::start(settings).await.unwrap()

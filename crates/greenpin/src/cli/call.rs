@@ -280,6 +280,7 @@ async fn phone_settings(
         listen: SocketAddr::new(own, 0),
         media_ports: 40_000..=49_999,
         server,
+        accept_from: Vec::new(),
         transport: if arguments.tcp {
             Transport::Tcp
         } else {

@@ -14,6 +14,7 @@ mod logging;
 mod number;
 mod number_import;
 mod output;
+mod phone;
 mod request_options;
 mod serve;
 mod systemd;
@@ -66,6 +67,9 @@ enum Command {
         after_help = "Example:\n  greenpin call +914000000001 --from +918800000001 --pin 4821 --record call.wav"
     )]
     Call(call::Arguments),
+    /// Answer calls with an echo, a tone or a file, as the other party of a trial
+    #[command(after_help = "Example:\n  greenpin phone --listen udp:127.0.0.1:5070 --tone 440")]
+    Phone(phone::Arguments),
     /// Measure this machine: creates, PIN calls, bridged audio, on a server in its own process
     #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
     Bench(bench::Arguments),
@@ -141,6 +145,7 @@ async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
+        Command::Phone(arguments) => phone::run(arguments).await,
         Command::BenchBaseline { database } => bench::serve_baseline(database).await,
         Command::Openapi => exit_code(output::print(crate::http::openapi())),
         Command::Completions { shell } => {
@@ -170,6 +175,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
         Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
+        | Command::Phone(_)
         | Command::Bench(_)
         | Command::BenchBaseline { .. }
         | Command::Openapi

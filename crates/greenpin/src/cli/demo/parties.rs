@@ -28,6 +28,7 @@ async fn phone(
         listen,
         media_ports: ports,
         server,
+        accept_from: Vec::new(),
         transport: Transport::Udp,
     };
     Softphone::start(settings)

@@ -16,4 +16,5 @@ mod log;
 mod node;
 mod numbers;
 mod output;
+mod phone;
 mod tenants;
