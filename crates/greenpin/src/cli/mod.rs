@@ -9,10 +9,12 @@ mod call_result;
 mod credential;
 mod demo;
 mod events;
+mod key;
 mod logging;
 mod number;
 mod number_import;
 mod output;
+mod progress_bar;
 mod request_options;
 mod serve;
 mod tenant;
@@ -91,6 +93,9 @@ enum Command {
     /// Follow the event log
     #[command(subcommand, arg_required_else_help = true)]
     Events(events::Command),
+    /// Replace the master key
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::Command),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin"
@@ -166,6 +171,10 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             with_store(&config, |store| allocation::run(command, store)).await
         }
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
+        Command::Key(command) => match key::check(&config) {
+            Ok(()) => with_store(&config, |store| key::run(command, store, &config)).await,
+            Err(error) => exit_code(Err(error)),
+        },
         Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
         | Command::Bench(_)

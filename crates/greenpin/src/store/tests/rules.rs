@@ -15,6 +15,7 @@ mod changes;
 mod concurrency;
 mod deliveries;
 mod idempotency;
+mod keys;
 mod lists;
 mod operators;
 mod pin_attempts;

@@ -1,5 +1,6 @@
-//! Databases and recordings: durability, clusters, buckets.
+//! Databases and recordings: durability, clusters, buckets, keys.
 
 mod bucket;
 mod cluster;
 mod durability;
+mod key_rotation;

@@ -16,6 +16,7 @@ mod thread;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -64,14 +65,15 @@ impl<C> Clone for Writer<C> {
 
 impl<C: WriterCache + 'static> Writer<C> {
     /// Migrates the database and starts the thread, which notifies `deliveries` after each commit with a delivery.
+    /// `key_file` is the file of the master key. Returns the keys as well.
     pub(crate) fn start(
         target: DatabaseTarget,
-        keys: Arc<Keyring>,
+        key_file: &Path,
         deliveries: Arc<Notify>,
         readers: IdleReaders,
         supervisor: &Supervisor,
-    ) -> Result<Self, OpenError> {
-        let supervisor = supervisor.clone();
+    ) -> Result<(Self, Arc<Keyring>), OpenError> {
+        let (supervisor, key_file) = (supervisor.clone(), key_file.to_owned());
         let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
         let (ready, opened) = sync_channel(1);
         let open = Arc::<AtomicUsize>::default();
@@ -81,10 +83,10 @@ impl<C: WriterCache + 'static> Writer<C> {
             open: open.clone(),
         };
         // The connection is created on the thread and stays there.
-        let work = move || match Thread::<C>::open(target, keys, listeners) {
+        let work = move || match Thread::<C>::open(target, &key_file, listeners) {
             Ok(thread) => {
                 let guard = supervisor.watch(Part::StoreWriter);
-                let _ = ready.send(Ok(()));
+                let _ = ready.send(Ok(thread.keys()));
                 thread.run(&jobs, guard);
             }
             Err(error) => {
@@ -99,14 +101,14 @@ impl<C: WriterCache + 'static> Writer<C> {
             source,
         })?;
         let gone = || std::io::Error::other("the thread ended before it was ready");
-        opened
+        let keys = opened
             .recv()
             .map_err(|_| OpenError::Io {
                 path: "the writer's thread".into(),
                 source: gone(),
             })
             .flatten()?;
-        Ok(Self { queue, open })
+        Ok((Self { queue, open }, keys))
     }
 
     /// Runs a job that uses the cache only. It may run before the previous commit is durable. Otherwise like
