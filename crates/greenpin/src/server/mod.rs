@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::database_lock::{DatabaseLock, LockError};
+pub(crate) use self::database_lock::DatabaseLock;
+use self::database_lock::LockError;
 use self::membership::keep_alive;
 use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};

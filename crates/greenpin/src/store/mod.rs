@@ -47,6 +47,9 @@ pub use self::calls::{
     Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
+pub use self::core::database::sqlite_copy::{
+    DatabaseState, KeyCheck, RecordingLocation, copy_database, for_each_recording, pause_endpoints,
+};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub(crate) use self::core::serialized;

@@ -1,5 +1,6 @@
-//! Databases and recordings: durability, clusters, buckets, keys.
+//! Databases and recordings: durability, clusters, buckets, backups, keys.
 
+mod backup;
 mod bucket;
 mod cluster;
 mod durability;
