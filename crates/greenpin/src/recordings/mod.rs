@@ -30,6 +30,8 @@ pub struct Recordings {
     folder: PathBuf,
     bucket: Option<Bucket>,
     key: RecordingKey,
+    /// This node, if other nodes do not see its folder.
+    node: Option<String>,
 }
 
 /// A recording that is open for reading.
@@ -81,7 +83,17 @@ impl Recordings {
             folder,
             bucket: bucket.map(Bucket::new).transpose()?,
             key,
+            node: None,
         })
+    }
+
+    /// Restricts the folder to the files of this node: other nodes of the store have folders of their own.
+    #[must_use]
+    pub fn of_node(self, node: String) -> Self {
+        Self {
+            node: Some(node),
+            ..self
+        }
     }
 
     /// Returns the folder in which recordings are written.
@@ -107,7 +119,7 @@ impl Recordings {
                     return self.opened(Source::File(file), length).await;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(named(path.display(), &error).into()),
             }
         }
         Err(if self.bucket.is_some() {
@@ -153,7 +165,7 @@ impl Recordings {
             || io::Error::other("the recording is in a bucket, but recordings.url names no bucket");
         let bucket = self.bucket.as_ref().ok_or_else(configured)?;
         let (name, key) = rest.split_once('/').ok_or(ErrorKind::InvalidData)?;
-        let bucket = bucket.named(name).map_err(io::Error::other)?;
+        let bucket = bucket.with_name(name).map_err(io::Error::other)?;
         Ok(Some((bucket, key.to_owned())))
     }
 }
@@ -213,6 +225,10 @@ impl Source {
 }
 
 impl RecordingStorage for Recordings {
+    fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     /// Removes a recording from folder and bucket: a crash can leave it in both.
     async fn remove(&self, recording: &StoredRecording) -> io::Result<bool> {
         if let Some((bucket, key)) = self.object(&recording.location)? {
@@ -221,6 +237,12 @@ impl RecordingStorage for Recordings {
         let mut removed = false;
         for path in self.files(&recording.location) {
             removed |= remove_file(&path).await?;
+        }
+        if !removed && !recording.is_on(self.node()) {
+            let (location, node) = (&recording.location, &recording.node);
+            return Err(io::Error::other(format!(
+                "{location}: the file lies on the node {node}"
+            )));
         }
         if let Some(bucket) = &self.bucket {
             let key = bucket.key(
@@ -255,8 +277,13 @@ async fn remove_file(path: &Path) -> io::Result<bool> {
     match tokio::fs::remove_file(path).await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(named(path.display(), &error)),
     }
+}
+
+/// Adds the name of a file or key to an error.
+fn named(name: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, (File, u64))>> {
@@ -289,6 +316,7 @@ mod tests {
             tenant_id: TenantId::parse("acme").unwrap(),
             call_sid: CallSid::new(Timestamp::now()),
             location: location.display().to_string(),
+            node: "one".into(),
         };
         let (here, moved) = (folder.path().join("a.wav"), recordings.join("b.wav"));
         for path in [&here, &moved] {
@@ -306,6 +334,33 @@ mod tests {
             shelf.remove(&kept(&recordings)).await.is_err(),
             "a folder is no recording"
         );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_here_may_lie_on_another_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let recordings = |node: &str| {
+            let key = RecordingKey::new(&[7]);
+            Recordings::new(folder.path().to_owned(), None, key)
+                .unwrap()
+                .of_node(node.into())
+        };
+        let recording = StoredRecording {
+            tenant_id: TenantId::parse("acme").unwrap(),
+            call_sid: CallSid::new(Timestamp::now()),
+            location: "/nowhere/a.wav".into(),
+            node: "one".into(),
+        };
+        let elsewhere = recordings("two").remove(&recording).await.unwrap_err();
+        let text = elsewhere.to_string();
+        assert!(
+            text.contains("a.wav") && text.contains("node one"),
+            "{text}"
+        );
+        assert!(!recordings("one").remove(&recording).await.unwrap());
+        // A node that was renamed still finds its files.
+        std::fs::write(folder.path().join("a.wav"), b"RIFF").unwrap();
+        assert!(recordings("two").remove(&recording).await.unwrap());
     }
 
     #[tokio::test]

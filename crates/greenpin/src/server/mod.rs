@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::http;
 use crate::http::{NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
-use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
+use crate::store::{self, Database, Membership, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
@@ -121,11 +121,17 @@ fn report_port_limit(config: &Config) {
 /// Opens the configured storage of recordings. `key` decrypts encrypted ones.
 pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
-    Recordings::new(
+    let opened = Recordings::new(
         recordings.folder.clone(),
         recordings.bucket.as_ref(),
         key.clone(),
-    )
+    )?;
+    let is_shared = recordings.shared || matches!(config.store.database, Database::File(_));
+    Ok(if is_shared {
+        opened
+    } else {
+        opened.of_node(config.node.clone())
+    })
 }
 
 impl Server {

@@ -247,6 +247,101 @@ async fn a_node_with_its_own_key_files_takes_part_in_a_rotation() {
     assert!(!KeyFiles::new(&options.key_file).next_path().exists());
 }
 
+/// Returns the text of all files below a folder that can be read.
+fn content(folder: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(_) => {
+                    all.extend(std::fs::read(entry.path()).unwrap_or_default());
+                    all.push(b'\n');
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    all
+}
+
+/// Returns heap and write-ahead log of the database.
+async fn disk(bench: &Bench) -> Vec<u8> {
+    match &bench.options.database {
+        Database::File(path) => content(path.parent().unwrap()),
+        Database::Server(server) => {
+            let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute("CHECKPOINT").await.unwrap();
+            let asked = "SELECT current_setting('data_directory'), oid::text FROM pg_database WHERE datname = current_database()";
+            let row = client.query_one(asked, &[]).await.unwrap();
+            let data = PathBuf::from(row.get::<_, String>(0));
+            let heap = data.join("base").join(row.get::<_, String>(1));
+            [content(&heap), content(&data.join("pg_wal"))].concat()
+        }
+    }
+}
+
+/// Length of an encrypted key: 22 characters of the id, a dot, and 12 + 43 + 16 octets in base64url.
+const WRAPPED_LENGTH: usize = 22 + 1 + 16 + 79;
+
+/// Returns whether a disk holds a key that a master key decrypts, and a text that this key decrypts.
+fn is_readable(disk: &[u8], master: &MasterKey, tenant: &TenantId, sealed: &SealedText) -> bool {
+    let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let parts = disk
+        .windows(WRAPPED_LENGTH)
+        .filter(|part| part[22] == b'.' && part[..22].iter().chain(&part[23..]).all(is_text));
+    let keys = parts.filter_map(|part| {
+        let wrapped = String::from_utf8(part.to_vec()).unwrap();
+        master.open_tenant(tenant, &WrappedKey::stored(wrapped))
+    });
+    let is_there = disk
+        .windows(sealed.text.len())
+        .any(|part| part == sealed.text.as_bytes());
+    let mut keys = keys.filter(|key| key.decrypt(&sealed.context, &sealed.text).is_ok());
+    is_there && keys.next().is_some()
+}
+
+/// Encrypted numbers and PIN of an allocation.
+struct SealedText {
+    context: String,
+    text: String,
+}
+
+#[tokio::test]
+async fn after_an_erasure_and_a_rotation_no_copy_of_the_database_is_readable_with_the_master_key() {
+    let bench = Bench::new().await;
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    let tenant = bench.tenant.tenant_id().clone();
+    let mut texts: Vec<String> = rows(&bench.store, SEALED, |row| row.get("text")).await;
+    let sealed = SealedText {
+        context: format!("allocation {}", made.greenpin_id),
+        text: texts.pop().unwrap(),
+    };
+    let old = master_key(&bench.options.key_file);
+    let before = disk(&bench).await;
+    let is_readable = |disk: &[u8], key: &MasterKey| is_readable(disk, key, &tenant, &sealed);
+    assert!(is_readable(&before, &old), "the search finds the numbers");
+    let erased = operator(&bench.store)
+        .erase_tenant(&tenant, &NoFiles, || bench.at(1))
+        .await
+        .unwrap();
+    assert_eq!(erased.key_destroyed_at, None);
+    rotate(&bench.store, bench.at(2)).await.unwrap();
+    let new = master_key(&bench.options.key_file);
+    let after = disk(&bench).await;
+    for disk in [&before, &after] {
+        assert!(!is_readable(disk, &new));
+    }
+    assert!(
+        is_readable(&before, &old),
+        "a copy together with its own key"
+    );
+    let receipt = operator(&bench.store).erasure(&tenant).await.unwrap();
+    assert_eq!(receipt.unwrap().key_destroyed_at, Some(bench.at(2)));
+}
+
 /// Turns a database into one of an earlier version, which derived all keys from the master key.
 fn downgrade(database: &Path, master: &MasterKey) {
     let connection = rusqlite::Connection::open(database).unwrap();

@@ -95,7 +95,7 @@ impl Server {
         let recordings = match configuration.contains("[recordings]") {
             true => String::new(),
             false => format!(
-                "[recordings]\nurl = \"file:{}/recordings\"\n",
+                "[recordings]\nurl = \"file:{}/recordings\"\nshared = true\n",
                 folder.path().display()
             ),
         };
