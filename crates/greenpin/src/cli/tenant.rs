@@ -352,8 +352,7 @@ async fn erase(
     if !yes && !confirmed(&target.name)? {
         return Err("nothing was erased".to_owned().into());
     }
-    let shelf =
-        open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
+    let shelf = open_recordings(config).map_err(|error| error.to_string())?;
     let erased = store
         .erase_tenant(&target.name, &shelf, Timestamp::now)
         .await;

@@ -1,4 +1,4 @@
-//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with the master key.
+//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with its key.
 //!
 //! | octets | content |
 //! |---|---|
@@ -35,10 +35,13 @@ const BLOCK_BYTES: usize = 65_536;
 /// Octets before the first block of audio, needed by [`Decryptor::new`].
 pub(crate) const HEADER_BYTES: usize = MAGIC.len() + SALT_BYTES + WAV_HEADER_BYTES + TAG_BYTES;
 
-/// Keys to derive the keys of recordings: the newest encrypts, each decrypts. Clones share them, so that a rotation of
-/// the master key reaches all.
+/// Keys to derive the keys of recordings: the tenant's key encrypts, or else the newest key of the store; each decrypts.
+/// Clones share the keys of the store, so that a rotation of the master key reaches all.
 #[derive(Clone)]
-pub struct RecordingKey(Arc<RwLock<Vec<hmac::Key>>>);
+pub struct RecordingKey {
+    of_tenant: Option<Arc<hmac::Key>>,
+    of_store: Arc<RwLock<Vec<hmac::Key>>>,
+}
 
 impl RecordingKey {
     /// Creates the key from 32 secret octets.
@@ -47,29 +50,44 @@ impl RecordingKey {
         Self::of_generations(std::iter::once(secret))
     }
 
-    /// Creates the key from the secrets of all generations, newest first.
+    /// Creates the key from the secrets of all generations of the store, newest first.
     pub(crate) fn of_generations<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
-        let key = Self(Arc::default());
+        let key = Self {
+            of_tenant: None,
+            of_store: Arc::default(),
+        };
         key.replace(secrets);
         key
     }
 
-    /// Replaces the secrets.
+    /// Returns the key for the recordings of a tenant, which also decrypts those of earlier versions.
+    pub(crate) fn with_tenant(&self, key: Arc<hmac::Key>) -> Self {
+        Self {
+            of_tenant: Some(key),
+            of_store: self.of_store.clone(),
+        }
+    }
+
+    /// Replaces the secrets of the store.
     pub(crate) fn replace<'a>(&self, secrets: impl Iterator<Item = &'a [u8]>) {
         let keys = secrets.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys.collect();
+        *self
+            .of_store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = keys.collect();
     }
 
     /// Returns the key of a new file.
     fn new_file_key(&self, salt: &[u8]) -> io::Result<FileKey> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        FileKey::derive(keys.first().ok_or_else(no_key)?, salt)
+        let of_store = self.of_store.read().unwrap_or_else(PoisonError::into_inner);
+        let key = self.of_tenant.as_deref().or(of_store.first());
+        FileKey::derive(key.ok_or_else(no_key)?, salt)
     }
 
     /// Returns the key that decrypts the header of a file, and the header.
     fn find_file_key(&self, salt: &[u8], header: &[u8]) -> io::Result<(FileKey, Vec<u8>)> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        for key in keys.iter() {
+        let of_store = self.of_store.read().unwrap_or_else(PoisonError::into_inner);
+        for key in self.of_tenant.as_deref().into_iter().chain(of_store.iter()) {
             let (key, mut header) = (FileKey::derive(key, salt)?, header.to_vec());
             if let Ok(header) = key.decrypt(0, &mut header).map(<[u8]>::to_vec) {
                 return Ok((key, header));
@@ -78,6 +96,16 @@ impl RecordingKey {
         Err(damaged())
     }
 }
+
+/// Keys are equal if they are clones of one key.
+impl PartialEq for RecordingKey {
+    fn eq(&self, other: &Self) -> bool {
+        let address = |key: &Self| key.of_tenant.as_ref().map(Arc::as_ptr);
+        address(self) == address(other) && Arc::ptr_eq(&self.of_store, &other.of_store)
+    }
+}
+
+impl Eq for RecordingKey {}
 
 fn no_key() -> io::Error {
     io::Error::other("there is no key for recordings")
@@ -563,6 +591,24 @@ mod tests {
         wav.finish().unwrap();
         let new = new.into_inner();
         assert!(read(&rotated, &new) && read(&key(2), &new) && !read(&key(1), &new));
+    }
+
+    #[test]
+    fn the_key_of_a_tenant_encrypts_and_files_of_the_store_stay_readable() {
+        let of_tenant = |secret: u8| {
+            let secret = hmac::Key::new(hmac::HMAC_SHA256, &[secret; 32]);
+            key(1).with_tenant(Arc::new(secret))
+        };
+        let mut file = Cursor::new(Vec::new());
+        let wav = EncryptedFile::new(&mut file, AudioKind::Wav, &of_tenant(8)).unwrap();
+        wav.finish().unwrap();
+        let new = file.into_inner();
+        let read = |key: &RecordingKey, file: &[u8]| {
+            Decryptor::new(key, &file[..HEADER_BYTES], file.len() as u64).is_ok()
+        };
+        assert!(read(&of_tenant(8), &new));
+        assert!(!read(&of_tenant(9), &new) && !read(&key(1), &new));
+        assert!(read(&of_tenant(8), &encrypted(&samples(100))));
     }
 
     #[test]

@@ -29,7 +29,6 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub struct Recordings {
     folder: PathBuf,
     bucket: Option<Bucket>,
-    key: RecordingKey,
     /// This node, if other nodes do not see its folder.
     node: Option<String>,
 }
@@ -69,20 +68,15 @@ pub enum ReadError {
 impl Recordings {
     ///
     /// Opens the storage. Recordings are written to `folder` and stay there unless there is a
-    /// bucket. `key` decrypts encrypted ones.
+    /// bucket.
     ///
     /// # Errors
     ///
     /// The configuration of the bucket cannot be used.
-    pub fn new(
-        folder: PathBuf,
-        bucket: Option<&BucketOptions>,
-        key: RecordingKey,
-    ) -> Result<Self, BucketError> {
+    pub fn new(folder: PathBuf, bucket: Option<&BucketOptions>) -> Result<Self, BucketError> {
         Ok(Self {
             folder,
             bucket: bucket.map(Bucket::new).transpose()?,
-            key,
             node: None,
         })
     }
@@ -102,21 +96,21 @@ impl Recordings {
     }
 
     ///
-    /// Opens a recording by the location in its call record.
+    /// Opens a recording by the location in its call record. `key` decrypts it.
     ///
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn open(&self, location: &str) -> Result<Recording, ReadError> {
-        if let Some((bucket, key)) = self.object(location)? {
-            let length = bucket.length(&key).await?.ok_or(ReadError::Gone)?;
-            return self.opened(Source::Object(bucket, key), length).await;
+    pub async fn open(&self, location: &str, key: &RecordingKey) -> Result<Recording, ReadError> {
+        if let Some((bucket, object)) = self.object(location)? {
+            let length = bucket.length(&object).await?.ok_or(ReadError::Gone)?;
+            return opened(Source::Object(bucket, object), length, key).await;
         }
         for path in self.files(location) {
             match File::open(&path).await {
                 Ok(file) => {
                     let length = file.metadata().await?.len();
-                    return self.opened(Source::File(file), length).await;
+                    return opened(Source::File(file), length, key).await;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(named(path.display(), &error).into()),
@@ -126,21 +120,6 @@ impl Recordings {
             ReadError::NotUploaded
         } else {
             ReadError::Gone
-        })
-    }
-
-    async fn opened(&self, mut source: Source, stored: u64) -> Result<Recording, ReadError> {
-        let first = source.first(stored.min(HEADER_BYTES as u64)).await?;
-        let decryptor = Decryptor::new(&self.key, &first, stored)?;
-        let length = decryptor.as_ref().map_or(stored, Decryptor::length);
-        let kind = decryptor
-            .as_ref()
-            .map_or_else(|| kind_of(&first), Decryptor::kind);
-        Ok(Recording {
-            length,
-            media_type: media_type(kind),
-            source,
-            decryptor,
         })
     }
 
@@ -168,6 +147,26 @@ impl Recordings {
         let bucket = bucket.with_name(name).map_err(io::Error::other)?;
         Ok(Some((bucket, key.to_owned())))
     }
+}
+
+/// Reads the header of a recording of `stored` bytes.
+async fn opened(
+    mut source: Source,
+    stored: u64,
+    key: &RecordingKey,
+) -> Result<Recording, ReadError> {
+    let first = source.first(stored.min(HEADER_BYTES as u64)).await?;
+    let decryptor = Decryptor::new(key, &first, stored)?;
+    let length = decryptor.as_ref().map_or(stored, Decryptor::length);
+    let kind = decryptor
+        .as_ref()
+        .map_or_else(|| kind_of(&first), Decryptor::kind);
+    Ok(Recording {
+        length,
+        media_type: media_type(kind),
+        source,
+        decryptor,
+    })
 }
 
 impl Recording {
@@ -311,7 +310,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recordings = folder.path().join("recordings");
         std::fs::create_dir(&recordings).unwrap();
-        let shelf = Recordings::new(recordings.clone(), None, RecordingKey::new(&[7])).unwrap();
+        let shelf = Recordings::new(recordings.clone(), None).unwrap();
         let kept = |location: &Path| StoredRecording {
             tenant_id: TenantId::parse("acme").unwrap(),
             call_sid: CallSid::new(Timestamp::now()),
@@ -340,8 +339,7 @@ mod tests {
     async fn a_file_that_is_not_here_may_lie_on_another_node() {
         let folder = tempfile::tempdir().unwrap();
         let recordings = |node: &str| {
-            let key = RecordingKey::new(&[7]);
-            Recordings::new(folder.path().to_owned(), None, key)
+            Recordings::new(folder.path().to_owned(), None)
                 .unwrap()
                 .of_node(node.into())
         };
@@ -377,10 +375,10 @@ mod tests {
         sealed.append(&samples).unwrap();
         sealed.finish().unwrap();
         std::fs::write(folder.path().join("b.wav"), b"RIFF and so on").unwrap();
-        let shelf = Recordings::new(folder.path().to_owned(), None, key).unwrap();
+        let shelf = Recordings::new(folder.path().to_owned(), None).unwrap();
         let read = async |name: &str, first: u64, count: u64| {
             let recording = shelf
-                .open(&folder.path().join(name).display().to_string())
+                .open(&folder.path().join(name).display().to_string(), &key)
                 .await
                 .unwrap();
             let chunks: Vec<io::Result<Bytes>> =
@@ -417,8 +415,10 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_that_is_not_configured_any_more_is_a_fault_and_not_a_recording_that_is_gone()
     {
-        let shelf = Recordings::new("recordings".into(), None, RecordingKey::new(&[7])).unwrap();
-        let found = shelf.open("s3://bucket/acme/call.wav").await;
+        let shelf = Recordings::new("recordings".into(), None).unwrap();
+        let found = shelf
+            .open("s3://bucket/acme/call.wav", &RecordingKey::new(&[7]))
+            .await;
         assert!(
             matches!(found, Err(ReadError::Io(error)) if error.to_string().contains("recordings.url"))
         );

@@ -56,12 +56,7 @@ mod tests {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
         let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
-        let storage = Recordings::new(
-            folder.path().to_owned(),
-            None,
-            crate::RecordingKey::new(&[7]),
-        )
-        .unwrap();
+        let storage = Recordings::new(folder.path().to_owned(), None).unwrap();
         assert_eq!(enforce(&store, &storage, Timestamp::now()).await, Ok(()));
     }
 }

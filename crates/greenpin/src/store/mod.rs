@@ -288,11 +288,6 @@ impl Store {
             .await
     }
 
-    /// Returns the encryption of recordings.
-    pub fn recording_key(&self) -> &RecordingKey {
-        self.keys.recordings()
-    }
-
     /// Returns the handle on the tables of a tenant.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
         TenantStore {
@@ -316,6 +311,16 @@ impl Store {
 }
 
 impl TenantStore {
+    /// Returns the encryption of the tenant's recordings.
+    pub async fn recording_key(&self) -> Result<RecordingKey, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self
+            .store
+            .readers
+            .look_up(move |snapshot| snapshot.recording_key(&tenant));
+        read.await
+    }
+
     /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant_id

@@ -9,8 +9,8 @@ use crate::store::core::crypto::{
     DerivedKeys, Generation, KeyFiles, Keyring, LoadedKeys, MasterKey, legacy_digest,
 };
 use crate::store::core::database::{DatabaseConnection, Row, Value};
-use crate::store::core::sql;
-use crate::store::core::sql::{DerivedKeysRow, MasterKeyRow};
+use crate::store::core::key_sql as sql;
+use crate::store::core::key_sql::{DerivedKeysRow, MasterKeyRow};
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, Timestamp};
 

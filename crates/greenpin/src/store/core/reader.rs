@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::RecordingKey;
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
 use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, Row, sqlite};
 use crate::store::core::key_binding;
+use crate::store::core::key_sql;
 use crate::store::core::sql;
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, TenantId};
@@ -164,6 +166,12 @@ impl Snapshot<'_> {
         self.keys.open_tenant(tenant, &wrapped)
     }
 
+    /// Returns the encryption of a tenant's recordings.
+    pub(crate) fn recording_key(&self, tenant: &TenantId) -> Result<RecordingKey, StoreError> {
+        let key = self.tenant_key(tenant)?.recordings();
+        Ok(self.keys.recordings().with_tenant(key))
+    }
+
     /// Creates the key of a new tenant, encrypted with the current master key.
     pub(crate) fn new_tenant_key(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
         self.refresh_keys()?;
@@ -173,7 +181,7 @@ impl Snapshot<'_> {
     /// Reads the keys again if another process has begun a rotation.
     pub(crate) fn refresh_keys(&self) -> Result<(), StoreError> {
         let newest: Option<i64> =
-            self.row(sql::NEWEST_GENERATION, (), |row| row.get("generation"))?;
+            self.row(key_sql::NEWEST_GENERATION, (), |row| row.get("generation"))?;
         if newest != Some(self.keys.loaded().generation) {
             self.reload_keys()?;
         }

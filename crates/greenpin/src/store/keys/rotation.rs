@@ -15,8 +15,8 @@
 use std::path::PathBuf;
 
 use crate::store::core::crypto::{DerivedKeys, LoadedKeys, MasterKey, WrappedKey};
-use crate::store::core::sql as core_sql;
-use crate::store::core::sql::MasterKeyRow;
+use crate::store::core::key_sql;
+use crate::store::core::key_sql::MasterKeyRow;
 use crate::store::keys::sql;
 use crate::store::keys::sql::SealedTenantRow;
 use crate::store::tenants::audit::{self, AuditAction};
@@ -132,7 +132,7 @@ impl OperatorStore {
         let read = self
             .store
             .readers
-            .read(|snapshot| snapshot.rows(core_sql::MASTER_KEYS, (), MasterKeyRow::read));
+            .read(|snapshot| snapshot.rows(key_sql::MASTER_KEYS, (), MasterKeyRow::read));
         let rows: Result<_, StoreError> = read.await;
         rows?.pop().ok_or(StoreError::Unreadable("master key"))
     }
@@ -210,13 +210,13 @@ fn begin(tx: &Tx<'_>, actor: &Actor, now: Timestamp) -> Result<(), StoreError> {
     let current = current.ok_or(StoreError::Unreadable("master key"))?;
     let generation = loaded.generation.saturating_add(1);
     let row = (generation, next.id(), now.micros(), None::<i64>);
-    tx.execute(core_sql::MASTER_KEY_INSERT, row)?;
+    tx.execute(key_sql::MASTER_KEY_INSERT, row)?;
     insert_derived_keys(tx, &loaded, &next)?;
     // The current master key reads them as well, until the end: a node may start without the next one.
     let keys = DerivedKeys::random();
     for master in [current, &next] {
         let row = (generation, master.id(), master.seal(generation, &keys)?);
-        tx.execute(core_sql::DERIVED_KEYS_INSERT, row)?;
+        tx.execute(key_sql::DERIVED_KEYS_INSERT, row)?;
     }
     let action = AuditAction {
         name: "key.rotate",
@@ -235,7 +235,7 @@ fn insert_derived_keys(
     let numbers = (1..=loaded.generation).rev();
     for (generation, known) in numbers.zip(&loaded.generations) {
         let row = (generation, next.id(), next.seal(generation, &known.keys)?);
-        tx.execute(core_sql::DERIVED_KEYS_INSERT, row)?;
+        tx.execute(key_sql::DERIVED_KEYS_INSERT, row)?;
     }
     Ok(())
 }

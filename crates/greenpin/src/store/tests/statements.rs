@@ -11,6 +11,7 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lists = [
         schema::ALL,
         core::sql::ALL,
+        core::key_sql::ALL,
         tenants::sql::ALL,
         numbers::sql::ALL,
         allocations::sql::ALL,

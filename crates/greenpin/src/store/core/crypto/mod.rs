@@ -25,6 +25,7 @@ use crate::store::{StoreError, TenantId, Timestamp};
 
 const KEY_LENGTH: usize = 32;
 const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
+const RECORDINGS: &[u8] = b"greenpin: sealing of a tenant's recordings, version 1";
 const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
 /// Time for which links of the previous generation stay valid: the maximum validity of a link, and an hour in which
 /// nodes may still sign with it.
@@ -63,6 +64,7 @@ pub(crate) struct Generation {
 pub(crate) struct TenantKey {
     content: Cipher,
     parties: hmac::Key,
+    recordings: Arc<hmac::Key>,
 }
 
 /// Key of a tenant, encrypted with a master key: `ID.CIPHERTEXT`. Earlier versions wrote no id.
@@ -250,6 +252,7 @@ impl TenantKey {
         Some(Self {
             content: Cipher::derive(key, CONTENT)?,
             parties: hmac_key(key, PARTIES),
+            recordings: Arc::new(hmac_key(key, RECORDINGS)),
         })
     }
 
@@ -266,6 +269,11 @@ impl TenantKey {
     /// Decrypts a text.
     pub(crate) fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
         self.content.decrypt(context, encrypted)
+    }
+
+    /// Returns the key of the tenant's recordings.
+    pub(crate) fn recordings(&self) -> Arc<hmac::Key> {
+        self.recordings.clone()
     }
 
     /// Returns the index key of a party's number.
