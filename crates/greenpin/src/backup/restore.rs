@@ -121,6 +121,10 @@ impl VerifiedBackup {
             pause_endpoints(draft.path())?;
         }
         give_to_owner_of(folder, draft.path())?;
+        let lock = with_end(database, ".lock");
+        if lock.exists() {
+            give_to_owner_of(folder, &lock)?;
+        }
         draft
             .as_file()
             .sync_all()
@@ -248,14 +252,18 @@ fn compare(path: &Path, expected: &FileEntry, found: &FileEntry) -> Result<(), B
 /// Checks that there is no database, and no log of one that would be applied to the restored database.
 fn require_absent(database: &Path) -> Result<(), BackupError> {
     for end in ["", "-wal", "-journal"] {
-        let mut path = database.as_os_str().to_owned();
-        path.push(end);
-        let path = PathBuf::from(path);
+        let path = with_end(database, end);
         if path.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             return Err(BackupError::Exists(path));
         }
     }
     Ok(())
+}
+
+fn with_end(database: &Path, end: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
 }
 
 /// Gives a file the owner of its folder, so that a service can read what root has restored.

@@ -213,6 +213,9 @@ impl Store {
                 })?);
                 cleared.push(recording.call_sid.clone());
             }
+            if cleared.is_empty() {
+                continue;
+            }
             let tenant = tenant.clone();
             self.writer
                 .write(move |tx| {

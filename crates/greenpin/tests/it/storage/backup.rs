@@ -203,16 +203,6 @@ fn fill(server: &Server) {
     }
 }
 
-/// Runs a command and kills it as soon as a condition holds, if it has not ended before.
-fn kill_when(server: &Server, arguments: &[&str], condition: impl Fn() -> bool) {
-    let mut command = server.spawn_command(arguments);
-    while !condition() && command.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
-    let _ = command.kill();
-    command.wait().unwrap();
-}
-
 /// Returns the first entry of a folder whose name begins with a text.
 fn entry(folder: &Path, start: &str) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
@@ -243,9 +233,7 @@ fn a_backup_that_is_killed_leaves_no_folder_with_its_name() {
         ("manifest.json", 0),
     ] {
         let folder = beside(&server, "backup");
-        kill_when(&server, &["backup", text(&folder)], || {
-            has_length(name, bytes)
-        });
+        server.kill_command_when(&["backup", text(&folder)], || has_length(name, bytes));
         // The process may have ended before the signal.
         assert_eq!(folder.exists(), folder.join("manifest.json").exists());
         let _ = fs::remove_dir_all(&folder);
@@ -267,7 +255,7 @@ fn a_restoration_that_is_killed_leaves_no_database() {
     let whole = folder.join("greenpin.db").metadata().unwrap().len();
     for bytes in [0, 1_000_000, 40_000_000, whole] {
         lose_data(&server);
-        kill_when(&server, &["restore", text(&folder)], || {
+        server.kill_command_when(&["restore", text(&folder)], || {
             let draft = entry(&parent, ".greenpin.db.restore-");
             let file = draft.and_then(|path| path.metadata().ok());
             file.is_some_and(|file| file.len() >= bytes)

@@ -132,6 +132,28 @@ fn a_rotation_on_postgresql_waits_until_the_new_key_is_on_all_nodes() {
 }
 
 #[test]
+fn a_rotation_that_is_killed_leaves_a_store_that_works_and_is_continued() {
+    let mut server = Server::with("");
+    server.add_number(VN, &[]);
+    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT] }));
+    let path = format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap());
+    let key = server.database().with_file_name("master.key");
+    for name in ["master.key.new", "master.key.old"] {
+        let file = key.with_file_name(name);
+        server.kill_command_when(&["key", "rotate"], || file.exists());
+        assert_eq!(server.get(&path)["pin"], allocation["pin"]);
+        server.kill();
+        server.start_again();
+        assert_eq!(server.get(&path)["pin"], allocation["pin"]);
+        rotate(&server, &[]);
+        assert_eq!(key_files(&key), ["master.key"]);
+        server.kill();
+        server.start_again();
+        assert_eq!(server.get(&path)["pin"], allocation["pin"]);
+    }
+}
+
+#[test]
 fn a_rotation_without_a_database_creates_none() {
     let server = Server::with("");
     let folder = tempfile::tempdir().unwrap();

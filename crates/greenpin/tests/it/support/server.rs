@@ -343,6 +343,16 @@ impl Server {
             .unwrap()
     }
 
+    /// Runs a command and kills it as soon as a condition holds, if it has not ended before.
+    pub fn kill_command_when(&self, arguments: &[&str], condition: impl Fn() -> bool) {
+        let mut command = self.spawn_command(arguments);
+        while !condition() && command.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = command.kill();
+        command.wait().unwrap();
+    }
+
     /// Creates another tenant with these credentials.
     pub fn add_tenant(&self, name: &str, account_sid: &str, token: &str) {
         let sid = ["--account-sid", account_sid];
