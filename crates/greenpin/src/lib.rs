@@ -1,5 +1,6 @@
 //! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
 
+mod backup;
 pub mod calls;
 pub mod cli;
 pub mod config;

@@ -95,6 +95,8 @@ pub struct EngineSettings {
     pub recordings: PathBuf,
     /// File format of recordings.
     pub recording_format: RecordingFormat,
+    /// Recordings are encrypted with the key of their tenant.
+    pub encrypt_recordings: bool,
     /// Name of this node in call records.
     pub node: String,
     /// Maximum number of concurrent calls. The engine rejects further calls with 503.

@@ -213,7 +213,7 @@ impl Softphone {
     /// Records the call: received audio on the left, sent audio on the right.
     pub fn record(&self, leg: LegId, file: PathBuf) {
         if let Some(call) = self.calls.get(&leg) {
-            call.stream.record(file);
+            call.stream.record(file, None);
         }
     }
 

@@ -93,6 +93,7 @@ impl EngineHarness {
             prompts: Prompts::built_in().unwrap(),
             recordings: folder.path().join("recordings"),
             recording_format: RecordingFormat::Wav,
+            encrypt_recordings: false,
             node: "test".to_owned(),
             max_calls: 1,
             tenant_limit: CallLimit {

@@ -3,18 +3,21 @@
 mod allocation;
 mod arguments;
 mod audio_probe;
+mod backup;
 mod bench;
 mod call;
 mod call_result;
 mod credential;
 mod demo;
 mod events;
+mod key;
 mod local_client;
 mod logging;
 mod number;
 mod number_import;
 mod output;
 mod phone;
+mod progress_bar;
 mod request_options;
 mod serve;
 mod systemd;
@@ -97,6 +100,19 @@ enum Command {
     /// Follow the event log
     #[command(subcommand, arg_required_else_help = true)]
     Events(events::Command),
+    /// Copy the store into a folder, also while the server runs
+    #[command(
+        after_help = "Example:\n  greenpin backup backups/monday\n  greenpin backup backups/tuesday --recordings --json\n\nThe backup holds the database, an index of the recordings and a check of the master key, not the key itself."
+    )]
+    Backup(backup::BackupArguments),
+    /// Put a backup in place, with the server stopped
+    #[command(
+        after_help = "Example:\n  greenpin restore backups/monday\n  greenpin restore backups/monday --hold-webhooks\n\nChecks all checksums first. Needs the master key of the backup in store.encryption_key_file."
+    )]
+    Restore(backup::RestoreArguments),
+    /// Replace the master key
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::Command),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin"
@@ -173,6 +189,12 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             with_store(&config, |store| allocation::run(command, store)).await
         }
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
+        Command::Backup(arguments) => exit_code(backup::make(&arguments, &config)),
+        Command::Restore(arguments) => exit_code(backup::restore(&arguments, &config)),
+        Command::Key(command) => match key::check(&config) {
+            Ok(()) => with_store(&config, |store| key::run(command, store, &config)).await,
+            Err(error) => exit_code(Err(error)),
+        },
         Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
         | Command::Phone(_)

@@ -1,14 +1,13 @@
 //! `greenpin number import`
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::arguments::tenant_id;
 use super::output::{CommandError, print_line};
+use super::progress_bar;
 use crate::http::operator::number_import::{ImportSummary, MAX_FILE_BYTES, NumberFile};
 use crate::store::{OperatorStore, TenantId, Timestamp};
 
@@ -39,7 +38,10 @@ pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(
     }
     let bytes = std::fs::read(&arguments.file).map_err(|error| told(&error))?;
     let sheet = NumberFile::read(&bytes).map_err(|error| told(&error))?;
-    let bar = progress(sheet.lines());
+    let bar = progress_bar::bar(
+        u64::try_from(sheet.lines()).ok(),
+        "{bar:40} {human_pos}/{human_len} numbers  {elapsed}",
+    );
     let looked_up = |numbers: usize| bar.inc(u64::try_from(numbers).unwrap_or(0));
     let imported = sheet
         .import(
@@ -60,21 +62,6 @@ pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(
             report.lines
         ))
         .into()),
-    }
-}
-
-/// Progress bar, on a terminal only.
-fn progress(numbers: usize) -> ProgressBar {
-    let shown = std::io::stderr().is_terminal();
-    let target = if shown {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(u64::try_from(numbers).ok(), target);
-    match ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} numbers  {elapsed}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }
 

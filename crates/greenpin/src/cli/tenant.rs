@@ -352,8 +352,7 @@ async fn erase(
     if !yes && !confirmed(&target.name)? {
         return Err("nothing was erased".to_owned().into());
     }
-    let shelf =
-        open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
+    let shelf = open_recordings(config).map_err(|error| error.to_string())?;
     let erased = store
         .erase_tenant(&target.name, &shelf, Timestamp::now)
         .await;
@@ -365,6 +364,7 @@ async fn erase(
             "tenant_id": receipt.tenant_id.as_str(),
             "begun_at": utc(receipt.begun_at),
             "finished_at": receipt.finished_at.map(utc),
+            "key_destroyed_at": receipt.key_destroyed_at.map(utc),
             "erased": receipt.erased,
         });
         return print_line(line);
@@ -374,6 +374,10 @@ async fn erase(
     print_line(format_args!("begun     {}", utc(receipt.begun_at)))?;
     let finished_at = receipt.finished_at.map(utc).unwrap_or_default();
     print_line(format_args!("finished  {finished_at}"))?;
+    let key_destroyed_at = receipt
+        .key_destroyed_at
+        .map_or_else(|| "not yet: run greenpin key rotate".to_owned(), utc);
+    print_line(format_args!("key       {key_destroyed_at}"))?;
     receipt
         .erased
         .iter()

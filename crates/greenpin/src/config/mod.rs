@@ -142,6 +142,8 @@ pub struct Recordings {
     pub folder: PathBuf,
     /// Bucket that they are uploaded to.
     pub bucket: Option<BucketOptions>,
+    /// `recordings.shared`: all nodes see the same folder.
+    pub shared: bool,
     /// `recordings.encrypt`: encrypt recordings with a key derived from the master key.
     pub encrypt: bool,
     /// `recordings.format`: format of the files.
@@ -210,6 +212,8 @@ impl Config {
             },
         };
         let store = Self::take_store(source);
+        let is_server = matches!(store.database, Database::Server(_));
+        let recordings = Self::take_recordings(source, is_server);
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&store.database, http.listen));
         let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
@@ -227,7 +231,7 @@ impl Config {
             store,
             sip,
             media,
-            recordings: Self::take_recordings(source),
+            recordings,
             trunks,
             webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
@@ -422,15 +426,8 @@ impl Config {
         })
     }
 
-    fn take_recordings(source: &mut Source) -> Recordings {
-        let url = source.get("recordings.url", values::recordings);
-        let spool = source.get("recordings.spool", values::path);
-        let encrypt = source.get_or("recordings.encrypt", values::boolean, false);
-        let format = source.get_or(
-            "recordings.format",
-            values::recording_format,
-            RecordingFormat::Wav,
-        );
+    /// Reads the keys of a bucket other than its URL.
+    fn take_bucket(source: &mut Source) -> BucketOptions {
         let given = BucketOptions {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
@@ -444,17 +441,41 @@ impl Config {
                 "must be given together with recordings.secret_access_key",
             );
         }
+        given
+    }
+
+    /// `is_server`: several nodes may share the database.
+    fn take_recordings(source: &mut Source, is_server: bool) -> Recordings {
+        let url = source.get("recordings.url", values::recordings);
+        let spool = source.get("recordings.spool", values::path);
+        let shared = source.get("recordings.shared", values::boolean);
+        let encrypt = source.get_or("recordings.encrypt", values::boolean, false);
+        let format = source.get_or(
+            "recordings.format",
+            values::recording_format,
+            RecordingFormat::Wav,
+        );
+        let given = Self::take_bucket(source);
         match url {
-            Some(RecordingsUrl::Bucket { name, prefix }) => Recordings {
-                folder: spool.unwrap_or_else(|| "data/spool".into()),
-                bucket: Some(BucketOptions {
-                    name,
-                    prefix,
-                    ..given
-                }),
-                encrypt,
-                format,
-            },
+            Some(RecordingsUrl::Bucket { name, prefix }) => {
+                if shared.is_some() {
+                    source.fault(
+                        "recordings.shared",
+                        "has no effect where recordings.url names a bucket",
+                    );
+                }
+                Recordings {
+                    folder: spool.unwrap_or_else(|| "data/spool".into()),
+                    bucket: Some(BucketOptions {
+                        name,
+                        prefix,
+                        ..given
+                    }),
+                    shared: false,
+                    encrypt,
+                    format,
+                }
+            }
             other => {
                 if spool.is_some() || given != BucketOptions::default() {
                     source.fault("recordings.url", "must name a bucket, such as \"s3://bucket/prefix\", where others of [recordings] are given");
@@ -463,9 +484,14 @@ impl Config {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
+                let shared = shared.unwrap_or(false);
+                if is_server && !shared {
+                    source.fault("recordings.url", "must name a bucket where store.url names a PostgreSQL database; set recordings.shared = true if all nodes see the same folder");
+                }
                 Recordings {
                     folder,
                     bucket: None,
+                    shared,
                     encrypt,
                     format,
                 }

@@ -196,14 +196,15 @@ fn a_database_url_that_cannot_be_read_is_refused_without_being_told() {
 
 #[test]
 fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
-    let url =
-        |mode: &str| format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"");
+    let server = |query: &str| {
+        format!("recordings.shared = true\nstore.url = \"postgres://u:p@h/d{query}\"\n")
+    };
+    let url = |mode: &str| server(mode) + "store.tls_ca = \"ca.pem\"";
     for mode in ["require", "verify-ca", "verify-full"] {
         let config = read(&url(&format!("?sslmode={mode}"))).unwrap();
         assert!(config.store.database.is_encrypted(), "{mode}");
     }
-    let named =
-        read("store.url = \"postgres://u:p@h/d?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem\"");
+    let named = read(&server("?sslmode=verify-full&sslrootcert=/etc/my%20ca.pem"));
     assert_eq!(named.unwrap().store.tls_ca, Some("/etc/my ca.pem".into()));
     for (query, named) in [
         ("pgbouncer=true", "\"pgbouncer\""),
@@ -211,10 +212,22 @@ fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
         ("sslmode=perhaps", "sslmode"),
         ("sslrootcert=ca.pem", "sslmode=require"),
     ] {
-        let error = error(&format!("store.url = \"postgres://u:p@h/d?{query}\""));
+        let error = error(&server(&format!("?{query}")));
         assert!(error.contains(named) && !error.contains("u:p"), "{error}");
     }
     assert!(error(&url("")).contains("store.tls_ca"));
+}
+
+#[test]
+fn a_folder_of_recordings_beside_a_database_server_is_declared_as_shared() {
+    let url = "store.url = \"postgres://u:p@h/d\"\n";
+    for recordings in ["", "recordings.url = \"file:recordings\"\n"] {
+        let text = format!("{url}{recordings}");
+        assert!(error(&text).contains("recordings.shared = true"));
+        assert!(read(&format!("{text}recordings.shared = true")).is_ok());
+        assert!(read(recordings).is_ok());
+    }
+    assert!(read(&format!("{url}recordings.url = \"s3://bucket\"")).is_ok());
 }
 
 #[test]
@@ -391,6 +404,10 @@ fn a_value_that_breaks_its_rule_is_reported_by_its_key() {
             "recordings.endpoint = \"http://127.0.0.1:9000\"",
             "recordings.url",
         ),
+        (
+            "recordings.shared = true\nrecordings.url = \"s3://bucket\"",
+            "recordings.shared",
+        ),
         ("http.public_url = \"ftp://a.example\"", "http.public_url"),
         (
             "recordings.access_key_id = \"A\"\nrecordings.url = \"s3://bucket\"",
@@ -415,6 +432,7 @@ fn a_bucket_is_read_with_its_prefix_and_its_secret_is_not_printed() {
             secret_access_key = "fictional"
             "#;
     let config = read(text).unwrap();
+    assert!(!config.recordings.shared);
     let bucket = config.recordings.bucket.as_ref().unwrap();
     assert_eq!(
         (bucket.name.as_str(), bucket.prefix.as_str()),

@@ -1,4 +1,4 @@
-//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with the master key.
+//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with its key.
 //!
 //! | octets | content |
 //! |---|---|
@@ -16,6 +16,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -34,22 +35,80 @@ const BLOCK_BYTES: usize = 65_536;
 /// Octets before the first block of audio, needed by [`Decryptor::new`].
 pub(crate) const HEADER_BYTES: usize = MAGIC.len() + SALT_BYTES + WAV_HEADER_BYTES + TAG_BYTES;
 
-/// Key to derive the keys of recordings.
+/// Keys to derive the keys of recordings: the tenant's key encrypts, or else the newest key of the store; each decrypts.
+/// Clones share the keys of the store, so that a rotation of the master key reaches all.
 #[derive(Clone)]
-pub struct RecordingKey(hmac::Key);
+pub struct RecordingKey {
+    of_tenant: Option<Arc<hmac::Key>>,
+    of_store: Arc<RwLock<Vec<hmac::Key>>>,
+}
 
 impl RecordingKey {
     /// Creates the key from 32 secret octets.
+    #[cfg(test)]
     pub(crate) fn new(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        Self::of_generations(std::iter::once(secret))
     }
 
-    fn file_key(&self, salt: &[u8]) -> io::Result<FileKey> {
-        let derived = hmac::sign(&self.0, salt);
-        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
-            .map_err(|_| io::Error::other("cannot derive the key of a recording"))?;
-        Ok(FileKey(LessSafeKey::new(key)))
+    /// Creates the key from the secrets of all generations of the store, newest first.
+    pub(crate) fn of_generations<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
+        let key = Self {
+            of_tenant: None,
+            of_store: Arc::default(),
+        };
+        key.replace(secrets);
+        key
     }
+
+    /// Returns the key for the recordings of a tenant, which also decrypts those of earlier versions.
+    pub(crate) fn with_tenant(&self, key: Arc<hmac::Key>) -> Self {
+        Self {
+            of_tenant: Some(key),
+            of_store: self.of_store.clone(),
+        }
+    }
+
+    /// Replaces the secrets of the store.
+    pub(crate) fn replace<'a>(&self, secrets: impl Iterator<Item = &'a [u8]>) {
+        let keys = secrets.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
+        *self
+            .of_store
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = keys.collect();
+    }
+
+    /// Returns the key of a new file.
+    fn new_file_key(&self, salt: &[u8]) -> io::Result<FileKey> {
+        let of_store = self.of_store.read().unwrap_or_else(PoisonError::into_inner);
+        let key = self.of_tenant.as_deref().or(of_store.first());
+        FileKey::derive(key.ok_or_else(no_key)?, salt)
+    }
+
+    /// Returns the key that decrypts the header of a file, and the header.
+    fn find_file_key(&self, salt: &[u8], header: &[u8]) -> io::Result<(FileKey, Vec<u8>)> {
+        let of_store = self.of_store.read().unwrap_or_else(PoisonError::into_inner);
+        for key in self.of_tenant.as_deref().into_iter().chain(of_store.iter()) {
+            let (key, mut header) = (FileKey::derive(key, salt)?, header.to_vec());
+            if let Ok(header) = key.decrypt(0, &mut header).map(<[u8]>::to_vec) {
+                return Ok((key, header));
+            }
+        }
+        Err(damaged())
+    }
+}
+
+/// Keys are equal if they are clones of one key.
+impl PartialEq for RecordingKey {
+    fn eq(&self, other: &Self) -> bool {
+        let address = |key: &Self| key.of_tenant.as_ref().map(Arc::as_ptr);
+        address(self) == address(other) && Arc::ptr_eq(&self.of_store, &other.of_store)
+    }
+}
+
+impl Eq for RecordingKey {}
+
+fn no_key() -> io::Error {
+    io::Error::other("there is no key for recordings")
 }
 
 impl fmt::Debug for RecordingKey {
@@ -62,6 +121,13 @@ impl fmt::Debug for RecordingKey {
 struct FileKey(LessSafeKey);
 
 impl FileKey {
+    fn derive(key: &hmac::Key, salt: &[u8]) -> io::Result<Self> {
+        let derived = hmac::sign(key, salt);
+        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
+            .map_err(|_| io::Error::other("cannot derive the key of a recording"))?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
     fn encrypt(&self, block: u64, octets: &mut Vec<u8>) -> io::Result<()> {
         let encrypted = self
             .0
@@ -126,7 +192,7 @@ impl<W: Write + Seek> EncryptedFile<W> {
         file.write_all(&salt)?;
         file.write_all(&[0; WAV_HEADER_BYTES + TAG_BYTES])?;
         let (key, block) = (
-            key.file_key(&salt)?,
+            key.new_file_key(&salt)?,
             Vec::with_capacity(BLOCK_BYTES + TAG_BYTES),
         );
         Ok(Self {
@@ -258,15 +324,11 @@ impl Decryptor {
         }
         let rest = first.get(MAGIC.len()..).unwrap_or_default();
         let (salt, head) = rest.split_at_checked(SALT_BYTES).ok_or_else(damaged)?;
-        let key = key.file_key(salt)?;
-        let mut head = head
+        let head = head
             .get(..WAV_HEADER_BYTES + TAG_BYTES)
-            .ok_or_else(damaged)?
-            .to_vec();
-        let head: [u8; WAV_HEADER_BYTES] = key
-            .decrypt(0, &mut head)?
-            .try_into()
-            .map_err(|_| damaged())?;
+            .ok_or_else(damaged)?;
+        let (key, head) = key.find_file_key(salt, head)?;
+        let head: [u8; WAV_HEADER_BYTES] = head.try_into().map_err(|_| damaged())?;
         let length = head
             .last_chunk::<4>()
             .map_or(0, |length| u32::from_le_bytes(*length));
@@ -511,6 +573,42 @@ mod tests {
             .is_err()
         );
         assert!(Decryptor::new(&key(2), &file[..HEADER_BYTES], file.len() as u64).is_err());
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_generation_decrypts_after_a_rotation() {
+        let file = encrypted(&samples(100));
+        let rotated = key(1);
+        rotated
+            .clone()
+            .replace([&[2; 32][..], &[1; 32]].into_iter());
+        let read = |key: &RecordingKey, file: &[u8]| {
+            Decryptor::new(key, &file[..HEADER_BYTES], file.len() as u64).is_ok()
+        };
+        assert!(read(&rotated, &file));
+        let mut new = Cursor::new(Vec::new());
+        let wav = EncryptedFile::new(&mut new, AudioKind::Wav, &rotated).unwrap();
+        wav.finish().unwrap();
+        let new = new.into_inner();
+        assert!(read(&rotated, &new) && read(&key(2), &new) && !read(&key(1), &new));
+    }
+
+    #[test]
+    fn the_key_of_a_tenant_encrypts_and_files_of_the_store_stay_readable() {
+        let of_tenant = |secret: u8| {
+            let secret = hmac::Key::new(hmac::HMAC_SHA256, &[secret; 32]);
+            key(1).with_tenant(Arc::new(secret))
+        };
+        let mut file = Cursor::new(Vec::new());
+        let wav = EncryptedFile::new(&mut file, AudioKind::Wav, &of_tenant(8)).unwrap();
+        wav.finish().unwrap();
+        let new = file.into_inner();
+        let read = |key: &RecordingKey, file: &[u8]| {
+            Decryptor::new(key, &file[..HEADER_BYTES], file.len() as u64).is_ok()
+        };
+        assert!(read(&of_tenant(8), &new));
+        assert!(!read(&of_tenant(9), &new) && !read(&key(1), &new));
+        assert!(read(&of_tenant(8), &encrypted(&samples(100))));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::crypto::encrypted_file;
 use crate::crypto::encrypted_file::HEADER_BYTES;
+use crate::crypto::random;
 use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
@@ -66,7 +67,7 @@ impl Bucket {
 
     /// Returns another bucket of the same store. Older recordings stay in their bucket after the
     /// configuration names a new one.
-    pub(super) fn named(&self, name: &str) -> Result<Self, BucketError> {
+    pub(super) fn with_name(&self, name: &str) -> Result<Self, BucketError> {
         if name == self.options.name {
             return Ok(self.clone());
         }
@@ -95,16 +96,33 @@ impl Bucket {
         format!("s3://{}/{key}", self.options.name)
     }
 
-    ///
-    /// Checks that the bucket responds, by a request for an object that cannot exist.
+    /// Checks the bucket: writes a small object below the prefix, reads it and deletes it.
     ///
     /// # Errors
     ///
-    /// The store cannot be reached or rejects the request.
+    /// The store cannot be reached or rejects a request. The error names the operation and the object.
     pub async fn probe(&self) -> io::Result<()> {
-        self.length(&format!("{}/greenpin-probe", self.options.prefix))
-            .await
-            .map(|_| ())
+        let name = format!("greenpin-probe-{:016x}", random::u64());
+        let key = match self.options.prefix.as_str() {
+            "" => name,
+            prefix => format!("{prefix}/{name}"),
+        };
+        let (path, content) = (Key::from(key.as_str()), Bytes::from_static(b"greenpin"));
+        let failed = |operation: &str, error: &dyn std::fmt::Display| {
+            let location = self.location(&key);
+            io::Error::other(format!("cannot {operation} {location}: {error}"))
+        };
+        let written = self.client.put(&path, content.clone().into()).await;
+        written.map_err(|error| failed("write", &error))?;
+        let read = async { self.client.get(&path).await?.bytes().await };
+        let read = read.await;
+        let deleted = self.client.delete(&path).await;
+        let read = read.map_err(|error| failed("read", &error))?;
+        deleted.map_err(|error| failed("delete", &error))?;
+        if read != content {
+            return Err(failed("read", &"another content than was written"));
+        }
+        Ok(())
     }
 
     /// Returns the length of an object in bytes; `None` if there is none under the key.
@@ -112,7 +130,7 @@ impl Bucket {
         match self.client.head(&Key::from(key)).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.named(key, &error.into())),
         }
     }
 
@@ -125,7 +143,8 @@ impl Bucket {
             range: Some(octets.into()),
             ..GetOptions::default()
         };
-        let found = self.client.get_opts(&Key::from(key), options).await?;
+        let found = self.client.get_opts(&Key::from(key), options).await;
+        let found = found.map_err(|error| self.named(key, &error.into()))?;
         Ok(found
             .into_stream()
             .map(|chunk| chunk.map_err(io::Error::from))
@@ -139,12 +158,15 @@ impl Bucket {
         let kind = Attributes::from_iter([(Attribute::ContentType, media_type(file).await?)]);
         let mut object = BufWriter::new(client, Key::from(key)).with_attributes(kind);
         match tokio::io::copy(file, &mut object).await {
-            Ok(_) => object.shutdown().await,
+            Ok(_) => {
+                let ended = object.shutdown().await;
+                ended.map_err(|error| self.named(key, &error))
+            }
             Err(error) => {
                 // Uploaded parts of an incomplete object cost money until they are aborted. A
                 // failure of the abort does not matter.
                 let _ = object.abort().await;
-                Err(error)
+                Err(self.named(key, &error))
             }
         }
     }
@@ -154,8 +176,13 @@ impl Bucket {
         match self.client.delete(&Key::from(key)).await {
             Ok(()) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.named(key, &error.into())),
         }
+    }
+
+    /// Adds the location of an object to an error.
+    fn named(&self, key: &str, error: &io::Error) -> io::Error {
+        super::named(self.location(key), error)
     }
 }
 

@@ -29,7 +29,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub struct Recordings {
     folder: PathBuf,
     bucket: Option<Bucket>,
-    key: RecordingKey,
+    /// This node, if other nodes do not see its folder.
+    node: Option<String>,
 }
 
 /// A recording that is open for reading.
@@ -67,21 +68,26 @@ pub enum ReadError {
 impl Recordings {
     ///
     /// Opens the storage. Recordings are written to `folder` and stay there unless there is a
-    /// bucket. `key` decrypts encrypted ones.
+    /// bucket.
     ///
     /// # Errors
     ///
     /// The configuration of the bucket cannot be used.
-    pub fn new(
-        folder: PathBuf,
-        bucket: Option<&BucketOptions>,
-        key: RecordingKey,
-    ) -> Result<Self, BucketError> {
+    pub fn new(folder: PathBuf, bucket: Option<&BucketOptions>) -> Result<Self, BucketError> {
         Ok(Self {
             folder,
             bucket: bucket.map(Bucket::new).transpose()?,
-            key,
+            node: None,
         })
+    }
+
+    /// Restricts the folder to the files of this node: other nodes of the store have folders of their own.
+    #[must_use]
+    pub fn of_node(self, node: String) -> Self {
+        Self {
+            node: Some(node),
+            ..self
+        }
     }
 
     /// Returns the folder in which recordings are written.
@@ -90,45 +96,30 @@ impl Recordings {
     }
 
     ///
-    /// Opens a recording by the location in its call record.
+    /// Opens a recording by the location in its call record. `key` decrypts it.
     ///
     /// # Errors
     ///
     /// See [`ReadError`].
-    pub async fn open(&self, location: &str) -> Result<Recording, ReadError> {
-        if let Some((bucket, key)) = self.object(location)? {
-            let length = bucket.length(&key).await?.ok_or(ReadError::Gone)?;
-            return self.opened(Source::Object(bucket, key), length).await;
+    pub async fn open(&self, location: &str, key: &RecordingKey) -> Result<Recording, ReadError> {
+        if let Some((bucket, object)) = self.object(location)? {
+            let length = bucket.length(&object).await?.ok_or(ReadError::Gone)?;
+            return opened(Source::Object(bucket, object), length, key).await;
         }
         for path in self.files(location) {
             match File::open(&path).await {
                 Ok(file) => {
                     let length = file.metadata().await?.len();
-                    return self.opened(Source::File(file), length).await;
+                    return opened(Source::File(file), length, key).await;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(named(path.display(), &error).into()),
             }
         }
         Err(if self.bucket.is_some() {
             ReadError::NotUploaded
         } else {
             ReadError::Gone
-        })
-    }
-
-    async fn opened(&self, mut source: Source, stored: u64) -> Result<Recording, ReadError> {
-        let first = source.first(stored.min(HEADER_BYTES as u64)).await?;
-        let decryptor = Decryptor::new(&self.key, &first, stored)?;
-        let length = decryptor.as_ref().map_or(stored, Decryptor::length);
-        let kind = decryptor
-            .as_ref()
-            .map_or_else(|| kind_of(&first), Decryptor::kind);
-        Ok(Recording {
-            length,
-            media_type: media_type(kind),
-            source,
-            decryptor,
         })
     }
 
@@ -153,9 +144,29 @@ impl Recordings {
             || io::Error::other("the recording is in a bucket, but recordings.url names no bucket");
         let bucket = self.bucket.as_ref().ok_or_else(configured)?;
         let (name, key) = rest.split_once('/').ok_or(ErrorKind::InvalidData)?;
-        let bucket = bucket.named(name).map_err(io::Error::other)?;
+        let bucket = bucket.with_name(name).map_err(io::Error::other)?;
         Ok(Some((bucket, key.to_owned())))
     }
+}
+
+/// Reads the header of a recording of `stored` bytes.
+async fn opened(
+    mut source: Source,
+    stored: u64,
+    key: &RecordingKey,
+) -> Result<Recording, ReadError> {
+    let first = source.first(stored.min(HEADER_BYTES as u64)).await?;
+    let decryptor = Decryptor::new(key, &first, stored)?;
+    let length = decryptor.as_ref().map_or(stored, Decryptor::length);
+    let kind = decryptor
+        .as_ref()
+        .map_or_else(|| kind_of(&first), Decryptor::kind);
+    Ok(Recording {
+        length,
+        media_type: media_type(kind),
+        source,
+        decryptor,
+    })
 }
 
 impl Recording {
@@ -213,6 +224,10 @@ impl Source {
 }
 
 impl RecordingStorage for Recordings {
+    fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     /// Removes a recording from folder and bucket: a crash can leave it in both.
     async fn remove(&self, recording: &StoredRecording) -> io::Result<bool> {
         if let Some((bucket, key)) = self.object(&recording.location)? {
@@ -221,6 +236,12 @@ impl RecordingStorage for Recordings {
         let mut removed = false;
         for path in self.files(&recording.location) {
             removed |= remove_file(&path).await?;
+        }
+        if !removed && !recording.is_on(self.node()) {
+            let (location, node) = (&recording.location, &recording.node);
+            return Err(io::Error::other(format!(
+                "{location}: the file lies on the node {node}"
+            )));
         }
         if let Some(bucket) = &self.bucket {
             let key = bucket.key(
@@ -255,8 +276,13 @@ async fn remove_file(path: &Path) -> io::Result<bool> {
     match tokio::fs::remove_file(path).await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(named(path.display(), &error)),
     }
+}
+
+/// Adds the name of a file or key to an error.
+fn named(name: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, (File, u64))>> {
@@ -284,11 +310,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recordings = folder.path().join("recordings");
         std::fs::create_dir(&recordings).unwrap();
-        let shelf = Recordings::new(recordings.clone(), None, RecordingKey::new(&[7])).unwrap();
+        let shelf = Recordings::new(recordings.clone(), None).unwrap();
         let kept = |location: &Path| StoredRecording {
             tenant_id: TenantId::parse("acme").unwrap(),
             call_sid: CallSid::new(Timestamp::now()),
             location: location.display().to_string(),
+            node: "one".into(),
         };
         let (here, moved) = (folder.path().join("a.wav"), recordings.join("b.wav"));
         for path in [&here, &moved] {
@@ -309,6 +336,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_not_here_may_lie_on_another_node() {
+        let folder = tempfile::tempdir().unwrap();
+        let recordings = |node: &str| {
+            Recordings::new(folder.path().to_owned(), None)
+                .unwrap()
+                .of_node(node.into())
+        };
+        let recording = StoredRecording {
+            tenant_id: TenantId::parse("acme").unwrap(),
+            call_sid: CallSid::new(Timestamp::now()),
+            location: "/nowhere/a.wav".into(),
+            node: "one".into(),
+        };
+        let elsewhere = recordings("two").remove(&recording).await.unwrap_err();
+        let text = elsewhere.to_string();
+        assert!(
+            text.contains("a.wav") && text.contains("node one"),
+            "{text}"
+        );
+        assert!(!recordings("one").remove(&recording).await.unwrap());
+        // A node that was renamed still finds its files.
+        std::fs::write(folder.path().join("a.wav"), b"RIFF").unwrap();
+        assert!(recordings("two").remove(&recording).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn a_sealed_recording_is_read_in_any_part_and_a_plain_one_beside_it_too() {
         let folder = tempfile::tempdir().unwrap();
         let key = RecordingKey::new(&[7]);
@@ -322,10 +375,10 @@ mod tests {
         sealed.append(&samples).unwrap();
         sealed.finish().unwrap();
         std::fs::write(folder.path().join("b.wav"), b"RIFF and so on").unwrap();
-        let shelf = Recordings::new(folder.path().to_owned(), None, key).unwrap();
+        let shelf = Recordings::new(folder.path().to_owned(), None).unwrap();
         let read = async |name: &str, first: u64, count: u64| {
             let recording = shelf
-                .open(&folder.path().join(name).display().to_string())
+                .open(&folder.path().join(name).display().to_string(), &key)
                 .await
                 .unwrap();
             let chunks: Vec<io::Result<Bytes>> =
@@ -362,8 +415,10 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_that_is_not_configured_any_more_is_a_fault_and_not_a_recording_that_is_gone()
     {
-        let shelf = Recordings::new("recordings".into(), None, RecordingKey::new(&[7])).unwrap();
-        let found = shelf.open("s3://bucket/acme/call.wav").await;
+        let shelf = Recordings::new("recordings".into(), None).unwrap();
+        let found = shelf
+            .open("s3://bucket/acme/call.wav", &RecordingKey::new(&[7]))
+            .await;
         assert!(
             matches!(found, Err(ReadError::Io(error)) if error.to_string().contains("recordings.url"))
         );

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::fs::File;
 
-use super::{Bucket, Recordings, remove_file};
+use super::{Bucket, Recordings, named, remove_file};
 use crate::crypto::random;
 use crate::limits::backoff;
 use crate::metrics::METRICS;
@@ -103,7 +103,7 @@ impl Uploader {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return self.on_missing_file(upload, tenant).await;
             }
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(named(&upload.file, &error))),
         };
         let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         if let Err(error) = self.bucket.upload(&key, &mut file).await {
@@ -141,7 +141,10 @@ impl Uploader {
         let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         match self.bucket.length(&key).await {
             Ok(Some(_)) => self.finish(upload, &key).await,
-            Ok(None) => Ok(Err(io::Error::new(ErrorKind::NotFound, "its file is gone"))),
+            Ok(None) => {
+                let gone = io::Error::new(ErrorKind::NotFound, "the file is gone");
+                Ok(Err(named(&upload.file, &gone)))
+            }
             Err(error) => Ok(Err(error)),
         }
     }

@@ -9,7 +9,7 @@ use crate::store::Database;
 
 /// Lock of a database, until it is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct DatabaseLock {
+pub(crate) struct DatabaseLock {
     _file: File,
 }
 
@@ -36,7 +36,7 @@ pub enum LockError {
 
 impl DatabaseLock {
     /// Locks an SQLite database. The lock file beside it stays after the lock: the lock counts, not the file.
-    pub(super) fn acquire(database: &Database) -> Result<Option<Self>, LockError> {
+    pub(crate) fn acquire(database: &Database) -> Result<Option<Self>, LockError> {
         match database {
             Database::File(file) => Self::lock(file).map(Some),
             Database::Server(_) => Ok(None),

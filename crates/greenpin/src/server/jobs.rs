@@ -76,6 +76,9 @@ async fn run_retention(store: Store, recordings: Recordings, supervisor: Supervi
     loop {
         rounds.tick().await;
         supervisor.fail_point(Part::Retention.as_str());
+        if let Err(error) = store.refresh_keys().await {
+            tracing::error!(%error, "reading the keys again failed");
+        }
         if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
             tracing::error!(%error, "retention cleanup failed");
         }

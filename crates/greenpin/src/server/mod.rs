@@ -16,16 +16,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::database_lock::{DatabaseLock, LockError};
+pub(crate) use self::database_lock::DatabaseLock;
+use self::database_lock::LockError;
 use self::membership::keep_alive;
-use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::{Engine, EngineSettings, Handle, StartError};
 use crate::config::Config;
 use crate::http;
 use crate::http::{NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
-use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
+use crate::store::{self, Database, Membership, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
@@ -120,14 +120,16 @@ fn report_port_limit(config: &Config) {
     }
 }
 
-/// Opens the configured storage of recordings. `key` decrypts encrypted ones.
-pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
+/// Opens the configured storage of recordings.
+pub fn open_recordings(config: &Config) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
-    Recordings::new(
-        recordings.folder.clone(),
-        recordings.bucket.as_ref(),
-        key.clone(),
-    )
+    let opened = Recordings::new(recordings.folder.clone(), recordings.bucket.as_ref())?;
+    let is_shared = recordings.shared || matches!(config.store.database, Database::File(_));
+    Ok(if is_shared {
+        opened
+    } else {
+        opened.of_node(config.node.clone())
+    })
 }
 
 impl Server {
@@ -147,9 +149,9 @@ impl Server {
         let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
         let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
-        let recordings = open_recordings(config, store.recording_key())?;
+        let recordings = open_recordings(config)?;
         let membership = join(&store, &config.node).await?;
-        let settings = engine_settings(config, &store, &supervisor)?;
+        let settings = engine_settings(config, &supervisor)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config, &supervisor))
@@ -283,7 +285,6 @@ fn webhook_settings(config: &Config, supervisor: &Supervisor) -> WebhookSettings
 
 fn engine_settings(
     config: &Config,
-    store: &Store,
     supervisor: &Supervisor,
 ) -> Result<EngineSettings, PromptError> {
     let prompts = match &config.media.prompts {
@@ -310,15 +311,12 @@ fn engine_settings(
             silence_limit: config.media.silence_timeout,
             ports: config.media.ports.clone(),
             threads: config.media.threads,
-            recording_key: config
-                .recordings
-                .encrypt
-                .then(|| store.recording_key().clone()),
             ..MediaSettings::default()
         },
         prompts,
         recordings: config.recordings.folder.clone(),
         recording_format: config.recordings.format,
+        encrypt_recordings: config.recordings.encrypt,
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
         tenant_limit: config.sip.tenant_limit,

@@ -11,7 +11,7 @@ pub(crate) async fn enforce(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     loop {
-        let due = store.recordings_due(now).await?;
+        let due = store.recordings_due(storage.node(), now).await?;
         let mut removed = 0;
         for recording in &due {
             if remove(storage, recording).await {
@@ -22,6 +22,9 @@ pub(crate) async fn enforce(
         if removed == 0 {
             break;
         }
+    }
+    if let Err(error) = store.continue_erasures(storage).await {
+        tracing::error!(%error, "an erasure could not be continued on this node");
     }
     while store.enforce_retention(now).await? > 0 {}
     while store.delete_old_idempotency_keys(now).await? > 0 {}
@@ -53,12 +56,7 @@ mod tests {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
         let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
-        let storage = Recordings::new(
-            folder.path().to_owned(),
-            None,
-            crate::RecordingKey::new(&[7]),
-        )
-        .unwrap();
+        let storage = Recordings::new(folder.path().to_owned(), None).unwrap();
         assert_eq!(enforce(&store, &storage, Timestamp::now()).await, Ok(()));
     }
 }

@@ -13,6 +13,7 @@
 //! | `events` | Event log, outbox of deliveries, attempts, replay |
 //! | `cluster` | Nodes, heartbeats, eviction |
 //! | `retention` | Retention limits, erasure of a tenant |
+//! | `keys` | Rotation of the master key |
 //! | `core` | Databases, migrations, writer thread, readers, encryption, ids; it uses no other folder |
 //!
 //! Each folder has one `sql.rs` with its statements and row types. Folders do not depend on each other in circles.
@@ -22,6 +23,7 @@ mod calls;
 mod cluster;
 mod core;
 mod events;
+mod keys;
 pub mod limits;
 mod numbers;
 mod pins;
@@ -46,6 +48,9 @@ pub use self::calls::{
     RecordingFile, RoutedCall, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
+pub use self::core::database::sqlite_copy::{
+    DatabaseState, KeyCheck, RecordingLocation, copy_database, for_each_recording, pause_endpoints,
+};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub(crate) use self::core::serialized;
@@ -54,6 +59,7 @@ pub use self::events::{
     Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
     EventType, LoggedEvent, ReplayRequest, Replayed,
 };
+pub use self::keys::{RotateError, Rotation, RotationStep};
 pub use self::numbers::{
     ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
     NumberRecord, PoolError, PoolNumber,
@@ -113,7 +119,7 @@ impl StoreOptions {
         if has_data && !self.key_file.exists() {
             return Err(OpenError::MissingKey {
                 path: self.key_file.clone(),
-                database: database.clone(),
+                database: database.display().to_string(),
             });
         }
         Ok(())
@@ -245,7 +251,6 @@ impl Store {
     /// Opens the store. Blocks while files are created and the schema is migrated.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         options.require_key()?;
-        let keys = Arc::new(Keyring::open(&options.key_file)?);
         let (target, checkpoints) = match &options.database {
             Database::File(path) => (
                 DatabaseTarget::Sqlite(sqlite::SqliteTarget(path.clone())),
@@ -261,9 +266,9 @@ impl Store {
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();
-        let writer = Writer::start(
+        let (writer, keys) = Writer::start(
             target.clone(),
-            keys.clone(),
+            &options.key_file,
             deliveries.clone(),
             idle.clone(),
             &options.supervisor,
@@ -283,9 +288,11 @@ impl Store {
         })))
     }
 
-    /// Returns the encryption of recordings.
-    pub fn recording_key(&self) -> &RecordingKey {
-        self.keys.recordings()
+    /// Reads the keys again if another process has begun a rotation of the master key.
+    pub async fn refresh_keys(&self) -> Result<(), StoreError> {
+        self.readers
+            .look_up(|snapshot| snapshot.refresh_keys())
+            .await
     }
 
     /// Returns the handle on the tables of a tenant.
@@ -318,6 +325,16 @@ impl Store {
 }
 
 impl TenantStore {
+    /// Returns the encryption of the tenant's recordings.
+    pub async fn recording_key(&self) -> Result<RecordingKey, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self
+            .store
+            .readers
+            .look_up(move |snapshot| snapshot.recording_key(&tenant));
+        read.await
+    }
+
     /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant_id

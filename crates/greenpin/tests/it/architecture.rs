@@ -11,6 +11,7 @@ use syn::{Attribute, Item, ItemUse, Macro, UseTree};
 
 /// Top-level modules of the server, with the modules that each may use. `main.rs` and `lib.rs` only declare them.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("backup", &["crypto", "store"]),
     (
         "calls",
         &[
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "backup",
             "calls",
             "config",
             "crypto",

@@ -320,15 +320,16 @@ impl MaskedCall {
     }
 
     fn record(&mut self, context: &EngineContext) {
-        if let Some(stream) = &self.caller.stream {
-            let extension = context.settings.recording_format.extension();
-            stream.record(
-                context
-                    .settings
-                    .recordings
-                    .join(format!("{}.{extension}", self.sid)),
-            );
-        }
+        let settings = &context.settings;
+        let (Some(stream), Some(tenant)) = (&self.caller.stream, &self.tenant) else {
+            return;
+        };
+        let extension = settings.recording_format.extension();
+        let file = settings
+            .recordings
+            .join(format!("{}.{extension}", self.sid));
+        let is_encrypted = settings.encrypt_recordings;
+        stream.record(file, is_encrypted.then(|| tenant.recording_key.clone()));
     }
 
     fn hang_up(&mut self, side: Side, cause: Cause, context: &mut EngineContext) {

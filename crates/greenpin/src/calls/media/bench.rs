@@ -115,7 +115,7 @@ fn measure_bridged(
         let [a, b] = pair else { continue };
         a.bridge(b);
         if let Some(folder) = folder {
-            a.record(folder.join(format!("bench-{number}.wav")));
+            a.record(folder.join(format!("bench-{number}.wav")), None);
         }
     }
     let workers: Vec<String> = thread_ids()?.difference(&before).cloned().collect();

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::leg::MediaLeg;
 use super::{MediaId, Remote};
+use crate::RecordingKey;
 
 /// Command to a media thread.
 pub(super) enum Command {
@@ -36,7 +37,7 @@ pub(super) enum LegCommand {
     Bridge(MediaId),
     Unbridge,
     Interrupt,
-    Record(PathBuf),
+    Record(PathBuf, Option<RecordingKey>),
     Listen(UnboundedSender<Vec<i16>>),
     Close { report: bool },
 }

@@ -87,7 +87,7 @@ pub fn delay_bench(
         let [a, b] = pair else { continue };
         a.bridge(b);
         if let Relayed::Recorded(folder) = through {
-            a.record(folder.join(format!("delay-{number}.wav")));
+            a.record(folder.join(format!("delay-{number}.wav")), None);
         }
     }
     let keys: Vec<SrtpKey> = legs

@@ -30,7 +30,6 @@ use media::{
 };
 use signalling::{Network, sdes, sdp};
 
-use crate::RecordingKey;
 use crate::calls::traffic_class::Dscp;
 use crate::supervision::Supervisor;
 
@@ -64,8 +63,6 @@ pub struct MediaSettings {
     pub gather: Duration,
     /// Tone of [`LegMedia::play_ringback`].
     pub ringback: Ringback,
-    /// Key to encrypt recordings; `None`: recordings are not encrypted.
-    pub recording_key: Option<RecordingKey>,
     /// Supervisor of the threads.
     pub supervisor: Supervisor,
 }
@@ -82,7 +79,6 @@ impl Default for MediaSettings {
             unanswered_limit: Duration::from_secs(5),
             gather: Duration::from_micros(800),
             ringback: Ringback::default(),
-            recording_key: None,
             supervisor: Supervisor::default(),
         }
     }

@@ -21,6 +21,7 @@ use signalling::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::RecordingKey;
 use crate::crypto::random;
 
 use super::command::{Command, LegCommand, ThreadHandle};
@@ -50,11 +51,7 @@ struct PlaneState {
 impl MediaPlane {
     /// Starts the media threads and the recording thread. `events` receives the events of all legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
-        let writer = RecordingWriter::start(
-            events.clone(),
-            settings.recording_key.clone(),
-            &settings.supervisor,
-        )?;
+        let writer = RecordingWriter::start(events.clone(), &settings.supervisor)?;
         let mut threads = Vec::new();
         // All threads share one origin, so that timestamps stay valid after a leg moves to another thread.
         let origin = Instant::now();
@@ -271,9 +268,9 @@ impl LegMedia {
     /// Records into a stereo file in the format of its extension. The left channel holds the audio of this leg's peer.
     /// The right channel holds the audio of the bridged peer or, without a bridge, our own audio to this leg. The
     /// folder must exist; the file gets its final name on completion. The recording ends with the leg. A second call
-    /// during a recording is ignored.
-    pub fn record(&self, file: PathBuf) {
-        self.send_to_leg(LegCommand::Record(file));
+    /// during a recording is ignored. `key` encrypts the file; `None`: it is not encrypted.
+    pub fn record(&self, file: PathBuf, key: Option<RecordingKey>) {
+        self.send_to_leg(LegCommand::Record(file, key));
     }
 
     /// Sends the decoded audio to a channel as it arrives, one message per packet.

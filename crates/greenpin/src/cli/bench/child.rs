@@ -133,7 +133,7 @@ impl Prepared {
         let (folder, url) = (self.folder.path().display(), &self.url);
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = {url:?}\nencryption_key_file = \"{folder}/master.key\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
-             [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\nkeep_alive = 0\n\
+             [recordings]\nurl = \"file:{folder}/recordings\"\nshared = true\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\nkeep_alive = 0\n\
              [webhooks]\nallow_private = true\n"
         );
         std::fs::write(self.folder.path().join(CONFIGURATION), text)

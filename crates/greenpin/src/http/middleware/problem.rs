@@ -152,6 +152,8 @@ codes! {
     Internal = "internal", 500, "Internal server error";
     /// The recording is not available yet: another node is still uploading it.
     RecordingNotReady = "recording_not_ready", 503, "The recording is still being uploaded";
+    /// Other nodes have recordings of the tenant and delete them within minutes. Repeat the request then.
+    ErasurePending = "erasure_pending", 503, "Other nodes still delete recordings of the tenant";
     /// The server has more requests than it can process.
     Overloaded = "overloaded", 503, "The server is overloaded";
     /// The server cannot reach its database.

@@ -34,8 +34,11 @@ problems! {
     ResumeProblems: [NotFound, TenantErased];
     DestinationProblems: [InvalidRequest, NotFound, TenantErased, RuleViolated]
         fields [UnknownField, WrongType, InvalidValue, OutOfRange, TooMany, Repeated];
-    EraseProblems: [NotFound, TenantHasCalls];
+    EraseProblems: [NotFound, TenantHasCalls, ErasurePending];
 }
+
+/// `Retry-After` while other nodes delete recordings: the interval of their cleanup.
+const ERASURE_RETRY_SECONDS: u64 = 60;
 
 /// Create a tenant
 ///
@@ -356,6 +359,10 @@ struct Erasure {
     /// End of the erasure; `null` if it was interrupted. Repeat the request to continue it.
     #[schema(required, value_type = Option<Moment>)]
     finished_at: Option<String>,
+    /// Time from which on copies of the database from before the erasure cannot be read with the master key: the end of
+    /// the first `greenpin key rotate` after the erasure. `null` until then.
+    #[schema(required, value_type = Option<Moment>)]
+    key_destroyed_at: Option<String>,
     /// Number of deleted rows and files by kind.
     erased: BTreeMap<String, u64>,
 }
@@ -385,6 +392,7 @@ impl Erasure {
             tenant_id: receipt.tenant_id.to_string(),
             begun_at: utc(receipt.begun_at),
             finished_at: receipt.finished_at.map(utc),
+            key_destroyed_at: receipt.key_destroyed_at.map(utc),
             erased: receipt.erased.clone(),
         }
     }
@@ -404,6 +412,13 @@ impl From<EraseError> for Problem {
                     Code::Internal,
                     "A recording could not be deleted. Repeat the request to continue.",
                 )
+            }
+            EraseError::OtherNodes { recordings, nodes } => {
+                let nodes = nodes.join(", ");
+                let detail = format!(
+                    "{recordings} recordings lie on {nodes}. Repeat the request after a minute."
+                );
+                Self::new(Code::ErasurePending, detail).retry_after(ERASURE_RETRY_SECONDS)
             }
             EraseError::Store(error) => error.into(),
         }

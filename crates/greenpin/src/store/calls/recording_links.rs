@@ -1,4 +1,4 @@
-//! Links to recordings that need no credentials. The master key signs them for one call and a limited time.
+//! Links to recordings that need no credentials. A key of the store signs them for one call and a limited time.
 
 use crate::store::tenants::status;
 use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp};
@@ -43,14 +43,15 @@ impl Store {
         now: Timestamp,
     ) -> Result<(TenantStore, CallSid), LinkError> {
         let (signed, signature) = link.rsplit_once('.').ok_or(LinkError::Forged)?;
-        if !self.keys.verify_link(signed, signature) {
-            return Err(LinkError::Forged);
-        }
         let mut parts = signed.split('.');
         let mut part = || parts.next().ok_or(LinkError::Forged);
         let tenant = TenantId::parse(part()?).ok_or(LinkError::Forged)?;
         let call_sid = CallSid::parse(part()?).ok_or(LinkError::Forged)?;
         let expires: i64 = part()?.parse().map_err(|_| LinkError::Forged)?;
+        let expires_at = Timestamp::from_micros(expires.saturating_mul(1_000_000));
+        if !self.keys.verify_link(signed, expires_at, signature) {
+            return Err(LinkError::Forged);
+        }
         if now.seconds() >= expires {
             return Err(LinkError::Expired);
         }

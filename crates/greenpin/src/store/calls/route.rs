@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use call::{Collect, PhoneNumber, Route, Screening};
 
+use crate::RecordingKey;
 use crate::numbering::{self, TrunkCaller};
 use crate::store::Tx;
 use crate::store::allocations;
@@ -61,6 +62,8 @@ pub struct CallTenant {
     pub tenant_id: TenantId,
     /// Settings of the tenant.
     pub settings: Arc<TenantSettings>,
+    /// Encryption of its recordings.
+    pub recording_key: RecordingKey,
 }
 
 impl Store {
@@ -104,6 +107,7 @@ fn route_call(
     let tenant = Some(CallTenant {
         tenant_id: number.tenant_id.clone(),
         settings,
+        recording_key: tx.recording_key(&number.tenant_id)?,
     });
     let routed = RoutedCall {
         route,

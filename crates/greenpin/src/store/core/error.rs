@@ -101,12 +101,12 @@ pub enum OpenError {
         length: usize,
     },
     /// The key file is missing, and the database needs it.
-    #[error("{path}: the key file is missing, and {database} was written with its key: restore it from a backup", path = path.display(), database = database.display())]
+    #[error("{path}: the key file is missing, and {database} was written with its key: restore it from a backup", path = path.display())]
     MissingKey {
         /// Path of the key file.
         path: PathBuf,
-        /// Path of the database.
-        database: PathBuf,
+        /// Database.
+        database: String,
     },
     /// The key file can be read by others.
     #[error("{path}: others can use the key file (mode {mode:04o}): run chmod 600 on it", path = path.display())]

@@ -5,6 +5,8 @@ pub(crate) mod crypto;
 pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod ids;
+pub(crate) mod key_binding;
+pub(crate) mod key_sql;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::RecordingKey;
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
 use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, Row, sqlite};
+use crate::store::core::key_binding;
+use crate::store::core::key_sql;
 use crate::store::core::sql;
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, TenantId};
@@ -150,14 +153,47 @@ impl Snapshot<'_> {
         self.keys
     }
 
+    /// Reads keys and key files again.
+    pub(crate) fn reload_keys(&self) -> Result<(), StoreError> {
+        key_binding::refresh(self.connection, self.keys)
+    }
+
     /// Returns the key of a tenant's personal data.
     pub(crate) fn tenant_key(&self, tenant: &TenantId) -> Result<Arc<TenantKey>, StoreError> {
-        self.keys.tenant(tenant, || {
-            let encrypted = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
-                row.get::<Option<String>>("sealed_key")
-            })?;
-            Ok(encrypted.flatten().map(WrappedKey::stored))
-        })
+        if let Some(key) = self.keys.cached_tenant(tenant) {
+            return Ok(key);
+        }
+        let encrypted = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
+            row.get::<Option<String>>("sealed_key")
+        })?;
+        let wrapped = encrypted.flatten().map(WrappedKey::stored);
+        let wrapped = wrapped.ok_or(StoreError::Unreadable("key of a tenant"))?;
+        if !self.keys.loaded().can_unwrap(&wrapped) {
+            self.reload_keys()?;
+        }
+        self.keys.open_tenant(tenant, &wrapped)
+    }
+
+    /// Returns the encryption of a tenant's recordings.
+    pub(crate) fn recording_key(&self, tenant: &TenantId) -> Result<RecordingKey, StoreError> {
+        let key = self.tenant_key(tenant)?.recordings();
+        Ok(self.keys.recordings().with_tenant(key))
+    }
+
+    /// Creates the key of a new tenant, encrypted with the current master key.
+    pub(crate) fn new_tenant_key(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
+        self.refresh_keys()?;
+        self.keys.new_tenant_key(tenant)
+    }
+
+    /// Reads the keys again if another process has begun a rotation.
+    pub(crate) fn refresh_keys(&self) -> Result<(), StoreError> {
+        let newest: Option<i64> =
+            self.row(key_sql::NEWEST_GENERATION, (), |row| row.get("generation"))?;
+        if newest != Some(self.keys.loaded().generation) {
+            self.reload_keys()?;
+        }
+        Ok(())
     }
 }
 
@@ -437,7 +473,9 @@ mod tests {
         let target =
             DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")));
         target.prepare().unwrap();
-        let keys = Arc::new(Keyring::open(&folder.path().join("master.key")).unwrap());
+        let writer = target.writer().unwrap();
+        let keys = key_binding::bind(&writer, &folder.path().join("master.key"));
+        let keys = Arc::new(keys.unwrap());
         let idle = IdleReaders::default();
         let Readers::File(pool) =
             Readers::open(&target, &keys, idle.clone(), &Supervisor::default()).unwrap()

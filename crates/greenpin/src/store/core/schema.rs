@@ -21,6 +21,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_tenants_unchecked.sql"),
     include_str!("migrations/0012_caller_withheld.sql"),
     include_str!("migrations/0013_call_cause.sql"),
+    include_str!("migrations/0014_master_keys.sql"),
 ];
 
 statements! {

@@ -7,8 +7,6 @@ statements! {
     LAST_EVENT =
         "SELECT MAX(last) AS event_id FROM
              (SELECT (SELECT MAX(e.event_id) FROM events e WHERE e.tenant_id = t.tenant_id) AS last FROM tenants t) newest";
-    MASTER_KEY_INSERT: AtMostOne = "INSERT INTO master_key (digest) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM master_key)";
-    MASTER_KEY_SELECT = "SELECT digest FROM master_key";
     TENANT_KEY = "SELECT sealed_key FROM tenants WHERE tenant_id = $1";
 }
 

@@ -36,9 +36,11 @@ pub(crate) enum Rows {
 pub(crate) struct Tables(u32);
 
 /// Every table of the schema. The position of a name is its bit in [`Tables`].
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 24] = [
     "schema_version",
     "master_key",
+    "master_keys",
+    "derived_keys",
     "writer_turn",
     "tenants",
     "credentials",

@@ -27,21 +27,35 @@ pub struct StoredRecording {
     pub call_sid: CallSid,
     /// Location: a file, or `s3://BUCKET/KEY`.
     pub location: String,
+    /// Node that made the recording. A file lies on its disk, unless all nodes share the folder.
+    pub node: String,
 }
 
 impl StoredRecording {
+    /// Returns whether a node can remove the recording: its own files, and those in a bucket. `None`: all files.
+    pub fn is_on(&self, node: Option<&str>) -> bool {
+        node.is_none_or(|node| self.node == node) || self.location.starts_with("s3://")
+    }
+
     /// Reads the id of a call and the location of its recording.
     pub(crate) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             tenant_id: tenant_id.clone(),
             call_sid: row.get("call_sid")?,
             location: row.get("recording_file")?,
+            node: row.get("node")?,
         })
     }
 }
 
 /// Storage of recordings. The store knows their locations only.
 pub trait RecordingStorage: Sync {
+    /// Returns the node whose files this storage can remove; `None` if it can remove all files. Recordings in a bucket
+    /// can be removed by any node.
+    fn node(&self) -> Option<&str> {
+        None
+    }
+
     /// Removes a recording. Returns whether it existed; a missing recording is not an error.
     ///
     /// # Errors
@@ -51,8 +65,13 @@ pub trait RecordingStorage: Sync {
 }
 
 impl Store {
-    /// Returns a batch of recordings past their retention. Each must be removed and then cleared.
-    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<StoredRecording>, StoreError> {
+    /// Returns a batch of recordings past their retention. Each must be removed and then cleared. With a `node`, only
+    /// those in a bucket or on its disk.
+    pub async fn recordings_due(
+        &self,
+        node: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Vec<StoredRecording>, StoreError> {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
             // The removal of a call record includes its recording.
@@ -62,7 +81,10 @@ impl Store {
                 .chain(retention.calls)
                 .min();
             if let Some(days) = days {
-                due.extend(self.recordings_before(tenant, cutoff(now, days)).await?);
+                due.extend(
+                    self.recordings_before(tenant, node, cutoff(now, days))
+                        .await?,
+                );
             }
         }
         Ok(due)
@@ -112,14 +134,17 @@ impl Store {
     async fn recordings_before(
         &self,
         tenant_id: TenantId,
+        node: Option<&str>,
         before: Timestamp,
     ) -> Result<Vec<StoredRecording>, StoreError> {
+        let node = node.unwrap_or_default().to_owned();
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
             let key = (
                 tenant_id.as_str(),
                 sid.as_str(),
                 before.micros(),
+                node.as_str(),
                 MAX_BATCH_ROWS,
             );
             snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {

@@ -17,7 +17,7 @@ use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::status;
 use crate::store::{
-    CallSid, ErasureId, GreenpinId, RecordingStorage, StoreError, StoredRecording, TenantId,
+    CallSid, ErasureId, GreenpinId, RecordingStorage, Store, StoreError, StoredRecording, TenantId,
     TenantSettings, Timestamp,
 };
 
@@ -37,6 +37,9 @@ pub struct ErasureReceipt {
     pub begun_at: Timestamp,
     /// Time of the last deletion; `None` if the erasure was interrupted and must be requested again.
     pub finished_at: Option<Timestamp>,
+    /// Time from which on copies of the database from before the erasure cannot be read with the master key: the end of
+    /// the first rotation after the erasure. `None` if there was none yet.
+    pub key_destroyed_at: Option<Timestamp>,
     /// Number of deleted rows of each table, and of `recordings`.
     pub erased: BTreeMap<String, u64>,
 }
@@ -58,6 +61,14 @@ pub enum EraseError {
         /// Cause of the failure.
         source: std::io::Error,
     },
+    /// Recordings lie on the disks of other nodes, which delete them while they run.
+    #[error("{recordings} recordings lie on other nodes ({}), which delete them within minutes while they run; repeat the command then", nodes.join(", "))]
+    OtherNodes {
+        /// Number of recordings.
+        recordings: u64,
+        /// Names of the nodes.
+        nodes: Vec<String>,
+    },
     /// The store failed. Earlier deletions are final.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,7 +87,10 @@ impl OperatorStore {
         if receipt.finished_at.is_some() {
             return Ok(receipt);
         }
-        self.erase_recordings(tenant, storage).await?;
+        self.store.erase_recordings(tenant, storage).await?;
+        if let Some(node) = storage.node() {
+            self.require_no_recordings_elsewhere(tenant, node).await?;
+        }
         for step in ERASE_STEPS {
             while self.erase_batch(tenant, *step).await? > 0 {}
         }
@@ -108,48 +122,27 @@ impl OperatorStore {
             .await
     }
 
-    async fn erase_recordings(
+    /// Checks that no other node than `node` has files of the tenant.
+    async fn require_no_recordings_elsewhere(
         &self,
         tenant: &TenantId,
-        storage: &impl RecordingStorage,
+        node: &str,
     ) -> Result<(), EraseError> {
-        let mut after = String::new();
-        loop {
-            let page = self.recordings_of(tenant, after.clone()).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = last.call_sid.to_string();
-            let mut deleted = 0;
-            for recording in &page {
-                let removed = storage.remove(recording).await;
-                deleted += usize::from(removed.map_err(|source| EraseError::Recording {
-                    call_sid: recording.call_sid.clone(),
-                    source,
-                })?);
-            }
-            let tenant = tenant.clone();
-            self.store
-                .writer
-                .write(move |tx| count(tx, &tenant, &[("recordings", deleted)]))
-                .await?;
-        }
-    }
-
-    async fn recordings_of(
-        &self,
-        tenant: &TenantId,
-        after: String,
-    ) -> Result<Vec<StoredRecording>, StoreError> {
-        let tenant_id = tenant.clone();
+        let (tenant, node) = (tenant.clone(), node.to_owned());
         let read = self.store.readers.read(move |snapshot| {
             snapshot.rows(
-                sql::RECORDINGS_OF_TENANT,
-                (tenant_id.as_str(), &after, MAX_BATCH_ROWS),
-                |row| StoredRecording::read(&tenant_id, row),
+                sql::RECORDINGS_ON_OTHER_NODES,
+                (tenant.as_str(), &node),
+                |row| Ok((row.get("node")?, row.get("count")?)),
             )
         });
-        read.await
+        let left: Result<Vec<(String, u64)>, StoreError> = read.await;
+        let (nodes, counts): (Vec<String>, Vec<u64>) = left?.into_iter().unzip();
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let recordings = counts.iter().sum();
+        Err(EraseError::OtherNodes { recordings, nodes })
     }
 
     async fn erase_batch(&self, tenant: &TenantId, step: EraseStep) -> Result<usize, EraseError> {
@@ -176,6 +169,80 @@ impl OperatorStore {
             tracing::warn!(%error, "write-ahead log not truncated after an erasure");
         }
         Ok(())
+    }
+}
+
+impl Store {
+    /// Deletes the recordings on this node of all tenants whose erasure is incomplete: another node may have begun it.
+    pub async fn continue_erasures(
+        &self,
+        storage: &impl RecordingStorage,
+    ) -> Result<(), EraseError> {
+        let read = self.readers.read(|snapshot| {
+            snapshot.rows(sql::TENANTS_IN_ERASURE, (), |row| row.get("tenant_id"))
+        });
+        let tenants: Result<Vec<TenantId>, StoreError> = read.await;
+        for tenant in tenants? {
+            self.erase_recordings(&tenant, storage).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the recordings of a tenant that the storage can delete.
+    async fn erase_recordings(
+        &self,
+        tenant: &TenantId,
+        storage: &impl RecordingStorage,
+    ) -> Result<(), EraseError> {
+        let mut after = String::new();
+        loop {
+            let page = self.recordings_of(tenant, after).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.call_sid.to_string();
+            let here = page
+                .iter()
+                .filter(|recording| recording.is_on(storage.node()));
+            let (mut deleted, mut cleared) = (0, Vec::new());
+            for recording in here {
+                let removed = storage.remove(recording).await;
+                deleted += usize::from(removed.map_err(|source| EraseError::Recording {
+                    call_sid: recording.call_sid.clone(),
+                    source,
+                })?);
+                cleared.push(recording.call_sid.clone());
+            }
+            if cleared.is_empty() {
+                continue;
+            }
+            let tenant = tenant.clone();
+            self.writer
+                .write(move |tx| {
+                    for sid in &cleared {
+                        let key = (tenant.as_str(), sid.as_str());
+                        tx.execute(sql::RETENTION_RECORDING_CLEAR, key)?;
+                    }
+                    count(tx, &tenant, &[("recordings", deleted)])
+                })
+                .await?;
+        }
+    }
+
+    async fn recordings_of(
+        &self,
+        tenant: &TenantId,
+        after: String,
+    ) -> Result<Vec<StoredRecording>, StoreError> {
+        let tenant_id = tenant.clone();
+        let read = self.readers.read(move |snapshot| {
+            snapshot.rows(
+                sql::RECORDINGS_OF_TENANT,
+                (tenant_id.as_str(), &after, MAX_BATCH_ROWS),
+                |row| StoredRecording::read(&tenant_id, row),
+            )
+        });
+        read.await
     }
 }
 
@@ -256,6 +323,7 @@ fn begin(
         tenant_id: tenant.clone(),
         begun_at: now,
         finished_at: None,
+        key_destroyed_at: None,
         erased,
     })
 }
@@ -334,7 +402,7 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
 fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
     // A request that was in progress at the start may have written these.
     tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
-    // Without the key, remaining copies on a disk or in a backup cannot be decrypted.
+    // Old copies of the encrypted key become unreadable with the next rotation of the master key.
     tx.execute(
         sql::TENANT_KEY_DESTROY,
         (TenantSettings::default().stored()?, tenant.as_str()),
@@ -385,6 +453,7 @@ impl ReceiptRow {
             tenant_id: tenant.clone(),
             begun_at: self.begun_at,
             finished_at: self.finished_at,
+            key_destroyed_at: self.key_destroyed_at,
             erased: serde_json::from_str(&self.erased)
                 .map_err(|_| StoreError::Unreadable("erasure"))?,
         })

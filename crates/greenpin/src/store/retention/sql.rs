@@ -10,6 +10,9 @@ row! {
         erasure_id: ErasureId,
         begun_at: Timestamp,
         finished_at: Option<Timestamp>,
+        /// End of the first rotation of the master key that began after the erasure. The first generation is no rotation.
+        key_destroyed_at: Option<Timestamp> =
+            "(SELECT MIN(m.finished_at) FROM master_keys m WHERE m.generation > 1 AND m.begun_at >= erasures.finished_at)",
         /// Number of erased rows of each table, as JSON.
         erased: String,
     }
@@ -18,9 +21,10 @@ row! {
 statements! {
     TENANTS_SETTINGS = "SELECT tenant_id, settings FROM tenants WHERE erased_at IS NULL";
     RETENTION_RECORDINGS =
-        "SELECT call_sid, recording_file FROM calls
+        "SELECT call_sid, recording_file, node FROM calls
          WHERE tenant_id = $1 AND call_sid < $2 AND ended_at < $3 AND recording_file IS NOT NULL
-         ORDER BY call_sid LIMIT $4";
+           AND ($4 = '' OR node = $4 OR recording_file LIKE 's3://%')
+         ORDER BY call_sid LIMIT $5";
     RETENTION_RECORDING_CLEAR: AtMostOne =
         "UPDATE calls SET recording_file = NULL, recording_ms = NULL WHERE tenant_id = $1 AND call_sid = $2";
     RETENTION_CALLS =
@@ -67,8 +71,13 @@ statements! {
     ERASE_ENDPOINTS = "DELETE FROM endpoints WHERE tenant_id = $1";
     ERASURE_INSERT: ExactlyOne = "INSERT INTO erasures (tenant_id, erasure_id, begun_at, erased) VALUES ($1, $2, $3, $4)";
     RECORDINGS_OF_TENANT =
-        "SELECT call_sid, recording_file FROM calls
+        "SELECT call_sid, recording_file, node FROM calls
          WHERE tenant_id = $1 AND recording_file IS NOT NULL AND call_sid > $2 ORDER BY call_sid LIMIT $3";
+    TENANTS_IN_ERASURE = "SELECT tenant_id FROM erasures WHERE finished_at IS NULL";
+    RECORDINGS_ON_OTHER_NODES =
+        "SELECT node, COUNT(*) AS count FROM calls
+         WHERE tenant_id = $1 AND recording_file IS NOT NULL AND node <> $2 AND recording_file NOT LIKE 's3://%'
+         GROUP BY node ORDER BY node";
     ERASE_ATTEMPTS =
         "DELETE FROM attempts WHERE tenant_id = $1
          AND (event_id, endpoint_id, begun_at) IN

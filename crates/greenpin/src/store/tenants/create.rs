@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::core::crypto::{TokenDigest, WrappedKey};
+use crate::store::core::crypto::TokenDigest;
 use crate::store::tenants::endpoints;
 use crate::store::tenants::sql;
 use crate::store::{
@@ -61,10 +61,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<CreatedTenant, TenantError> {
         let token = NewToken::for_tenant(&new, self);
-        let (digest, key) = (token.digest, self.keys.new_tenant_key(&new.tenant_id)?);
-        let webhooks = self
-            .writer
-            .write(move |tx| insert(tx, &new, &digest, &key, now));
+        let digest = token.digest;
+        let webhooks = self.writer.write(move |tx| insert(tx, &new, &digest, now));
         Ok(CreatedTenant {
             webhooks: webhooks.await?,
             token: token.token,
@@ -115,9 +113,9 @@ pub(crate) fn insert(
     tx: &Tx<'_>,
     new: &NewTenant,
     digest: &str,
-    key: &WrappedKey,
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, TenantError> {
+    let key = tx.new_tenant_key(&new.tenant_id)?;
     let stored = (
         new.tenant_id.as_str(),
         new.settings.stored()?,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::RecordingKey;
 use crate::store::Store;
 
 /// Author of an action, for the audit log.
@@ -46,12 +45,5 @@ impl Store {
             store: self.clone(),
             actor: Arc::new(actor),
         }
-    }
-}
-
-impl OperatorStore {
-    /// Returns the encryption of recordings.
-    pub fn recording_key(&self) -> &RecordingKey {
-        self.store.recording_key()
     }
 }

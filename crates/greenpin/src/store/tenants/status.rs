@@ -73,9 +73,8 @@ impl OperatorStore {
     ) -> Result<CreatedTenant, TenantError> {
         let token = tenants::NewToken::for_tenant(&new, &self.store);
         let (actor, digest) = (self.actor.clone(), token.digest);
-        let key = self.store.keys.new_tenant_key(&new.tenant_id)?;
         let webhooks = self.store.writer.write(move |tx| {
-            let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
+            let webhooks = tenants::insert(tx, &new, &digest, now)?;
             let action = AuditAction {
                 name: "tenant.create",
                 tenant: Some(&new.tenant_id),

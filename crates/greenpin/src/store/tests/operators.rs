@@ -178,6 +178,70 @@ async fn an_erasure_stops_at_a_recording_that_cannot_be_deleted_and_can_continue
     assert_eq!(shown.status, TenantStatus::Erased);
 }
 
+/// Recordings as files on the disk of a node.
+struct FilesOf(&'static str);
+
+impl RecordingStorage for FilesOf {
+    fn node(&self) -> Option<&str> {
+        Some(self.0)
+    }
+
+    async fn remove(&self, recording: &StoredRecording) -> std::io::Result<bool> {
+        assert_eq!(recording.node, self.0, "only its own files");
+        Files.remove(recording).await
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_is_complete_when_the_node_with_a_recording_has_deleted_it() {
+    let (bench, _) = lived().await;
+    let tenant = bench.tenant.tenant_id().clone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.wav");
+    std::fs::write(&path, "audio").unwrap();
+    let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 4).await;
+    let recording = Some(RecordingFile {
+        location: path.display().to_string(),
+        duration: Duration::from_secs(1),
+    });
+    let ending = CallEnding {
+        recording,
+        ..ending(bench.at(5))
+    };
+    bench.store.end_call(&sid, ending).await.unwrap();
+    let now = bench.at(10);
+    let erase = async || {
+        let operator = operator(&bench);
+        operator
+            .erase_tenant(&tenant, &FilesOf("node-2"), move || now)
+            .await
+    };
+    for _ in 0..2 {
+        let Err(EraseError::OtherNodes { recordings, nodes }) = erase().await else {
+            panic!("the recording lies on another node")
+        };
+        assert_eq!((recordings, nodes), (1, vec!["node-1".to_owned()]));
+        let receipt = operator(&bench).erasure(&tenant).await.unwrap().unwrap();
+        assert!(receipt.finished_at.is_none() && path.exists());
+        bench
+            .store
+            .continue_erasures(&FilesOf("node-2"))
+            .await
+            .unwrap();
+    }
+    bench
+        .store
+        .continue_erasures(&FilesOf("node-1"))
+        .await
+        .unwrap();
+    assert!(!path.exists());
+    let receipt = erase().await.unwrap();
+    assert_eq!(
+        (receipt.finished_at, receipt.erased["recordings"]),
+        (Some(now), 1)
+    );
+}
+
 #[tokio::test]
 async fn a_tenant_with_an_open_call_is_not_erased() {
     let bench = Bench::new().await;

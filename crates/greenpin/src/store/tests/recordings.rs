@@ -96,6 +96,7 @@ async fn an_unused_recording_stays_in_the_queue_until_its_file_is_removed() {
         tenant_id: bench.tenant.tenant_id().clone(),
         call_sid,
         location: "a.wav".into(),
+        node: NODE.into(),
     };
     store.clear_recording(&kept).await.unwrap();
     let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();

@@ -37,7 +37,13 @@ async fn calls_are_removed_after_their_retention_and_their_recordings_first() {
     );
     let (lasting, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 0).await;
     let young = ended_call(&bench, true, DAY).await;
-    let due = async |at| bench.store.recordings_due(bench.at(at)).await.unwrap();
+    let due = async |at| {
+        bench
+            .store
+            .recordings_due(None, bench.at(at))
+            .await
+            .unwrap()
+    };
     let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
     let there = async || {
         let mut there = Vec::new();
@@ -86,6 +92,46 @@ async fn calls_are_removed_after_their_retention_and_their_recordings_first() {
 }
 
 #[tokio::test]
+async fn a_node_removes_its_own_recordings_and_those_in_a_bucket() {
+    let bench = Bench::new().await;
+    bench.create(EXCLUSIVE, 0).await.unwrap();
+    let sid = ended_call(&bench, true, 0).await;
+    let retention = Retention {
+        recordings: Some(1),
+        ..Retention::default()
+    };
+    keep(&bench, retention).await;
+    let due = async |node| {
+        let due = bench.store.recordings_due(node, bench.at(9 * DAY)).await;
+        due.unwrap().len()
+    };
+    let nodes = [None, Some("node-1"), Some("node-2")];
+    let count = async || {
+        [
+            due(nodes[0]).await,
+            due(nodes[1]).await,
+            due(nodes[2]).await,
+        ]
+    };
+    assert_eq!(count().await, [1, 1, 0]);
+    let upload = Upload {
+        call_sid: sid.clone(),
+        tenant_id: Some(bench.tenant.tenant_id().clone()),
+        file: format!("{sid}.wav"),
+        attempts: 0,
+    };
+    let location = format!("s3://bucket/{sid}.wav");
+    assert!(
+        bench
+            .store
+            .upload_done(&upload, location, bench.at(1))
+            .await
+            .unwrap()
+    );
+    assert_eq!(count().await, [1, 1, 1]);
+}
+
+#[tokio::test]
 async fn recordings_can_have_a_shorter_retention_than_their_records() {
     let bench = Bench::new().await;
     let sid = ended_call(&bench, true, 0).await;
@@ -100,14 +146,14 @@ async fn recordings_can_have_a_shorter_retention_than_their_records() {
     .await;
     let due = bench
         .store
-        .recordings_due(bench.at(DAY + 11))
+        .recordings_due(None, bench.at(DAY + 11))
         .await
         .unwrap();
     bench.store.clear_recording(&due[0]).await.unwrap();
     assert!(
         bench
             .store
-            .recordings_due(bench.at(DAY + 11))
+            .recordings_due(None, bench.at(DAY + 11))
             .await
             .unwrap()
             .is_empty()

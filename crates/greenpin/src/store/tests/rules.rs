@@ -16,6 +16,7 @@ mod concurrency;
 mod deliveries;
 mod faults;
 mod idempotency;
+mod keys;
 mod lists;
 mod operators;
 mod pin_attempts;

@@ -2,13 +2,16 @@
 
 use crate::store::core::database::{Value, postgres, sqlite};
 use crate::store::core::schema::{self, MIGRATIONS, SCHEMA_VERSION};
-use crate::store::{allocations, calls, cluster, core, events, numbers, pins, retention, tenants};
+use crate::store::{
+    allocations, calls, cluster, core, events, keys, numbers, pins, retention, tenants,
+};
 
 /// Returns name and text of every statement that both databases run.
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lists = [
         schema::ALL,
         core::sql::ALL,
+        core::key_sql::ALL,
         tenants::sql::ALL,
         numbers::sql::ALL,
         allocations::sql::ALL,
@@ -16,6 +19,7 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         calls::sql::ALL,
         events::sql::ALL,
         cluster::sql::ALL,
+        keys::sql::ALL,
         retention::sql::ALL,
     ];
     lists

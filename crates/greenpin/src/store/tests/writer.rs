@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::postgres as test_database;
-use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{DatabaseTarget, postgres, sqlite};
 use crate::store::core::reader::IdleReaders;
 use crate::store::core::statement::{Rows, Statement};
@@ -43,10 +42,9 @@ fn file(folder: &tempfile::TempDir) -> DatabaseTarget {
 
 fn writer() -> (tempfile::TempDir, Writer) {
     let folder = tempfile::tempdir().unwrap();
-    let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-    let writer = Writer::start(
+    let (writer, _) = Writer::start(
         file(&folder),
-        Arc::new(keys),
+        &folder.path().join("master.key"),
         Arc::default(),
         IdleReaders::default(),
         &Supervisor::default(),
@@ -106,10 +104,9 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
         )),
         file(&folder),
     ] {
-        let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-        let writer = Writer::start(
+        let (writer, _) = Writer::start(
             target,
-            Arc::new(keys),
+            &folder.path().join("master.key"),
             Arc::default(),
             IdleReaders::default(),
             &Supervisor::default(),
@@ -143,12 +140,11 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
 async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-    let writer = Writer::start(
+    let (writer, _) = Writer::start(
         DatabaseTarget::Postgres(Box::new(
             postgres::PostgresTarget::new(server, None).unwrap(),
         )),
-        Arc::new(keys),
+        &folder.path().join("master.key"),
         Arc::default(),
         IdleReaders::default(),
         &Supervisor::default(),

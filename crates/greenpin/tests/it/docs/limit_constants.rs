@@ -74,6 +74,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "store::MAX_BATCH_NUMBERS",
             "store::MAX_BATCH_PINS",
             "store::MAX_BATCH_ROWS",
+            "store::MAX_BATCH_TENANTS",
             "store::MAX_LEASES_IN_A_ROW",
             "store::MAX_PAGE",
         ],

@@ -4,12 +4,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::call_setup::CallSetup;
+use crate::support::call_setup::{
+    AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, CallSetup, VN, pin_of,
+};
 use crate::support::http_client::raw;
-use crate::support::server::{Server, TENANT};
+use crate::support::party::{Party, exchange_audio};
+use crate::support::server::{Server, TENANT, TIMEOUT, trunk};
 
 /// S3 server with one bucket (`tests/s3/serve.py`). It ends with the test.
 struct S3 {
@@ -210,10 +214,51 @@ fn recordings_wait_on_disk_while_the_bucket_is_unreachable_even_across_a_crash()
 }
 
 #[test]
+fn an_erasure_waits_for_the_node_with_a_recording_that_was_not_uploaded() {
+    let mut s3 = S3::start();
+    let mut agent = Party::unconnected(AGENT);
+    let trunk = trunk("carrier", agent.address(), "");
+    let [mut first, second] = Server::two_nodes(&(trunk + &s3.configuration(s3.secret())));
+    agent.set_server(first.sip);
+    let mut customer = Party::new(CUSTOMER, first.sip);
+    first.add_number(VN, &[]);
+    let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
+    let allocation = first.allocate(&body);
+    s3.order("down");
+    assert_eq!(customer.call(VN), 200);
+    customer.press(pin_of(&allocation));
+    agent.receive_invite();
+    agent.respond(200);
+    agent.serve("ACK");
+    exchange_audio(&mut customer, CUSTOMER_SAYS, &mut agent, AGENT_SAYS);
+    customer.bye();
+    agent.serve("BYE");
+    first.wait_for_log("uploading a recording failed");
+    let erase = || second.command(&["tenant", "erase", TENANT, "--yes"]);
+    let pending = erase();
+    let said = String::from_utf8_lossy(&pending.stderr).into_owned();
+    assert!(
+        !pending.status.success() && said.contains("lie on other nodes (one)"),
+        "{said}"
+    );
+    first.kill();
+    s3.order("up");
+    first.start_again();
+    let deadline = Instant::now() + TIMEOUT;
+    while !erase().status.success() {
+        assert!(Instant::now() < deadline, "{}", first.log());
+    }
+    let spool = first.database().with_file_name("spool");
+    assert_eq!(std::fs::read_dir(spool).unwrap().count(), 0);
+    assert_eq!(s3.list(), []);
+}
+
+#[test]
 fn a_bucket_that_rejects_the_key_is_reported_at_start_without_the_secret() {
     let s3 = S3::start();
     let wrong = s3.secret().chars().rev().collect::<String>();
     let server = Server::with(&s3.configuration(&wrong));
     let log = server.wait_for_log("cannot use the recordings bucket");
+    assert!(log.contains("cannot write s3://"), "{log}");
     assert!(!log.contains(&wrong));
 }

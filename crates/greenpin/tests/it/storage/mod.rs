@@ -1,6 +1,8 @@
-//! Databases and recordings: durability, clusters, buckets.
+//! Databases and recordings: durability, clusters, buckets, backups, keys.
 
+mod backup;
 mod bucket;
 mod cluster;
 mod durability;
+mod key_rotation;
 mod upgrade;

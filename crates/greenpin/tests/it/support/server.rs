@@ -95,7 +95,7 @@ impl Server {
         let recordings = match configuration.contains("[recordings]") {
             true => String::new(),
             false => format!(
-                "[recordings]\nurl = \"file:{}/recordings\"\n",
+                "[recordings]\nurl = \"file:{}/recordings\"\nshared = true\n",
                 folder.path().display()
             ),
         };
@@ -341,6 +341,16 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// Runs a command and kills it as soon as a condition holds, if it has not ended before.
+    pub fn kill_command_when(&self, arguments: &[&str], condition: impl Fn() -> bool) {
+        let mut command = self.spawn_command(arguments);
+        while !condition() && command.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = command.kill();
+        command.wait().unwrap();
     }
 
     /// Creates another tenant with these credentials.

@@ -36,7 +36,7 @@ pub(crate) struct RecordingWriter {
 }
 
 enum WriterCommand {
-    Start(MediaId, PathBuf),
+    Start(MediaId, PathBuf, Option<RecordingKey>),
     Samples(MediaId, Vec<i16>),
     Overrun(MediaId),
     /// Completes the recording of a leg, if any, and then emits this event.
@@ -47,7 +47,6 @@ impl RecordingWriter {
     /// Starts the thread. It ends after the last media thread.
     pub(crate) fn start(
         events: UnboundedSender<MediaEvent>,
-        key: Option<RecordingKey>,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
         let guard = supervisor.watch(Part::RecordingThread);
@@ -59,7 +58,6 @@ impl RecordingWriter {
                 files: HashMap::new(),
                 backlog: shared,
                 events,
-                key,
             }
             .run(&inbox, guard)
         };
@@ -69,8 +67,8 @@ impl RecordingWriter {
         Ok(Self { commands, backlog })
     }
 
-    pub(crate) fn start_recording(&self, id: MediaId, path: PathBuf) {
-        self.send(WriterCommand::Start(id, path));
+    pub(crate) fn start_recording(&self, id: MediaId, path: PathBuf, key: Option<RecordingKey>) {
+        self.send(WriterCommand::Start(id, path, key));
     }
 
     pub(crate) fn write(&self, id: MediaId, samples: Vec<i16>) {
@@ -96,8 +94,6 @@ struct WriterThread {
     files: HashMap<MediaId, OpenRecording>,
     backlog: Arc<AtomicUsize>,
     events: UnboundedSender<MediaEvent>,
-    /// Key to encrypt recordings; `None`: recordings are not encrypted.
-    key: Option<RecordingKey>,
 }
 
 struct OpenRecording {
@@ -110,8 +106,8 @@ impl WriterThread {
         while let Ok(command) = inbox.recv() {
             guard.fail_point();
             match command {
-                WriterCommand::Start(id, path) => {
-                    let state = AudioFile::create(&path, self.key.as_ref());
+                WriterCommand::Start(id, path, key) => {
+                    let state = AudioFile::create(&path, key.as_ref());
                     self.files.insert(id, OpenRecording { path, state });
                 }
                 WriterCommand::Samples(id, samples) => self.write(id, &samples),
@@ -170,7 +166,7 @@ mod tests {
         let supervisor = Supervisor::default();
         supervisor.arm(Part::RecordingThread.as_str());
         let (events, _inbox) = unbounded_channel();
-        let writer = RecordingWriter::start(events, None, &supervisor).unwrap();
+        let writer = RecordingWriter::start(events, &supervisor).unwrap();
         writer.finish(MediaId(1), None);
         assert_eq!(supervisor.failure().await, Part::RecordingThread);
     }

@@ -292,9 +292,9 @@ fn talk(
 ) -> (Duration, LegMedia) {
     let [(a, alice), (b, bob)] = codecs.map(|codec| harness.pair(codec, Some(101)));
     a.bridge(&b);
-    a.record(file.to_owned());
+    a.record(file.to_owned(), None);
     if let Some(received) = received {
-        bob.record(received.to_owned());
+        bob.record(received.to_owned(), None);
     }
     alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
     bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);

@@ -20,7 +20,7 @@ fn before_the_bridge_the_right_channel_holds_our_own_audio() {
     let file = folder.path().join("prompt.wav");
     let mut harness = MediaHarness::new(32_160..=32_179);
     let (leg, phone) = harness.pair(Codec::Pcma, Some(101));
-    leg.record(file.clone());
+    leg.record(file.clone(), None);
     leg.play(Arc::new(Clip::new(tone(600.0, 1000)).unwrap()), 1);
     harness.played(1);
     drop(phone);
@@ -33,7 +33,7 @@ fn before_the_bridge_the_right_channel_holds_our_own_audio() {
 fn a_failed_recording_is_reported_before_the_leg_is_closed() {
     let mut harness = MediaHarness::new(32_180..=32_199);
     let leg = harness.plane.open().unwrap();
-    leg.record("/no/such/folder/call.wav".into());
+    leg.record("/no/such/folder/call.wav".into(), None);
     harness.close(leg);
     assert!(matches!(
         harness.seen.pop_front(),

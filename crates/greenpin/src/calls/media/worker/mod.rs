@@ -432,12 +432,12 @@ impl Worker {
             LegCommand::Bridge(other) => self.bridge(slot, other),
             LegCommand::Unbridge => self.unbridge(slot),
             LegCommand::Interrupt => leg.interrupt(self.now),
-            LegCommand::Record(path) => {
+            LegCommand::Record(path, key) => {
                 if leg.recording.is_none() {
                     leg.recording = Some(Box::new(LegRecording {
                         timeline: StereoTimeline::new(self.now),
                     }));
-                    self.writer.start_recording(id, path);
+                    self.writer.start_recording(id, path, key);
                 }
             }
             LegCommand::Listen(listener) => leg.listener = Some(listener),

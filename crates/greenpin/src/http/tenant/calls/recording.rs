@@ -83,7 +83,10 @@ pub(crate) async fn serve(
 ) -> Result<Response, Problem> {
     let record = store.call(call_sid).await?.ok_or_else(not_found)?;
     let location = record.recording.ok_or_else(not_found)?.location;
-    let recording = api.recordings.open(&location).await?;
+    let recording = api
+        .recordings
+        .open(&location, &store.recording_key().await?)
+        .await?;
     let length = recording.length;
     let range = headers
         .get(header::RANGE)

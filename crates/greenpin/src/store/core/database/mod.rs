@@ -3,6 +3,7 @@
 mod batch_insert;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
+pub(crate) mod sqlite_copy;
 mod value;
 
 pub(crate) use value::{Column, ColumnNames, Params, Row, Value, word_columns};

@@ -21,7 +21,7 @@ use crate::store::{OpenError, StoreError, Timestamp};
 /// Older versions can corrupt a write-ahead log if a checkpoint meets a writer.
 const MIN_SQLITE_VERSION: i32 = 3_051_003;
 /// Maximum wait for another process that writes, such as a command or a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_CACHED_STATEMENTS: usize = 256;
 /// Page cache of the writer. A negative value is in KiB.
 const CACHE_KIB: i64 = -32 * 1024;

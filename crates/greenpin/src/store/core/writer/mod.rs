@@ -16,6 +16,7 @@ mod thread;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -88,14 +89,15 @@ impl<C> Clone for Writer<C> {
 
 impl<C: WriterCache + 'static> Writer<C> {
     /// Migrates the database and starts the thread, which notifies `deliveries` after each commit with a delivery.
+    /// `key_file` is the file of the master key. Returns the keys as well.
     pub(crate) fn start(
         target: DatabaseTarget,
-        keys: Arc<Keyring>,
+        key_file: &Path,
         deliveries: Arc<Notify>,
         readers: IdleReaders,
         supervisor: &Supervisor,
-    ) -> Result<Self, OpenError> {
-        let supervisor = supervisor.clone();
+    ) -> Result<(Self, Arc<Keyring>), OpenError> {
+        let (supervisor, key_file) = (supervisor.clone(), key_file.to_owned());
         let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
         let (ready, opened) = sync_channel(1);
         let open = Arc::<AtomicUsize>::default();
@@ -107,10 +109,10 @@ impl<C: WriterCache + 'static> Writer<C> {
         };
         let health = listeners.health.clone();
         // The connection is created on the thread and stays there.
-        let work = move || match Thread::<C>::open(target, keys, listeners) {
+        let work = move || match Thread::<C>::open(target, &key_file, listeners) {
             Ok(thread) => {
                 let guard = supervisor.watch(Part::StoreWriter);
-                let _ = ready.send(Ok(()));
+                let _ = ready.send(Ok(thread.keys()));
                 thread.run(&jobs, guard);
             }
             Err(error) => {
@@ -125,18 +127,19 @@ impl<C: WriterCache + 'static> Writer<C> {
             source,
         })?;
         let gone = || std::io::Error::other("the thread ended before it was ready");
-        opened
+        let keys = opened
             .recv()
             .map_err(|_| OpenError::Io {
                 path: "the writer's thread".into(),
                 source: gone(),
             })
             .flatten()?;
-        Ok(Self {
+        let writer = Self {
             queue,
             open,
             health,
-        })
+        };
+        Ok((writer, keys))
     }
 
     /// Returns `true` if the last write failed because the database takes none.

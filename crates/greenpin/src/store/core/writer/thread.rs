@@ -5,6 +5,7 @@
 //! previous commit has succeeded, and no other node has written in between. Otherwise it runs them again.
 
 use std::cell::{Cell, RefCell};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,10 +19,10 @@ use super::job::{Job, JobKind, run};
 use super::{Tx, WriteHealth, WriterCache};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Value, WriterLease};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, WriterLease};
 use crate::store::core::ids::EventIds;
+use crate::store::core::key_binding;
 use crate::store::core::reader::{IdleReaders, Snapshot};
-use crate::store::core::sql;
 use crate::store::{OpenError, StoreError};
 use crate::supervision::PartGuard;
 
@@ -58,6 +59,8 @@ pub(crate) struct Thread<C> {
     /// Version that the last transaction of this node leaves behind; `None` if the outcome of that transaction is
     /// unknown.
     last_version: Cell<Option<i64>>,
+    /// Version of cached rows at the last begin.
+    cache_version: Cell<Option<i64>>,
     /// No other node has written between the last two transactions.
     is_alone: Cell<bool>,
     leases_in_a_row: Cell<u32>,
@@ -71,12 +74,13 @@ impl<C: WriterCache> Thread<C> {
     /// Prepares the database and connects to it.
     pub(crate) fn open(
         target: DatabaseTarget,
-        keys: Arc<Keyring>,
+        key_file: &Path,
         listeners: CommitListeners,
     ) -> Result<Self, OpenError> {
         target.prepare()?;
         let connection = target.writer()?;
-        let thread = Self {
+        let keys = Arc::new(key_binding::bind(&connection, key_file)?);
+        Ok(Self {
             target,
             connection,
             keys,
@@ -84,30 +88,17 @@ impl<C: WriterCache> Thread<C> {
             event_ids: RefCell::default(),
             cache: C::default(),
             last_version: Cell::default(),
+            cache_version: Cell::default(),
             is_alone: Cell::default(),
             leases_in_a_row: Cell::default(),
             waiters: Cell::default(),
             had_outage: Cell::default(),
-        };
-        if thread.has_same_master_key().map_err(OpenError::Store)? {
-            Ok(thread)
-        } else {
-            Err(OpenError::OtherKey)
-        }
+        })
     }
 
-    /// Returns whether the database was written with this master key. Binds a new database to it.
-    fn has_same_master_key(&self) -> Result<bool, StoreError> {
-        let digest = self.keys.master_digest();
-        let snapshot = Snapshot::new(&self.connection, &self.keys);
-        self.begin()?;
-        self.connection
-            .execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
-        let stored = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| {
-            row.get::<String>("digest")
-        })?;
-        self.commit()?;
-        Ok(stored.as_ref() == Some(&digest))
+    /// Returns the keys of the database.
+    pub(crate) fn keys(&self) -> Arc<Keyring> {
+        self.keys.clone()
     }
 
     /// Runs jobs until the last sender is dropped.
@@ -398,6 +389,11 @@ impl<C: WriterCache> Thread<C> {
     fn start_lease(&self, lease: &WriterLease) {
         let last = self.last_version.replace(Some(lease.next_version));
         self.is_alone.set(last == Some(lease.version));
+        // Another node may have erased a tenant: its key must not stay in memory.
+        let cached = self.cache_version.replace(Some(lease.cache_version));
+        if cached.is_some_and(|version| version != lease.cache_version) {
+            self.keys.evict_tenants();
+        }
         self.cache.begin(lease.cache_version, self.is_alone.get());
         self.event_ids.borrow_mut().after(lease.last_event);
     }
