@@ -105,6 +105,8 @@ words! {
     DeliveryStanding = ["pending", "delivered", "dead"];
     /// Only deliveries without further attempts.
     DeadOnly = ["dead"];
+    /// Start of a log that is followed from its end on.
+    FromNow = ["now"];
     /// `timeout`: no response within 15 s; `no_connection`: the connection failed; `address_refused`: the address
     /// is not public; `broken_answer`: the connection ended early, or the response was not HTTP; `not_sent`: the
     /// server failed to send it.
@@ -205,6 +207,7 @@ pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("DeadOnly", value(DeadOnly::schema())),
         ("CallProgress", value(CallProgress::schema())),
+        ("FromNow", value(FromNow::schema())),
         ("Nothing", empty_body()),
     ]
 }
