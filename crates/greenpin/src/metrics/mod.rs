@@ -114,6 +114,9 @@ pub(crate) struct Metrics {
     process: process::Process,
     requests: Family<RequestLabel, Counter>,
     request_duration: Family<RouteLabel, Histogram>,
+    pub(crate) http_connections: Gauge,
+    http_connections_refused: Family<ReasonLabel, Counter>,
+    http_connections_ended: Family<ReasonLabel, Counter>,
     pub(crate) calls_active: Gauge,
     pub(crate) calls_started: Counter,
     calls_ended: Family<CallTypeLabel, Counter>,
@@ -157,6 +160,9 @@ impl Metrics {
             process: process::Process::default(),
             requests: Family::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            http_connections: Gauge::default(),
+            http_connections_refused: Family::default(),
+            http_connections_ended: Family::default(),
             calls_active: Gauge::default(),
             calls_started: Counter::default(),
             calls_ended: Family::default(),
@@ -228,6 +234,15 @@ impl Metrics {
         let help = "Time from the head of a request to the head of its response";
         let duration = self.request_duration.clone();
         to.register_with_unit("http_request_duration", help, Unit::Seconds, duration);
+        let help = "Open HTTP connections";
+        to.register("http_connections", help, self.http_connections.clone());
+        let help = "HTTP connections closed at once because a limit was reached";
+        let refused = self.http_connections_refused.clone();
+        to.register("http_connections_refused", help, refused);
+        let help =
+            "HTTP connections ended to make room for others, or because the client was too slow";
+        let ended = self.http_connections_ended.clone();
+        to.register("http_connections_ended", help, ended);
     }
 
     fn register_calls(&self, to: &mut Registry) {
@@ -329,6 +344,16 @@ impl Metrics {
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
+        for reason in ["address_limit", "node_limit"] {
+            self.http_connections_refused
+                .get_or_create(&ReasonLabel { reason })
+                .inc_by(0);
+        }
+        for reason in ["evicted", "head_timeout", "write_timeout"] {
+            self.http_connections_ended
+                .get_or_create(&ReasonLabel { reason })
+                .inc_by(0);
+        }
         for reason in ["tenant", "trunks", "hourly_limit"] {
             self.destinations_refused
                 .get_or_create(&ReasonLabel { reason })
@@ -359,6 +384,30 @@ impl Metrics {
         };
         self.request_duration.get_or_create(&route).observe(seconds);
         self.requests.get_or_create(&request).inc();
+    }
+
+    /// Counts a request that was refused before its route was known, because its head cannot be read.
+    pub(crate) fn count_unreadable_request(&self) {
+        let label = RequestLabel {
+            route: "unmatched".to_owned(),
+            method: "other",
+            status: "4xx",
+        };
+        self.requests.get_or_create(&label).inc();
+    }
+
+    /// Counts an HTTP connection that was closed at once; `reason` is the limit.
+    pub(crate) fn count_http_connection_refused(&self, reason: &'static str) {
+        self.http_connections_refused
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// Counts an HTTP connection that the server ended early.
+    pub(crate) fn count_http_connection_ended(&self, reason: &'static str) {
+        self.http_connections_ended
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     /// Counts unexpected ends of a long-lived task or thread; 0 makes the counter visible.

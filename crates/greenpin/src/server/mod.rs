@@ -23,7 +23,7 @@ use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::{Engine, EngineSettings, StartError};
 use crate::config::Config;
 use crate::http;
-use crate::http::{NodeInfo, Readiness};
+use crate::http::{ConnectionLimits, NodeInfo, Readiness, ServingOptions};
 use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
@@ -137,11 +137,10 @@ impl Server {
         config: &Config,
         supervisor: Supervisor,
     ) -> Result<Self, ServerError> {
-        descriptors::raise_limit(config.sip.max_calls);
+        let files = descriptors::raise_limit(config.sip.max_calls);
         report_port_limit(config);
         let (listener, http) = listen(config.http.listen).await?;
-        let public_url = config.http.public_url.clone();
-        let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
+        let public_url = public_url(config, http);
         let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config, store.recording_key())?;
@@ -164,7 +163,10 @@ impl Server {
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let api = supervisor.spawn(Part::Http, http::serve(listener, router, graceful));
+        let api = supervisor.spawn(
+            Part::Http,
+            http::serve(listener, router, serving_options(config, files), graceful),
+        );
         let heartbeats = keep_alive(
             membership.clone(),
             store.clone(),
@@ -225,6 +227,38 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Server
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// Returns the address in links: `http.public_url`, or else the listen address. If that is no address that a client can
+/// open, such as `0.0.0.0`, the public address of SIP stands in its place.
+fn public_url(config: &Config, listen: SocketAddr) -> String {
+    if let Some(url) = &config.http.public_url {
+        return url.clone();
+    }
+    let mut address = listen;
+    if listen.ip().is_unspecified() {
+        address.set_ip(config.sip.public_address);
+    }
+    let url = format!("http://{address}");
+    if address != listen {
+        tracing::warn!(
+            url,
+            "http.public_url is not set: links use sip.public_address, because http.listen names no address"
+        );
+    }
+    url
+}
+
+/// Returns the settings of the HTTP server. `files` is the limit of open files of the process.
+fn serving_options(config: &Config, files: Option<u64>) -> ServingOptions {
+    let configured = ConnectionLimits {
+        total: config.http.max_connections,
+        per_address: config.http.max_connections_per_address,
+    };
+    ServingOptions {
+        connections: descriptors::http_connections(configured, files),
+        idle_timeout: config.http.idle_timeout,
+    }
 }
 
 fn node_info(

@@ -132,7 +132,12 @@ mod tests {
         let router = crate::http::with_request_layer(router);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
+        tokio::spawn(crate::http::serve(
+            listener,
+            router,
+            crate::http::ServingOptions::default(),
+            std::future::pending(),
+        ));
         let response = get_response(address, "/broken").await;
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 500"), "{response}");

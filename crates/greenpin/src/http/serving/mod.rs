@@ -1,33 +1,83 @@
-//! HTTP/1.1 server with limits on the number of connections and on the time and size of request headers.
+//! HTTP server with limits on connections, on the size of heads, and on the time that a client may take.
+//!
+//! - `admission`: numbers of connections, in all and of each source.
+//! - `activity`: which side a connection waits for, and its time-outs.
+//! - `connection`: a connection from its start to its end, with `stream` and `request` below the HTTP library.
+//! - `refusal`: responses to heads that cannot be read; `linger`: closing after an early response.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+mod activity;
+mod admission;
+mod connection;
+mod linger;
+mod refusal;
+mod request;
+mod stream;
+
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 
-/// Maximum number of open connections. Further connections are closed at once.
-pub const MAX_CONNECTIONS: usize = 4096;
-/// Time for a client to send the headers of a request, including the idle time before the request.
+use self::activity::{Activity, Timeouts};
+pub use self::admission::ConnectionLimits;
+use self::admission::{ConnectionTable, Refusal};
+use self::connection::Connection;
+pub(super) use self::refusal::{has_valid_host, refuse_unreadable};
+use crate::limits::log_limit::LogLimit;
+use crate::metrics::METRICS;
+
+/// Time for a client to send the head of a request, all of it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time in which a client reads nothing of a response that waits for it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum size of request headers, in bytes. The server answers larger ones with 431.
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Delay before the next `accept` after a failure, such as a lack of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// Bytes of a response that the kernel holds beyond those on their way. A client that reads slowly is seen to make
+/// progress.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Limits the log lines about refused connections.
+static LOG_LIMIT: LogLimit = LogLimit::new();
+
+/// Settings of the HTTP server.
+#[derive(Debug, Clone)]
+pub struct ServingOptions {
+    /// Maximum numbers of open connections.
+    pub connections: ConnectionLimits,
+    /// Time between two requests after which a connection is closed.
+    pub idle_timeout: Duration,
+}
+
+impl Default for ServingOptions {
+    fn default() -> Self {
+        Self {
+            connections: ConnectionLimits {
+                total: 4096,
+                per_address: 1024,
+            },
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
 
 /// Serves connections until `stop` resolves, then completes the requests in progress.
-pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServingOptions,
+    stop: impl Future<Output = ()>,
+) {
+    let table = ConnectionTable::new(options.connections);
+    let timeouts = Timeouts {
+        head: HEADER_TIMEOUT,
+        idle: options.idle_timeout,
+        write: WRITE_TIMEOUT,
+    };
+    let (stopping, stop_receiver) = watch::channel(false);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -38,128 +88,49 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
-            tracing::warn!("rejected an HTTP connection: {MAX_CONNECTIONS} connections are open");
-            continue;
+        let activity = Activity::new();
+        let slot = match table.admit(peer.ip(), activity.clone()) {
+            Ok(slot) => slot,
+            Err(refusal) => {
+                report_refusal(refusal);
+                continue;
+            }
         };
-        serve_connection(stream, peer.ip(), router.clone(), &graceful, permit);
+        prepare(&stream);
+        let connection = Connection {
+            peer: peer.ip(),
+            router: router.clone(),
+            activity,
+            timeouts,
+            stop: stop_receiver.clone(),
+        };
+        tokio::spawn(async move {
+            connection.serve_http1(stream).await;
+            drop(slot);
+        });
     }
-    graceful.shutdown().await;
+    drop(stop_receiver);
+    let _ = stopping.send(true);
+    // Each connection holds a receiver until its end.
+    stopping.closed().await;
 }
 
-/// Address of the client of a request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
-
-fn serve_connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    router: Router,
-    graceful: &GracefulShutdown,
-    permit: OwnedSemaphorePermit,
-) {
-    // Responses are small, so delaying them to fill packets gains nothing.
+fn prepare(stream: &TcpStream) {
+    // Responses are small, so delaying them to fill packets gains nothing. A failure costs only speed.
     let _ = stream.set_nodelay(true);
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ClientAddress(peer));
-        router.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let watched = graceful.watch(connection);
-    tokio::spawn(async move {
-        // A broken connection concerns only its client.
-        let _ = watched.await;
-        drop(permit);
-    });
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    // What a closed connection leaves in the kernel ends, too.
+    let _ = socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT.saturating_mul(2)));
+}
+
+fn report_refusal(refusal: Refusal) {
+    METRICS.count_http_connection_refused(refusal.as_str());
+    if let Some(suppressed) = LOG_LIMIT.allow() {
+        let limit = refusal.as_str();
+        tracing::warn!(limit, suppressed, "refused an HTTP connection");
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    async fn server() -> std::net::SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/", get(|| async { "hello" }));
-        tokio::spawn(serve(listener, router, std::future::pending()));
-        address
-    }
-
-    async fn send(address: std::net::SocketAddr, request: &[u8]) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let _ = stream.write_all(request).await;
-        let mut response = Vec::new();
-        let _ = stream.read_to_end(&mut response).await;
-        String::from_utf8_lossy(&response).into_owned()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_partial_request_times_out() {
-        let address = server().await;
-        let response = send(address, b"GET / HTTP/1.1\r\nHost: x\r\n").await;
-        assert!(
-            response.is_empty() || response.starts_with("HTTP/1.1 408"),
-            "{response}"
-        );
-        assert!(
-            send(
-                address,
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
-            .await
-            .ends_with("hello")
-        );
-    }
-
-    #[tokio::test]
-    async fn headers_of_64_kib_are_rejected_and_the_next_client_is_served() {
-        let address = server().await;
-        let huge = format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
-            "a".repeat(64 * 1024)
-        );
-        let response = send(address, huge.as_bytes()).await;
-        assert!(
-            response.is_empty() || response.starts_with("HTTP/1.1 431"),
-            "{response}"
-        );
-        let response = send(address, b"\x16\x03\x01 garbage\r\n\r\n").await;
-        assert!(
-            response.is_empty() || response.starts_with("HTTP/1.1 400"),
-            "{response}"
-        );
-        assert!(
-            send(
-                address,
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
-            .await
-            .ends_with("hello")
-        );
-    }
-
-    #[tokio::test]
-    async fn idle_connections_block_no_client() {
-        let address = server().await;
-        let mut idle = Vec::new();
-        for _ in 0..200 {
-            idle.push(TcpStream::connect(address).await.unwrap());
-        }
-        assert!(
-            send(
-                address,
-                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
-            .await
-            .ends_with("hello")
-        );
-    }
-}
+mod tests;

@@ -2,11 +2,13 @@
 //!
 //! - `allocations`, `allocation_update`, `resolve`, `numbers`, `calls`: resources.
 //! - `idempotency`, `limits`, `tenant_isolation`: rules for all requests.
+//! - `http`: the protocol: connections, heads, bodies, conditions, links.
 //! - `openapi`, `metrics`: documentation and metrics.
 
 mod allocation_update;
 mod allocations;
 mod calls;
+mod http;
 mod idempotency;
 mod limits;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::resource::{AllocationDetails, greenpin_id};
@@ -35,10 +35,11 @@ pub(crate) async fn unlock(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     let now = api.now();
     let allocation = store.unlock_allocation(&id, now).await?;
     let zone = store.settings().await?.zone();
@@ -67,10 +68,11 @@ pub(crate) async fn rotate(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     let now = api.now();
     let allocation = store.rotate_pin(&id, now).await?;
     let zone = store.settings().await?.zone();
