@@ -7,37 +7,53 @@ use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Code, Problem};
 use crate::http::Api;
-use crate::metrics::{METRICS, RequestLabel, StoreFigures};
+use crate::metrics::{METRICS, RequestLabel, StoreFigures, text_format};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Read metrics
 ///
-/// Prometheus metrics in OpenMetrics format. Labels never contain telephone numbers, PINs or ids.
+/// Prometheus metrics: in OpenMetrics format if `Accept` names it, as Prometheus does, else in the older text format.
+/// Labels never contain telephone numbers, PINs or ids.
 #[utoipa::path(
     get,
     path = "/metrics",
     operation_id = "metrics",
     tag = "Server",
-    responses((status = 200, description = "Metrics in OpenMetrics format.", content_type = "application/openmetrics-text", body = String))
+    responses((status = 200, description = "The metrics.", content(
+        (String = "application/openmetrics-text"),
+        (String = "text/plain"),
+    )))
 )]
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+pub(crate) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     let stored = StoreFigures {
         webhook_backlog: api.store.open_deliveries().await.ok(),
         endpoints_disabled: api.store.disabled_endpoints().await.ok(),
         upload_backlog: api.store.pending_uploads(&api.node.name).await.ok(),
     };
-    let mut response = METRICS.render(&stored).into_response();
+    let text = METRICS.render(&stored);
+    let (text, media_type) = match accepts_open_metrics(&headers) {
+        true => (text, OPEN_METRICS),
+        false => (text_format::from_open_metrics(&text), TEXT_FORMAT),
+    };
+    let mut response = text.into_response();
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+fn accepts_open_metrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/openmetrics-text"))
 }
 
 /// Counts a request under its route template, and measures its duration.
