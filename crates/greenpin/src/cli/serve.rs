@@ -43,7 +43,7 @@ pub(super) async fn run(config: &Config) -> ExitCode {
         .map(|address| format!(" tls:{address}"))
         .unwrap_or_default();
     tracing::info!(
-        http = %format_args!("http://{}", server.http),
+        http = %format_args!("{}://{}", server.http_scheme, server.http),
         sip = %format_args!("udp:{}{tcp}{tls}", server.sip),
         store = %config.store.database,
         trunks = config.trunks.len(),

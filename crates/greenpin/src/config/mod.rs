@@ -78,6 +78,8 @@ pub struct Http {
     pub max_connections_per_address: usize,
     /// Time between two requests after which a connection is closed.
     pub idle_timeout: Duration,
+    /// `http.tls_certificate`, `http.tls_key`: certificate for HTTPS; `None`: HTTP without TLS.
+    pub identity: Option<Identity>,
 }
 
 /// The database.
@@ -261,6 +263,7 @@ impl Config {
                 values::idle_timeout,
                 Duration::from_secs(75),
             ),
+            identity: Self::read_identity(source, "http"),
         }
     }
 

@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 pub use self::health::Readiness;
 pub use self::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use self::middleware::{auth, rate_limit, request_metrics};
-pub use self::serving::{ConnectionLimits, ServingOptions, serve};
+pub use self::serving::{ConnectionLimits, HttpCertificate, ServingOptions, serve};
 
 use crate::calls;
 use crate::config::{Secret, Trunk};

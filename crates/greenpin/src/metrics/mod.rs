@@ -17,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 mod process;
+pub(crate) mod text_format;
 
 /// Histogram buckets in seconds, from a cache lookup to an abandoned request.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -130,6 +131,7 @@ pub(crate) struct Metrics {
     trunk_legs: Family<TrunkLegLabel, Gauge>,
     post_dial_delay: Family<TrunkLabel, Histogram>,
     certificate_expiry: Family<TrunkLabel, Gauge>,
+    http_certificate_expiry: Gauge,
     pub(crate) rtp_port_pairs: Gauge,
     pub(crate) rtp_received: Counter,
     pub(crate) rtp_lost: Counter,
@@ -176,6 +178,7 @@ impl Metrics {
             trunk_legs: Family::default(),
             post_dial_delay: Family::new_with_constructor(|| Histogram::new(DIAL_BUCKETS)),
             certificate_expiry: Family::default(),
+            http_certificate_expiry: Gauge::default(),
             rtp_port_pairs: Gauge::default(),
             rtp_received: Counter::default(),
             rtp_lost: Counter::default(),
@@ -234,6 +237,10 @@ impl Metrics {
         let help = "Time from the head of a request to the head of its response";
         let duration = self.request_duration.clone();
         to.register_with_unit("http_request_duration", help, Unit::Seconds, duration);
+        let help = "Expiry of the certificate for HTTPS, since 1970-01-01T00:00:00Z";
+        let expiry = self.http_certificate_expiry.clone();
+        let name = "http_certificate_expiry_time";
+        to.register_with_unit(name, help, Unit::Seconds, expiry);
         let help = "Open HTTP connections";
         to.register("http_connections", help, self.http_connections.clone());
         let help = "HTTP connections closed at once because a limit was reached";
@@ -496,6 +503,11 @@ impl Metrics {
                 trunk: trunk.to_owned(),
             })
             .set(at);
+    }
+
+    /// Sets the expiry of the certificate for HTTPS, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn set_http_certificate_expiry(&self, at: i64) {
+        self.http_certificate_expiry.set(at);
     }
 
     /// Counts a webhook delivery as `delivered`, `retried` or `given_up`.

@@ -2,6 +2,7 @@
 
 mod database_lock;
 mod descriptors;
+mod http_listener;
 mod jobs;
 pub mod limits;
 mod membership;
@@ -12,18 +13,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::database_lock::{DatabaseLock, LockError};
+use self::http_listener::{HttpListener, HttpTask};
 use self::membership::keep_alive;
 use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
+use crate::calls::sip::TlsError;
 use crate::calls::{Engine, EngineSettings, StartError};
 use crate::config::Config;
 use crate::http;
-use crate::http::{ConnectionLimits, NodeInfo, Readiness, ServingOptions};
+use crate::http::{NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
@@ -33,6 +34,8 @@ use crate::webhooks::{Dispatcher, WebhookSettings};
 pub struct Server {
     /// Address of the API.
     pub http: SocketAddr,
+    /// Scheme of the API: `http` or `https`.
+    pub http_scheme: &'static str,
     /// Address of SIP over UDP.
     pub sip: SocketAddr,
     /// Address of SIP over TCP, if it is served.
@@ -44,8 +47,7 @@ pub struct Server {
     engine: Engine,
     dispatcher: Dispatcher,
     readiness: Arc<Readiness>,
-    api: JoinHandle<()>,
-    api_stop: watch::Sender<bool>,
+    api: HttpTask,
     jobs: Vec<JoinHandle<()>>,
     membership: Membership,
     supervisor: Supervisor,
@@ -67,6 +69,9 @@ pub enum ServerError {
         /// Cause of the failure.
         source: std::io::Error,
     },
+    /// The certificate for HTTPS cannot be used.
+    #[error("http.tls_certificate: {0}")]
+    Certificate(#[from] TlsError),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] store::OpenError),
@@ -139,8 +144,9 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let files = descriptors::raise_limit(config.sip.max_calls);
         report_port_limit(config);
-        let (listener, http) = listen(config.http.listen).await?;
-        let public_url = public_url(config, http);
+        let listener = HttpListener::bind(config, files).await?;
+        let (http, http_scheme) = (listener.address, listener.scheme);
+        let public_url = listener.public_url.clone();
         let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config, store.recording_key())?;
@@ -159,14 +165,7 @@ impl Server {
             config.http.rate_limit,
             node,
         );
-        let (api_stop, mut stopping) = watch::channel(false);
-        let graceful = async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
-        let api = supervisor.spawn(
-            Part::Http,
-            http::serve(listener, router, serving_options(config, files), graceful),
-        );
+        let api = listener.serve(router, &supervisor);
         let heartbeats = keep_alive(
             membership.clone(),
             store.clone(),
@@ -178,6 +177,7 @@ impl Server {
         let jobs = jobs::start(&store, recordings, &config.node, heartbeats, &supervisor);
         Ok(Self {
             http,
+            http_scheme,
             sip: engine.udp,
             sip_tcp: engine.tcp,
             sip_tls: engine.tls,
@@ -186,7 +186,6 @@ impl Server {
             dispatcher,
             readiness,
             api,
-            api_stop,
             jobs,
             membership,
             supervisor,
@@ -194,10 +193,11 @@ impl Server {
         })
     }
 
-    /// Reads the certificates for SIP over TLS again. Calls and connections continue. If a file
+    /// Reads the certificates for SIP over TLS and for HTTPS again. Calls and connections continue. If a file
     /// cannot be used, the previous certificate stays in use.
     pub fn reload_certificates(&self) {
         self.engine.reload_certificates();
+        self.api.reload_certificate();
     }
 
     /// Waits until a task or thread ends that must not end. The server is not ready from then on and should be stopped.
@@ -212,52 +212,11 @@ impl Server {
         self.supervisor.stop();
         self.engine.stop(drain_timeout).await;
         self.jobs.iter().for_each(JoinHandle::abort);
-        let _ = self.api_stop.send(true);
-        let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
+        self.api.stop().await;
         self.dispatcher.stop().await;
         if let Err(error) = self.membership.leave().await {
             tracing::warn!(%error, "leaving the cluster failed");
         }
-    }
-}
-
-/// Binds the HTTP listener. Returns it with its address.
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let failed = |source| ServerError::Http { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-/// Returns the address in links: `http.public_url`, or else the listen address. If that is no address that a client can
-/// open, such as `0.0.0.0`, the public address of SIP stands in its place.
-fn public_url(config: &Config, listen: SocketAddr) -> String {
-    if let Some(url) = &config.http.public_url {
-        return url.clone();
-    }
-    let mut address = listen;
-    if listen.ip().is_unspecified() {
-        address.set_ip(config.sip.public_address);
-    }
-    let url = format!("http://{address}");
-    if address != listen {
-        tracing::warn!(
-            url,
-            "http.public_url is not set: links use sip.public_address, because http.listen names no address"
-        );
-    }
-    url
-}
-
-/// Returns the settings of the HTTP server. `files` is the limit of open files of the process.
-fn serving_options(config: &Config, files: Option<u64>) -> ServingOptions {
-    let configured = ConnectionLimits {
-        total: config.http.max_connections,
-        per_address: config.http.max_connections_per_address,
-    };
-    ServingOptions {
-        connections: descriptors::http_connections(configured, files),
-        idle_timeout: config.http.idle_timeout,
     }
 }
 

@@ -55,6 +55,14 @@ pub(super) struct Slot {
     table: Arc<ConnectionTable>,
     source: IpAddr,
     id: u64,
+    has_evicted: bool,
+}
+
+impl Slot {
+    /// Returns `true` if another connection made room, and has to end first.
+    pub(super) fn has_evicted(&self) -> bool {
+        self.has_evicted
+    }
 }
 
 impl ConnectionTable {
@@ -77,11 +85,12 @@ impl ConnectionTable {
     ) -> Result<Slot, Refusal> {
         let source = source_network(peer);
         let mut open = self.open();
-        if open.count_of(source) >= self.limits.per_address {
-            if !open.evict_from(source) {
-                return Err(Refusal::Address);
-            }
-        } else if open.count >= self.limits.total && !open.evict_for(source) {
+        let is_at_share = open.count_of(source) >= self.limits.per_address;
+        let is_full = open.count >= self.limits.total;
+        if is_at_share && !open.evict_from(source) {
+            return Err(Refusal::Address);
+        }
+        if !is_at_share && is_full && !open.evict_for(source) {
             return Err(Refusal::Total);
         }
         let id = open.next_id;
@@ -93,6 +102,7 @@ impl ConnectionTable {
             table: self.clone(),
             source,
             id,
+            has_evicted: is_at_share || is_full,
         })
     }
 }

@@ -14,6 +14,15 @@ const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_LINGER_BYTES: usize = 64 * 1024 * 1024;
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Time for the end of TLS to be sent.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Ends a connection whose client waits for nothing and sends nothing.
+pub(super) async fn shut_down<S: AsyncWrite + Unpin>(mut stream: S) {
+    // A client that is gone needs no end.
+    let _ = timeout(SHUTDOWN_TIMEOUT, stream.shutdown()).await;
+}
+
 /// Sends the last response, if there is one, closes the sending side, and drops what the client still sends.
 pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: S, response: &[u8]) {
     let _ = timeout(LINGER_TIMEOUT, send_and_drain(stream, response)).await;

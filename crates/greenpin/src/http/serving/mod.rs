@@ -3,16 +3,19 @@
 //! - `admission`: numbers of connections, in all and of each source.
 //! - `activity`: which side a connection waits for, and its time-outs.
 //! - `connection`: a connection from its start to its end, with `stream` and `request` below the HTTP library.
+//! - `certificate`: the certificate for HTTPS.
 //! - `refusal`: responses to heads that cannot be read; `linger`: closing after an early response.
 
 mod activity;
 mod admission;
+mod certificate;
 mod connection;
 mod linger;
 mod refusal;
 mod request;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,7 +26,9 @@ use tokio::sync::watch;
 use self::activity::{Activity, Timeouts};
 pub use self::admission::ConnectionLimits;
 use self::admission::{ConnectionTable, Refusal};
+pub use self::certificate::HttpCertificate;
 use self::connection::Connection;
+pub use self::connection::MAX_STREAMS;
 pub(super) use self::refusal::{has_valid_host, refuse_unreadable};
 use crate::limits::log_limit::LogLimit;
 use crate::metrics::METRICS;
@@ -44,12 +49,14 @@ const UNSENT_BYTES: u32 = 128 * 1024;
 static LOG_LIMIT: LogLimit = LogLimit::new();
 
 /// Settings of the HTTP server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServingOptions {
     /// Maximum numbers of open connections.
     pub connections: ConnectionLimits,
     /// Time between two requests after which a connection is closed.
     pub idle_timeout: Duration,
+    /// Certificate for HTTPS; `None`: HTTP without TLS.
+    pub certificate: Option<Arc<HttpCertificate>>,
 }
 
 impl Default for ServingOptions {
@@ -60,6 +67,7 @@ impl Default for ServingOptions {
                 per_address: 1024,
             },
             idle_timeout: Duration::from_secs(75),
+            certificate: None,
         }
     }
 }
@@ -96,6 +104,10 @@ pub async fn serve(
                 continue;
             }
         };
+        if slot.has_evicted() {
+            // The evicted connection closes its descriptor before the next one is accepted.
+            tokio::task::yield_now().await;
+        }
         prepare(&stream);
         let connection = Connection {
             peer: peer.ip(),
@@ -104,8 +116,13 @@ pub async fn serve(
             timeouts,
             stop: stop_receiver.clone(),
         };
+        let certificate = options.certificate.as_ref();
+        let acceptor = certificate.map(|certificate| certificate.acceptor());
         tokio::spawn(async move {
-            connection.serve_http1(stream).await;
+            match acceptor {
+                Some(acceptor) => connection.serve_tls(stream, acceptor).await,
+                None => connection.serve(stream).await,
+            }
             drop(slot);
         });
     }

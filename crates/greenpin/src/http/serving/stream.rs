@@ -14,8 +14,9 @@ use super::activity::Activity;
 pub(super) struct TrackedStream<S> {
     inner: S,
     activity: Arc<Activity>,
-    /// HTTP/1.1: responses outside of any request come from the library and are withheld.
-    withholds: bool,
+    /// HTTP/1.1: bytes between two requests are a head or a response of the library, which is withheld. HTTP/2 has other
+    /// frames there.
+    is_http1: bool,
     withheld_status: Option<u16>,
 }
 
@@ -25,8 +26,16 @@ impl<S> TrackedStream<S> {
         Self {
             inner,
             activity,
-            withholds: true,
+            is_http1: true,
             withheld_status: None,
+        }
+    }
+
+    /// Returns a stream of HTTP/2.
+    pub(super) fn http2(inner: S, activity: Arc<Activity>) -> Self {
+        Self {
+            is_http1: false,
+            ..Self::http1(inner, activity)
         }
     }
 
@@ -37,7 +46,7 @@ impl<S> TrackedStream<S> {
 
     /// Takes bytes that belong to no request. The library writes such a response to a head that it cannot parse.
     fn withhold(&mut self, bytes: &[u8]) -> bool {
-        if !self.withholds || bytes.is_empty() || !self.activity.is_waiting() {
+        if !self.is_http1 || bytes.is_empty() || !self.activity.is_waiting() {
             return false;
         }
         self.withheld_status = self.withheld_status.or_else(|| status(bytes));
@@ -65,7 +74,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
-        if buffer.filled().len() > before {
+        if self.is_http1 && buffer.filled().len() > before {
             self.activity.on_received();
         }
         Poll::Ready(read)
@@ -111,6 +120,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_http1 {
+            // The owner of the stream shuts it down, after a response of its own if there is one.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
 }

@@ -12,6 +12,9 @@ use super::*;
 
 const COMPLETE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
+/// More than the kernel buffers for a connection.
+const LARGE_BYTES: usize = 32 * 1024 * 1024;
+
 async fn server_with(options: ServingOptions) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -23,6 +26,7 @@ async fn server_with(options: ServingOptions) -> SocketAddr {
     let router = Router::new()
         .route("/", get(|| async { "hello" }))
         .route("/endless", get(endless))
+        .route("/large", get(|| async { vec![b'a'; LARGE_BYTES] }))
         .route("/early", post(|| async { "no body wanted" }));
     let router = crate::http::with_request_layer(router);
     tokio::spawn(serve(listener, router, options, std::future::pending()));
@@ -168,6 +172,23 @@ async fn a_response_before_the_end_of_a_large_body_arrives() {
         .await
         .expect("the whole body is taken");
     assert!(read_to_end(&mut stream).await.ends_with("no body wanted"));
+}
+
+#[tokio::test]
+async fn the_last_response_of_a_connection_arrives_whole() {
+    let address = server().await;
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).await.unwrap();
+    // The server writes until the kernel takes no more.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let response = read_to_end(&mut stream).await;
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body.len(), LARGE_BYTES);
 }
 
 #[tokio::test]

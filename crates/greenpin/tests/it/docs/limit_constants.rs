@@ -130,9 +130,12 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::END_CALLS_TIMEOUT",
             "calls::LINGER_TIMEOUT",
             "calls::UNREGISTER_TIMEOUT",
+            "http::GOAWAY_TIMEOUT",
             "http::LINGER_TIMEOUT",
+            "http::SHUTDOWN_TIMEOUT",
             "http::LINGER_IDLE_TIMEOUT",
             "recordings::RETRY_TIMEOUT",
+            "server::STOP_TIMEOUT",
         ],
     ),
     (

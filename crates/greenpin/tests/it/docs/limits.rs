@@ -153,6 +153,7 @@ fn request_rows() -> Vec<Row> {
         "prompt" => format!("{}, {} s", size(http::MAX_WAV_BYTES), prompt_file::MAX_PROMPT_SECONDS),
         "import of numbers" => file,
         "headers of a request" => size(http::MAX_HEADER_BYTES),
+        "concurrent requests of an HTTP/2 connection" => http::MAX_STREAMS.to_string(),
         "time for the headers to arrive" => format!("{} for all of them", time(http::HEADER_TIMEOUT)),
         "time for a body to arrive" => format!("{} for all of it", time(http::BODY_TIMEOUT)),
         "time in which a client reads nothing of its response" => time(http::WRITE_TIMEOUT),

@@ -157,12 +157,8 @@ impl Server {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(ready) = self.log().lines().find_map(ready_line) {
-                self.http = ready["http"]
-                    .as_str()
-                    .unwrap()
-                    .trim_start_matches("http://")
-                    .parse()
-                    .unwrap();
+                let (_, http) = ready["http"].as_str().unwrap().split_once("://").unwrap();
+                self.http = http.parse().unwrap();
                 let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
                 let sip: SocketAddr = sip.trim_start_matches("udp:").parse().unwrap();
                 self.sip = SocketAddr::new(sip.ip().to_canonical(), sip.port());
