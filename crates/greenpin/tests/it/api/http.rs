@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
+use crate::support::call_setup::CallSetup;
 use crate::support::http_client::{basic, call, raw, raw_text, request};
 use crate::support::server::{SID, Server, TIMEOUT, TOKEN};
 
@@ -44,17 +45,20 @@ fn half_requests_of_strangers_keep_no_client_out() {
 
 #[test]
 fn few_open_files_leave_room_for_calls() {
-    let mut server = Server::with("");
-    server.kill();
-    server.start_again_with_open_files(256);
-    let log = server.log();
-    assert!(log.contains("lowers http.max_connections"), "{log}");
-    let held: Vec<_> = (0..300)
-        .map(|_| half_request(&server, "127.0.0.9"))
-        .collect();
-    assert_eq!(server.readiness(), Some(200));
-    assert!(metric(&server, "greenpin_http_connections ") <= 64);
-    drop(held);
+    for files in [256, 1024] {
+        let mut setup = CallSetup::start();
+        setup.restart_with_open_files(files);
+        let log = setup.server.log();
+        assert!(log.contains("lowers http.max_connections"), "{log}");
+        let held: Vec<_> = (0..1100)
+            .map(|index| half_request(&setup.server, &format!("127.0.2.{}", index % 50)))
+            .collect();
+        let allocation = setup.allocate(&json!({ "record": true }));
+        setup.connect(&allocation);
+        setup.both_talk();
+        assert!(metric(&setup.server, "greenpin_http_connections ") <= files / 4);
+        drop(held);
+    }
 }
 
 #[test]
