@@ -21,7 +21,7 @@ const PAGE: u32 = 200;
 pub(super) enum Command {
     /// Follow the event log until Ctrl-C
     #[command(
-        after_help = "Example:\n  greenpin events tail --tenant acme\n  greenpin events tail --json --after evt_06f2n7c8sd3k2q9w4m1x5z0ba7 | jq .type"
+        after_help = "Example:\n  greenpin events tail --tenant acme\n  greenpin events tail --from now\n  greenpin events tail --json --after evt_06f2n7c8sd3k2q9w4m1x5z0ba7 | jq .type"
     )]
     Tail(Tail),
 }
@@ -34,12 +34,32 @@ pub(super) struct Tail {
     /// Start after this event id instead of at the end of the log
     #[arg(long, value_name = "EVENT_ID", value_parser = event_id)]
     after: Option<EventId>,
+    /// Start with the next event
+    #[arg(long, value_name = "now", value_enum, conflicts_with_all = ["after", "last"])]
+    from: Option<LogStart>,
     /// Number of each tenant's last events to start with
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=200), conflicts_with = "after")]
     last: u32,
     /// Print JSON, one event per line, as in webhooks
     #[arg(long)]
     json: bool,
+}
+
+/// Start of the followed log.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LogStart {
+    /// Events written from now on.
+    Now,
+}
+
+impl Tail {
+    /// Returns the number of past events to start with.
+    fn past_events(&self) -> u32 {
+        match self.from {
+            Some(LogStart::Now) => 0,
+            None => self.last,
+        }
+    }
 }
 
 fn event_id(text: &str) -> Result<EventId, String> {
@@ -82,7 +102,7 @@ async fn follow(tail: &Tail, store: &Store) -> Result<(), CommandError> {
         {
             if followed.iter().all(|tail| tail.tenant != tenant) {
                 // A tenant created meanwhile is followed from its first event on.
-                let last = if first { tail.last } else { PAGE };
+                let last = if first { tail.past_events() } else { PAGE };
                 let after = begin(tail, store, &tenant, last)
                     .await
                     .map_err(|error| error.to_string())?;

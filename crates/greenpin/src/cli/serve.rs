@@ -60,7 +60,7 @@ fn log_addresses(config: &Config, server: &Server) {
         .map(|address| format!(" tls:{address}"))
         .unwrap_or_default();
     tracing::info!(
-        http = %format_args!("http://{}", server.http),
+        http = %format_args!("{}://{}", server.http_scheme, server.http),
         sip = %format_args!("udp:{}{tcp}{tls}", server.sip),
         store = %config.store.database,
         trunks = config.trunks.len(),

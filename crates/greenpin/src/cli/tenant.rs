@@ -15,7 +15,7 @@ use crate::destinations::{
 use crate::server::open_recordings;
 use crate::store::{
     Actor, CreatedTenant, EndpointSpec, NewTenant, OperatorStore, Store, TenantId, TenantRecord,
-    TenantSettings, TenantStatus, Timestamp,
+    TenantSettings, TenantStatus, Timestamp, WEBHOOK_URL_RULE, canonical_webhook_url,
 };
 
 /// Minimum length of a token that cannot be guessed, in characters.
@@ -413,12 +413,5 @@ fn timezone(text: &str) -> Result<String, String> {
 }
 
 fn webhook(text: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"));
-    if url.is_some_and(|url| url.has_host()) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be an http or https URL".to_owned())
-    }
+    canonical_webhook_url(text).ok_or_else(|| WEBHOOK_URL_RULE.to_owned())
 }

@@ -10,6 +10,7 @@ use super::output::{CommandError, print_line};
 use crate::cli::local_client;
 use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
+use crate::crypto::pinned_certificate;
 use crate::http::operator::trunks::TrunkDetails;
 
 /// Time limit for the server's answer about its trunks.
@@ -67,8 +68,21 @@ fn line(trunk: &Trunk, known: Option<&Value>) -> String {
 /// Requests the trunks from the running server; `None`: it does not respond.
 async fn served(config: &Config) -> Option<Vec<Value>> {
     let token = config.http.operator_token.as_ref()?;
-    let url = format!("http://{}/v1/admin/trunks", local(config.http.listen));
-    let client = local_client::builder().timeout(TIMEOUT).build().ok()?;
+    let (scheme, client) = match &config.http.identity {
+        // The names in the certificate are those of the public address.
+        Some(identity) => {
+            let tls = pinned_certificate::client(&identity.certificate).ok()?;
+            (
+                "https",
+                reqwest::Client::builder()
+                    .no_proxy()
+                    .tls_backend_preconfigured(tls),
+            )
+        }
+        None => ("http", local_client::builder()),
+    };
+    let url = format!("{scheme}://{}/v1/admin/trunks", local(config.http.listen));
+    let client = client.timeout(TIMEOUT).build().ok()?;
     let answer = client
         .get(url)
         .bearer_auth(token.expose())

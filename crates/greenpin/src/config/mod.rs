@@ -75,6 +75,14 @@ pub struct Http {
     pub operator_token: Option<Secret>,
     /// Rate limit of tenants without one in their settings.
     pub rate_limit: RateLimit,
+    /// Maximum number of open connections.
+    pub max_connections: usize,
+    /// Maximum number of open connections of one address.
+    pub max_connections_per_address: usize,
+    /// Time between two requests after which a connection is closed.
+    pub idle_timeout: Duration,
+    /// `http.tls_certificate`, `http.tls_key`: certificate for HTTPS; `None`: HTTP without TLS.
+    pub identity: Option<Identity>,
 }
 
 /// The database.
@@ -198,19 +206,7 @@ impl Config {
     }
 
     fn take(source: &mut Source) -> Self {
-        let http = Http {
-            listen: source.get_or(
-                "http.listen",
-                values::address,
-                SocketAddr::from(([127, 0, 0, 1], 8080)),
-            ),
-            public_url: source.get("http.public_url", values::http_url),
-            operator_token: source.get("http.operator_token", values::secret),
-            rate_limit: RateLimit {
-                requests_per_second: source.get_or("http.rate_limit", values::rate, 1000),
-                burst: source.get_or("http.rate_burst", values::rate, 2000),
-            },
-        };
+        let http = Self::take_http(source);
         let store = Self::take_store(source);
         let is_server = matches!(store.database, Database::Server(_));
         let recordings = Self::take_recordings(source, is_server);
@@ -314,6 +310,36 @@ impl Config {
                 );
             }
             taken.push(ports);
+        }
+    }
+
+    fn take_http(source: &mut Source) -> Http {
+        let max_connections = source.get_or("http.max_connections", values::connections, 4096);
+        let per_address = "http.max_connections_per_address";
+        let share = source.get(per_address, values::connections);
+        if share.is_some_and(|share| share > max_connections) {
+            source.fault(per_address, "must not exceed http.max_connections");
+        }
+        Http {
+            listen: source.get_or(
+                "http.listen",
+                values::address,
+                SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ),
+            public_url: source.get("http.public_url", values::http_url),
+            operator_token: source.get("http.operator_token", values::secret),
+            rate_limit: RateLimit {
+                requests_per_second: source.get_or("http.rate_limit", values::rate, 1000),
+                burst: source.get_or("http.rate_burst", values::rate, 2000),
+            },
+            max_connections,
+            max_connections_per_address: share.unwrap_or(max_connections.div_ceil(4)),
+            idle_timeout: source.get_or(
+                "http.idle_timeout",
+                values::idle_timeout,
+                Duration::from_secs(75),
+            ),
+            identity: Self::read_identity(source, "http"),
         }
     }
 

@@ -454,3 +454,30 @@ fn a_text_that_is_not_toml_is_told_with_its_place() {
         error("[http\n")
     );
 }
+
+#[test]
+fn limits_and_certificates_of_http_are_checked() {
+    let config = read("[http]\nmax_connections = 100\nidle_timeout = 120\n")
+        .unwrap()
+        .http;
+    assert_eq!(
+        (config.max_connections, config.max_connections_per_address),
+        (100, 25)
+    );
+    assert_eq!(
+        (config.idle_timeout, config.identity),
+        (Duration::from_secs(120), None)
+    );
+    for (line, key) in [
+        ("max_connections = 15", "http.max_connections"),
+        (
+            "max_connections_per_address = 4097",
+            "http.max_connections_per_address",
+        ),
+        ("idle_timeout = 4", "http.idle_timeout"),
+        ("tls_key = \"key.pem\"", "http.tls_certificate"),
+    ] {
+        let error = error(&format!("[http]\n{line}\n"));
+        assert!(error.contains(key), "{line}: {error}");
+    }
+}

@@ -425,6 +425,20 @@ pub(super) fn calls(raw: &RawValue) -> Result<usize, InvalidValue> {
     )
 }
 
+pub(super) fn connections(raw: &RawValue) -> Result<usize, InvalidValue> {
+    let number = raw
+        .integer()
+        .filter(|number| (16..=100_000).contains(number));
+    require(
+        number.and_then(|number| usize::try_from(number).ok()),
+        "a number from 16 to 100000",
+    )
+}
+
+pub(super) fn idle_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    seconds(raw, 5..=3600, "a number of seconds from 5 to 3600")
+}
+
 /// Maximum value of a limit.
 pub(super) const MAX_LIMIT: u32 = 1_000_000;
 

@@ -6,6 +6,6 @@ pub use super::middleware::paging::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS};
 pub use super::middleware::problem::MAX_FAULTS;
 pub use super::middleware::rate_limit::FAILURE_LIMIT;
 pub use super::operator::number_import::{MAX_FILE_BYTES, MAX_LINES};
-pub use super::serving::{HEADER_TIMEOUT, MAX_CONNECTIONS, MAX_HEADER_BYTES};
+pub use super::serving::{HEADER_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS, WRITE_TIMEOUT};
 pub use super::tenant::allocations::bulk_update::MAX_ITEMS;
 pub use super::tenant::events::log::MAX_WAIT_SECONDS;

@@ -5,7 +5,7 @@
 //! - `middleware/`: parts shared by all requests, such as credentials, rate limits, bodies and errors.
 //! - `openapi/`: the OpenAPI document and its HTML page.
 //! - `limits`: the limits that the reference of limits names.
-//! - `health`, `serving`: liveness and readiness; the HTTP/1.1 server.
+//! - `health`, `serving`: liveness and readiness; the HTTP server.
 
 mod health;
 pub mod limits;
@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 pub use self::health::Readiness;
 pub use self::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use self::middleware::{auth, rate_limit, request_metrics};
-pub use self::serving::serve;
+pub use self::serving::{ConnectionLimits, HttpCertificate, ServingOptions, serve};
 
 use crate::calls;
 use crate::config::{Secret, Trunk};
@@ -155,15 +155,20 @@ pub fn openapi() -> &'static str {
 #[derive(Clone)]
 struct RequestId(String);
 
+/// Returns a new id for a request.
+fn new_request_id() -> String {
+    format!("req_{:016x}{:016x}", random::u64(), random::u64())
+}
+
 /// Assigns an id to each request, for its response and its log lines.
 async fn assign_request_id(mut request: Request, next: Next) -> Response {
-    let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
+    let request_id = new_request_id();
     request
         .extensions_mut()
         .insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
-    let mut response =
-        tracing::Instrument::instrument(request_metrics::record_metrics(request, next), span).await;
+    let answered = tracing::Instrument::instrument(respond(request, next), span);
+    let mut response = answered.await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }
@@ -171,6 +176,15 @@ async fn assign_request_id(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert("x-request-id", value);
     }
     response
+}
+
+/// Passes a request to its handler, unless its `Host` is not as RFC 9112, section 3.2, demands.
+async fn respond(request: Request, next: Next) -> Response {
+    if serving::has_valid_host(&request) {
+        request_metrics::record_metrics(request, next).await
+    } else {
+        serving::refuse_unreadable(&request)
+    }
 }
 
 /// A successful response.

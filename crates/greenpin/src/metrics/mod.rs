@@ -17,6 +17,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 mod process;
+pub(crate) mod text_format;
 
 /// Histogram buckets in seconds, from a cache lookup to an abandoned request.
 const DURATION_BUCKETS: [f64; 14] = [
@@ -114,6 +115,9 @@ pub(crate) struct Metrics {
     process: process::Process,
     requests: Family<RequestLabel, Counter>,
     request_duration: Family<RouteLabel, Histogram>,
+    pub(crate) http_connections: Gauge,
+    http_connections_refused: Family<ReasonLabel, Counter>,
+    http_connections_ended: Family<ReasonLabel, Counter>,
     pub(crate) calls_active: Gauge,
     pub(crate) calls_started: Counter,
     calls_ended: Family<CallTypeLabel, Counter>,
@@ -127,6 +131,7 @@ pub(crate) struct Metrics {
     trunk_legs: Family<TrunkLegLabel, Gauge>,
     post_dial_delay: Family<TrunkLabel, Histogram>,
     certificate_expiry: Family<TrunkLabel, Gauge>,
+    http_certificate_expiry: Gauge,
     pub(crate) rtp_port_pairs: Gauge,
     pub(crate) rtp_received: Counter,
     pub(crate) rtp_lost: Counter,
@@ -159,6 +164,9 @@ impl Metrics {
             process: process::Process::default(),
             requests: Family::default(),
             request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
+            http_connections: Gauge::default(),
+            http_connections_refused: Family::default(),
+            http_connections_ended: Family::default(),
             calls_active: Gauge::default(),
             calls_started: Counter::default(),
             calls_ended: Family::default(),
@@ -172,6 +180,7 @@ impl Metrics {
             trunk_legs: Family::default(),
             post_dial_delay: Family::new_with_constructor(|| Histogram::new(DIAL_BUCKETS)),
             certificate_expiry: Family::default(),
+            http_certificate_expiry: Gauge::default(),
             rtp_port_pairs: Gauge::default(),
             rtp_received: Counter::default(),
             rtp_lost: Counter::default(),
@@ -234,6 +243,19 @@ impl Metrics {
         let help = "Time from the head of a request to the head of its response";
         let duration = self.request_duration.clone();
         to.register_with_unit("http_request_duration", help, Unit::Seconds, duration);
+        let help = "Expiry of the certificate for HTTPS, since 1970-01-01T00:00:00Z";
+        let expiry = self.http_certificate_expiry.clone();
+        let name = "http_certificate_expiry_time";
+        to.register_with_unit(name, help, Unit::Seconds, expiry);
+        let help = "Open HTTP connections";
+        to.register("http_connections", help, self.http_connections.clone());
+        let help = "HTTP connections closed at once because a limit was reached";
+        let refused = self.http_connections_refused.clone();
+        to.register("http_connections_refused", help, refused);
+        let help =
+            "HTTP connections ended to make room for others, or because the client was too slow";
+        let ended = self.http_connections_ended.clone();
+        to.register("http_connections_ended", help, ended);
     }
 
     fn register_calls(&self, to: &mut Registry) {
@@ -335,6 +357,16 @@ impl Metrics {
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
+        for reason in ["address_limit", "node_limit"] {
+            self.http_connections_refused
+                .get_or_create(&ReasonLabel { reason })
+                .inc_by(0);
+        }
+        for reason in ["evicted", "head_timeout", "write_timeout"] {
+            self.http_connections_ended
+                .get_or_create(&ReasonLabel { reason })
+                .inc_by(0);
+        }
         for reason in ["tenant", "trunks", "hourly_limit"] {
             self.destinations_refused
                 .get_or_create(&ReasonLabel { reason })
@@ -365,6 +397,30 @@ impl Metrics {
         };
         self.request_duration.get_or_create(&route).observe(seconds);
         self.requests.get_or_create(&request).inc();
+    }
+
+    /// Counts a request that was refused before its route was known, because its head cannot be read.
+    pub(crate) fn count_unreadable_request(&self) {
+        let label = RequestLabel {
+            route: "unmatched".to_owned(),
+            method: "other",
+            status: "4xx",
+        };
+        self.requests.get_or_create(&label).inc();
+    }
+
+    /// Counts an HTTP connection that was closed at once; `reason` is the limit.
+    pub(crate) fn count_http_connection_refused(&self, reason: &'static str) {
+        self.http_connections_refused
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// Counts an HTTP connection that the server ended early.
+    pub(crate) fn count_http_connection_ended(&self, reason: &'static str) {
+        self.http_connections_ended
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     /// Counts unexpected ends of a long-lived task or thread; 0 makes the counter visible.
@@ -453,6 +509,11 @@ impl Metrics {
                 trunk: trunk.to_owned(),
             })
             .set(at);
+    }
+
+    /// Sets the expiry of the certificate for HTTPS, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn set_http_certificate_expiry(&self, at: i64) {
+        self.http_certificate_expiry.set(at);
     }
 
     /// Counts a webhook delivery as `delivered`, `retried` or `given_up`.

@@ -1,17 +1,26 @@
-//! File descriptors: the limit of the process is raised at the start, because each bridged call needs four.
+//! File descriptors: the limit of the process is raised at the start, because each bridged call needs four. If it stays
+//! low, HTTP connections get a quarter of it at most, so that they cannot take the descriptors of calls.
 
 use std::io;
+
+use crate::http::ConnectionLimits;
 
 /// File descriptors of a bridged call: two pairs of RTP and RTCP sockets.
 const DESCRIPTORS_PER_CALL: u64 = 4;
 /// File descriptors of everything else: database, listeners, connections, recordings.
 const OTHER_DESCRIPTORS: u64 = 1500;
 
-/// Raises the soft limit of open files to the hard limit, and warns if it is too low for `max_calls`.
-pub(super) fn raise_limit(max_calls: usize) {
+/// Share of all file descriptors that HTTP connections may take: one part in this number.
+const HTTP_SHARE: u64 = 4;
+
+/// Raises the soft limit of open files to the hard limit, and warns if it is too low for `max_calls`. Returns the limit.
+pub(super) fn raise_limit(max_calls: usize) -> Option<u64> {
     let limit = match raise() {
         Ok(limit) => limit,
-        Err(error) => return tracing::warn!(%error, "the limit of open files could not be raised"),
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+            return None;
+        }
     };
     let calls = u64::try_from(max_calls).unwrap_or(u64::MAX);
     let needed = required(calls);
@@ -25,6 +34,30 @@ pub(super) fn raise_limit(max_calls: usize) {
     } else {
         tracing::debug!(limit, "limit of open files");
     }
+    Some(limit)
+}
+
+/// Returns the configured limits of HTTP connections, lowered to their share of the open files. The share of one address
+/// shrinks in proportion.
+pub(super) fn http_connections(
+    configured: ConnectionLimits,
+    files: Option<u64>,
+) -> ConnectionLimits {
+    let share = files.and_then(|files| usize::try_from(files / HTTP_SHARE).ok());
+    let total = share.unwrap_or(usize::MAX).clamp(1, configured.total);
+    let per_address = configured
+        .per_address
+        .saturating_mul(total)
+        .div_ceil(configured.total.max(1));
+    if total < configured.total {
+        tracing::warn!(
+            connections = total,
+            per_address,
+            max_connections = configured.total,
+            "the limit of open files lowers http.max_connections"
+        );
+    }
+    ConnectionLimits { total, per_address }
 }
 
 fn required(calls: u64) -> u64 {
@@ -64,5 +97,22 @@ mod tests {
         assert_eq!(raise().unwrap(), first, "it stays at the hard limit");
         assert_eq!(required(4000), 17_500);
         assert_eq!(required(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn http_connections_get_a_quarter_of_the_open_files() {
+        let configured = ConnectionLimits {
+            total: 4096,
+            per_address: 1024,
+        };
+        let limits = |files| {
+            let ConnectionLimits { total, per_address } = http_connections(configured, files);
+            (total, per_address)
+        };
+        assert_eq!(limits(None), (4096, 1024));
+        assert_eq!(limits(Some(1_000_000)), (4096, 1024));
+        assert_eq!(limits(Some(1024)), (256, 64));
+        assert_eq!(limits(Some(256)), (64, 16));
+        assert_eq!(limits(Some(3)), (1, 1));
     }
 }

@@ -2,6 +2,7 @@
 
 mod database_lock;
 mod descriptors;
+mod http_listener;
 mod jobs;
 pub mod limits;
 mod membership;
@@ -12,14 +13,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::database_lock::DatabaseLock;
 use self::database_lock::LockError;
+use self::http_listener::{HttpListener, HttpTask};
 use self::membership::keep_alive;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
+use crate::calls::sip::TlsError;
 use crate::calls::{Engine, EngineSettings, Handle, StartError};
 use crate::config::Config;
 use crate::http;
@@ -33,6 +34,8 @@ use crate::webhooks::{Dispatcher, WebhookSettings};
 pub struct Server {
     /// Address of the API.
     pub http: SocketAddr,
+    /// Scheme of the API: `http` or `https`.
+    pub http_scheme: &'static str,
     /// Address of SIP over UDP.
     pub sip: SocketAddr,
     /// Address of SIP over TCP, if it is served.
@@ -44,8 +47,7 @@ pub struct Server {
     engine: Engine,
     dispatcher: Dispatcher,
     readiness: Arc<Readiness>,
-    api: JoinHandle<()>,
-    api_stop: watch::Sender<bool>,
+    api: HttpTask,
     jobs: Vec<JoinHandle<()>>,
     membership: Membership,
     supervisor: Supervisor,
@@ -67,6 +69,9 @@ pub enum ServerError {
         /// Cause of the failure.
         source: std::io::Error,
     },
+    /// The certificate for HTTPS cannot be used.
+    #[error("http.tls_certificate: {0}")]
+    Certificate(#[from] TlsError),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] store::OpenError),
@@ -142,11 +147,11 @@ impl Server {
         config: &Config,
         supervisor: Supervisor,
     ) -> Result<Self, ServerError> {
-        descriptors::raise_limit(config.sip.max_calls);
+        let files = descriptors::raise_limit(config.sip.max_calls);
         report_port_limit(config);
-        let (listener, http) = listen(config.http.listen).await?;
-        let public_url = config.http.public_url.clone();
-        let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
+        let listener = HttpListener::bind(config, files).await?;
+        let (http, http_scheme) = (listener.address, listener.scheme);
+        let public_url = listener.public_url.clone();
         let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config)?;
@@ -166,11 +171,7 @@ impl Server {
             config.http.rate_limit,
             node,
         );
-        let (api_stop, mut stopping) = watch::channel(false);
-        let graceful = async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
-        let api = supervisor.spawn(Part::Http, http::serve(listener, router, graceful));
+        let api = listener.serve(router, &supervisor);
         let heartbeats = keep_alive(
             membership.clone(),
             store.clone(),
@@ -182,6 +183,7 @@ impl Server {
         let jobs = jobs::start(&store, recordings, &config.node, heartbeats, &supervisor);
         Ok(Self {
             http,
+            http_scheme,
             sip: engine.udp,
             sip_tcp: engine.tcp,
             sip_tls: engine.tls,
@@ -190,7 +192,6 @@ impl Server {
             dispatcher,
             readiness,
             api,
-            api_stop,
             jobs,
             membership,
             supervisor,
@@ -198,10 +199,11 @@ impl Server {
         })
     }
 
-    /// Reads the certificates for SIP over TLS again. Calls and connections continue. If a file
+    /// Reads the certificates for SIP over TLS and for HTTPS again. Calls and connections continue. If a file
     /// cannot be used, the previous certificate stays in use.
     pub fn reload_certificates(&self) {
         self.engine.reload_certificates();
+        self.api.reload_certificate();
     }
 
     /// Returns a handle to the calls, which also works during the stop.
@@ -221,21 +223,12 @@ impl Server {
         self.supervisor.stop();
         self.engine.stop(drain_timeout).await;
         self.jobs.iter().for_each(JoinHandle::abort);
-        let _ = self.api_stop.send(true);
-        let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
+        self.api.stop().await;
         self.dispatcher.stop().await;
         if let Err(error) = self.membership.leave().await {
             tracing::warn!(%error, "leaving the cluster failed");
         }
     }
-}
-
-/// Binds the HTTP listener. Returns it with its address.
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let failed = |source| ServerError::Http { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
 }
 
 fn node_info(

@@ -72,7 +72,8 @@ pub use self::tenants::{
     DialStrategy, Endpoint, EndpointFormat, EndpointSpec, IdempotentRequest, KeyClaim,
     NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention, StoredAnswer,
     TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
-    TenantStatusError, Voice, draw_account_sid, is_account_sid,
+    TenantStatusError, Voice, WEBHOOK_URL_RULE, canonical_webhook_url, draw_account_sid,
+    is_account_sid,
 };
 pub use call::{CallCause, CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
 

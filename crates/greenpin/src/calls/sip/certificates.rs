@@ -1,11 +1,9 @@
 //! Certificates for TLS, loaded at the start and again after a change of the files or on request. Open connections keep
 //! their certificates.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -13,10 +11,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::inbound::CertifiedTrunks;
 use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer, is_named};
+pub use crate::crypto::reloadable::RELOAD_INTERVAL;
+use crate::crypto::reloadable::{CertificateFiles, Reloadable};
 use crate::metrics::METRICS;
-
-/// Interval between two checks of the files.
-pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// TLS certificates of one user agent.
 pub struct TlsCertificates {
@@ -25,31 +22,6 @@ pub struct TlsCertificates {
     /// Name in the client certificate of each trunk.
     peer_names: Vec<Option<String>>,
     requested: Notify,
-}
-
-/// TLS configuration loaded from files, and replaced after they change.
-struct Reloadable<S, T> {
-    settings: S,
-    loaded: RwLock<Loaded<T>>,
-}
-
-struct Loaded<T> {
-    value: T,
-    /// State of the files at the time of loading.
-    stamps: Vec<FileStamp>,
-    /// State of the files at the last failed load, so that each failure is logged once.
-    failed_stamps: Option<Vec<FileStamp>>,
-}
-
-/// Modification time and length of a file, to detect changes; `None` if the file is not readable.
-type FileStamp = Option<(SystemTime, u64)>;
-
-trait CertificateFiles<T> {
-    fn read(&self) -> Result<T, TlsError>;
-    fn files(&self) -> Vec<&Path>;
-    /// Returns the trunk's name; empty for the server certificate.
-    fn trunk(&self) -> &str;
-    fn identity(&self) -> Option<&Identity>;
 }
 
 impl TlsCertificates {
@@ -126,87 +98,21 @@ impl TlsCertificates {
     }
 }
 
-impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
-    fn new(settings: S) -> Result<Self, TlsError> {
-        let stamps = stamps(&settings);
-        let loaded = Loaded {
-            value: settings.read()?,
-            stamps,
-            failed_stamps: None,
-        };
-        let reloadable = Self {
-            loaded: RwLock::new(loaded),
-            settings,
-        };
-        reloadable.update_expiry_metric();
-        Ok(reloadable)
-    }
-
-    fn current(&self) -> T {
-        self.loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .value
-            .clone()
-    }
-
-    /// Reloads the files if they changed or on request. A failed load keeps the previous configuration and is logged
-    /// once. The next check tries again, because a file may become readable without a change.
-    fn reload_if_changed(&self, requested: bool) {
-        let stamps = stamps(&self.settings);
-        let changed = self
-            .loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stamps
-            != stamps;
-        if !requested && !changed {
-            return;
-        }
-        let read = self.settings.read();
-        let trunk = self.settings.trunk();
-        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(value) => {
-                *loaded = Loaded {
-                    value,
-                    stamps,
-                    failed_stamps: None,
-                };
-                self.update_expiry_metric();
-                tracing::info!(trunk, "reloaded the certificates for SIP over TLS");
-            }
-            Err(_) if !requested && loaded.failed_stamps.as_ref() == Some(&stamps) => {}
-            Err(error) => {
-                loaded.failed_stamps = Some(stamps);
-                tracing::error!(trunk, %error, "cannot reload the certificates for SIP over TLS; keeping the previous ones");
-            }
-        }
-    }
-
-    fn update_expiry_metric(&self) {
-        let expiry = self.settings.identity().and_then(Identity::expiry);
-        expiry
-            .into_iter()
-            .for_each(|expiry| METRICS.set_certificate_expiry(self.settings.trunk(), expiry));
-    }
-}
-
 impl CertificateFiles<TlsAcceptor> for TlsListen {
     fn read(&self) -> Result<TlsAcceptor, TlsError> {
         self.acceptor()
     }
 
     fn files(&self) -> Vec<&Path> {
-        Self::files(self).map(PathBuf::as_path).collect()
+        Self::files(self)
     }
 
-    fn trunk(&self) -> &str {
-        ""
+    fn on_loaded(&self) {
+        set_expiry("", Some(&self.identity));
     }
 
-    fn identity(&self) -> Option<&Identity> {
-        Some(&self.identity)
+    fn log_reload(&self, failure: Option<&TlsError>) {
+        log_reload("", failure);
     }
 }
 
@@ -216,24 +122,32 @@ impl CertificateFiles<Connector> for TlsPeer {
     }
 
     fn files(&self) -> Vec<&Path> {
-        Self::files(self).map(PathBuf::as_path).collect()
+        Self::files(self)
     }
 
-    fn trunk(&self) -> &str {
-        &self.trunk
+    fn on_loaded(&self) {
+        set_expiry(&self.trunk, self.identity.as_ref());
     }
 
-    fn identity(&self) -> Option<&Identity> {
-        self.identity.as_ref()
+    fn log_reload(&self, failure: Option<&TlsError>) {
+        log_reload(&self.trunk, failure);
     }
 }
 
-fn stamps<T>(settings: &impl CertificateFiles<T>) -> Vec<FileStamp> {
-    let stamp = |path: &Path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.modified().ok()?, found.len()))
-    };
-    settings.files().into_iter().map(stamp).collect()
+/// Sets the metric of a certificate; `trunk` is empty for the server's.
+fn set_expiry(trunk: &str, identity: Option<&Identity>) {
+    if let Some(expiry) = identity.and_then(Identity::expiry) {
+        METRICS.set_certificate_expiry(trunk, expiry);
+    }
+}
+
+fn log_reload(trunk: &str, failure: Option<&TlsError>) {
+    match failure {
+        None => tracing::info!(trunk, "reloaded the certificates for SIP over TLS"),
+        Some(error) => {
+            tracing::error!(trunk, %error, "cannot reload the certificates for SIP over TLS; keeping the previous ones");
+        }
+    }
 }
 
 /// Error for a connection without a TLS configuration.

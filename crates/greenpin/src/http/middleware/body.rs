@@ -1,4 +1,4 @@
-//! Reads request bodies, with limits on size, time and depth. Rejects duplicate keys in JSON.
+//! Reads request bodies, with limits on size, time and depth. Decodes gzip. Rejects duplicate keys in JSON.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::content_encoding::{DecodeError, Encoding};
 use super::problem::{Code, Problem};
 use super::validation::Fields;
 
@@ -17,6 +18,8 @@ pub const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Maximum size of an uploaded prompt, in bytes. The samples of the longest prompt take 960,000 bytes; the rest is for
 /// other chunks of a WAV file.
 pub const MAX_WAV_BYTES: usize = 1024 * 1024;
+/// Names of UTF-8, and of its subset ASCII, in `charset`.
+const UTF8_NAMES: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
 /// Maximum time to receive a whole body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -40,8 +43,8 @@ pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
 }
 
 /// Reads a body and requires it to be empty or an object without fields.
-pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
-    let bytes = read_with_timeout(body, MAX_JSON_BYTES).await?;
+pub(crate) async fn empty(headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+    let bytes = bytes(headers, body, MAX_JSON_BYTES).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -49,13 +52,18 @@ pub(crate) async fn empty(body: Body) -> Result<(), Problem> {
 }
 
 async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
-    if !is_json(headers) {
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "The body must be application/json.",
-        ));
-    }
+    require_json(headers)?;
     parse(&bytes(headers, body, MAX_JSON_BYTES).await?)
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    match is_json(headers) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "The body must be application/json in UTF-8.",
+        )),
+    }
 }
 
 /// Reads a `text/csv` body of at most `max` bytes.
@@ -107,7 +115,7 @@ pub(crate) fn max_bytes_for_path(path: &str) -> usize {
     }
 }
 
-/// Reads a body of at most `max` bytes without parsing it.
+/// Reads a body of at most `max` bytes, before and after decoding, without parsing it.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -115,7 +123,12 @@ pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result
     if declared.is_some_and(|length| length > max as u64) {
         return Err(too_large(max));
     }
-    read_with_timeout(body, max).await
+    let encoding = Encoding::of(headers)?;
+    let encoded = read_with_timeout(body, max).await?;
+    encoding.decode(encoded, max).map_err(|error| match error {
+        DecodeError::TooLarge => too_large(max),
+        DecodeError::Invalid => Problem::plain(Code::InvalidEncoding),
+    })
 }
 
 async fn read_with_timeout(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
@@ -135,10 +148,12 @@ pub(crate) async fn optional_json_object(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Map<String, Value>, Problem> {
-    if body.is_end_stream() && !headers.contains_key(header::CONTENT_TYPE) {
+    let bytes = bytes(headers, body, MAX_JSON_BYTES).await?;
+    if bytes.is_empty() {
         return Ok(Map::new());
     }
-    json_object(headers, body).await
+    require_json(headers)?;
+    object(parse(&bytes)?)
 }
 
 fn too_large(max: usize) -> Problem {
@@ -159,7 +174,10 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
     let utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let charset = value.trim_matches('"');
+            UTF8_NAMES
+                .iter()
+                .any(|name| charset.eq_ignore_ascii_case(name))
         }
         _ => true,
     });
@@ -308,6 +326,49 @@ mod tests {
             "The body must arrive within 20 seconds.",
         );
         assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
-        assert_eq!(empty(body()).await, Err(late));
+        assert_eq!(empty(&headers, body()).await, Err(late));
+    }
+
+    #[test]
+    fn each_spelling_of_utf_8_is_json() {
+        let is_json = |content_type: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            super::is_json(&headers)
+        };
+        for json in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=utf8",
+            "application/json; charset=\"utf-8\"",
+            "application/json; profile=x; charset=us-ascii",
+        ] {
+            assert!(is_json(json), "{json}");
+        }
+        for other in ["application/json; charset=latin1", "text/json", ""] {
+            assert!(!is_json(other), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_optional_body_can_be_empty_with_any_content_type() {
+        let read = async |content_type: Option<&str>, body: &'static str| {
+            let mut headers = HeaderMap::new();
+            if let Some(content_type) = content_type {
+                headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+            }
+            let body =
+                Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>(body)]));
+            let read = optional_json_object(&headers, body).await;
+            read.map(|object| object.len())
+                .map_err(|problem| problem.code())
+        };
+        for content_type in [None, Some("application/json"), Some("text/plain")] {
+            assert_eq!(read(content_type, "").await, Ok(0));
+        }
+        assert_eq!(read(Some("application/json"), "{\"a\": 1}").await, Ok(1));
+        let refused = Err(Code::UnsupportedMediaType);
+        assert_eq!(read(None, "{}").await, refused);
+        assert_eq!(read(Some("text/plain"), "{}").await, refused);
     }
 }

@@ -52,6 +52,8 @@ pub(crate) async fn handle(
         body::max_bytes_for_path(parts.uri.path()),
     )
     .await?;
+    // The handler gets the decoded body.
+    parts.headers.remove(header::CONTENT_ENCODING);
     let path = parts
         .uri
         .path_and_query()
@@ -317,7 +319,12 @@ mod tests {
             }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
+        tokio::spawn(crate::http::serve(
+            listener,
+            router,
+            crate::http::ServingOptions::default(),
+            std::future::pending(),
+        ));
         address
     }
 

@@ -1,13 +1,17 @@
 //! Parts shared by all requests.
 //!
 //! - `auth`, `rate_limit`, `idempotency`: run before a tenant's handler.
-//! - `body`, `validation`, `field`: read the request and report all faults together.
-//! - `paging`, `range`: parts of a list or of a file.
+//! - `body`, `content_encoding`, `validation`, `field`: read the request and report all faults together.
+//! - `paging`, `range`, `conditional`: parts of a list or of a file, and files that the client already has.
 //! - `problem`: error codes and error responses.
+//! - `client_address`: the address of the client, and the network that counts as one source.
 //! - `request_metrics`: counts requests and catches panics.
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod client_address;
+pub(crate) mod conditional;
+pub(crate) mod content_encoding;
 pub(crate) mod field;
 pub(crate) mod idempotency;
 pub(crate) mod paging;

@@ -120,11 +120,9 @@ pub(crate) fn phone_number(
 }
 
 pub(crate) fn timestamp(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
-    let read = |text: String| text.parse::<jiff::Timestamp>();
     let rule = "must be an RFC 3339 time, with '+' encoded as %2B";
-    let time = text
-        .map(read)
-        .transpose()
-        .map_err(|_| invalid_parameter(field, rule))?;
-    Ok(time.map(|time| Timestamp::from_micros(time.as_microsecond())))
+    let read = |text: String| {
+        Timestamp::parse_rfc3339(&text).ok_or_else(|| invalid_parameter(field, rule))
+    };
+    text.map(read).transpose()
 }

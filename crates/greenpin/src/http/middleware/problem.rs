@@ -44,8 +44,12 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The body is not encoded as `Content-Encoding` says.
+    InvalidEncoding = "invalid_encoding", 400, "The body is not valid gzip";
     /// The body is not valid JSON, or an object contains a duplicate key.
     InvalidJson = "invalid_json", 400, "The body is not valid JSON";
+    /// The head of the request is not valid HTTP, or `Host` is missing or repeated.
+    MalformedRequest = "malformed_request", 400, "The request is not valid HTTP";
     /// The file is not a CSV list of numbers, or a line has the wrong number of fields.
     InvalidCsv = "invalid_csv", 400, "The file is not valid CSV";
     /// Fields are missing, unknown or malformed. See `errors` for each field.
@@ -84,8 +88,8 @@ codes! {
     NotFound = "not_found", 404, "The resource does not exist";
     /// The resource does not support this method.
     MethodNotAllowed = "method_not_allowed", 405, "The resource does not support this method";
-    /// The body did not arrive within 20 seconds.
-    RequestTimeout = "request_timeout", 408, "The body did not arrive in time";
+    /// The body did not arrive within 20 seconds, or the head of the request within 30 seconds.
+    RequestTimeout = "request_timeout", 408, "The request did not arrive in time";
     /// The exclusive number already has an active allocation.
     VirtualNumberBusy = "virtual_number_busy", 409, "The number already has an active allocation";
     /// The number has reached `max_active`, or has no free PIN.
@@ -120,6 +124,8 @@ codes! {
     TooManyItems = "too_many_items", 413, "The array has too many items";
     /// The `Content-Type` is not the expected one, in most cases `application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
+    /// The address of the request is too long.
+    UriTooLong = "uri_too_long", 414, "The address of the request is too long";
     /// The requested range lies outside the file.
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is outside the recording";
     /// The request is well formed but violates a rule. See `errors` for each field.
@@ -148,6 +154,8 @@ codes! {
     UnknownEndpoint = "unknown_endpoint", 422, "The webhook endpoint does not exist";
     /// The tenant has exceeded its rate limit, or the address has sent too many wrong credentials.
     RateLimited = "rate_limited", 429, "Too many requests";
+    /// The head of the request exceeds 32 KiB or 100 header fields.
+    HeaderTooLarge = "header_too_large", 431, "The head of the request is too large";
     /// The server failed to process the request.
     Internal = "internal", 500, "Internal server error";
     /// The recording is not available yet: another node is still uploading it.
@@ -202,7 +210,17 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     refused: Vec<RefusedLine>,
+    allocation: Option<Box<BusyAllocation>>,
     retry_after: Option<u64>,
+}
+
+/// Allocation that keeps a number busy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BusyAllocation {
+    /// Id of the allocation.
+    pub(crate) greenpin_id: String,
+    /// End of the allocation.
+    pub(crate) expires_at: String,
 }
 
 /// Rejected line of an import.
@@ -230,6 +248,8 @@ struct ProblemBody<'a> {
     errors: &'a [FieldError],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: &'a [RefusedLine],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocation: Option<&'a BusyAllocation>,
 }
 
 impl Problem {
@@ -241,8 +261,15 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             refused: Vec::new(),
+            allocation: None,
             retry_after,
         }
+    }
+
+    /// Returns the code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Code {
+        self.code
     }
 
     /// Returns the faults of single fields.
@@ -307,6 +334,14 @@ impl Problem {
         }
     }
 
+    /// Names the allocation that keeps the number busy.
+    pub(crate) fn held_by(self, allocation: BusyAllocation) -> Self {
+        Self {
+            allocation: Some(Box::new(allocation)),
+            ..self
+        }
+    }
+
     /// Sets `Retry-After`, in seconds.
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self {
@@ -315,7 +350,8 @@ impl Problem {
         }
     }
 
-    fn body(&self, request_id: &str) -> Vec<u8> {
+    /// Returns the body of the response, with the id of the request.
+    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
         let body = ProblemBody {
             r#type: format!("urn:greenpin:error:{}", self.code.as_str()),
             title: self.code.title(),
@@ -325,6 +361,7 @@ impl Problem {
             request_id,
             errors: &self.errors,
             refused: &self.refused,
+            allocation: self.allocation.as_deref(),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -357,11 +394,17 @@ impl Problem {
                 HeaderValue::from_static(challenge),
             );
         }
+        if self.code == Code::UnsupportedMediaType {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
-            // The server does not read the rest of the body, so the connection cannot be reused.
+        if matches!(
+            self.code,
+            Code::BodyTooLarge | Code::MalformedRequest | Code::RequestTimeout
+        ) {
+            // The server does not read the rest of the request, so the connection cannot be reused.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 
-use crate::http::serving::ClientAddress;
+use super::client_address::{ClientAddress, source_network};
 use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
@@ -73,18 +73,10 @@ impl RateLimiter {
 
     /// Counts a rejected credential from the address of the request.
     pub(crate) fn count_failure(&self, extensions: &Extensions, now: Instant) -> RateLimitResult {
-        let source = source_network(extensions.get::<ClientAddress>().map(|peer| peer.0));
+        let peer = extensions.get::<ClientAddress>().map(|peer| peer.0);
+        let source = source_network(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
         evict_idle_sources(&self.sources, now);
         consume_token(&self.sources, source, FAILURE_LIMIT, now)
-    }
-}
-
-/// Returns the key of an address: an IPv6 client owns a whole /64 network.
-fn source_network(address: Option<IpAddr>) -> IpAddr {
-    match address.map(|address| address.to_canonical()) {
-        Some(IpAddr::V6(address)) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
-        Some(address) => address,
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     }
 }
 

@@ -7,27 +7,32 @@ use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Code, Problem};
 use crate::http::Api;
-use crate::metrics::{METRICS, RequestLabel, StoreFigures};
+use crate::metrics::{METRICS, RequestLabel, StoreFigures, text_format};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Read metrics
 ///
-/// Prometheus metrics in OpenMetrics format. Labels never contain telephone numbers, PINs or ids.
+/// Prometheus metrics: in OpenMetrics format if `Accept` names it, as Prometheus does, else in the older text format.
+/// Labels never contain telephone numbers, PINs or ids.
 #[utoipa::path(
     get,
     path = "/metrics",
     operation_id = "metrics",
     tag = "Server",
-    responses((status = 200, description = "Metrics in OpenMetrics format.", content_type = "application/openmetrics-text", body = String))
+    responses((status = 200, description = "The metrics.", content(
+        (String = "application/openmetrics-text"),
+        (String = "text/plain"),
+    )))
 )]
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+pub(crate) async fn metrics(State(api): State<Api>, headers: HeaderMap) -> Response {
     // A database that does not answer leaves its figures out.
     let (backlog, disabled, uploads) = tokio::join!(
         api.store.open_deliveries(),
@@ -39,11 +44,22 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
         endpoints_disabled: disabled.ok(),
         upload_backlog: uploads.ok(),
     };
-    let mut response = METRICS.render(&stored).into_response();
+    let text = METRICS.render(&stored);
+    let (text, media_type) = match accepts_open_metrics(&headers) {
+        true => (text, OPEN_METRICS),
+        false => (text_format::from_open_metrics(&text), TEXT_FORMAT),
+    };
+    let mut response = text.into_response();
     response
         .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+fn accepts_open_metrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains("application/openmetrics-text"))
 }
 
 /// Counts a request under its route template, and measures its duration.
@@ -138,7 +154,12 @@ mod tests {
         let router = crate::http::with_request_layer(router);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
+        tokio::spawn(crate::http::serve(
+            listener,
+            router,
+            crate::http::ServingOptions::default(),
+            std::future::pending(),
+        ));
         let response = get_response(address, "/broken").await;
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 500"), "{response}");

@@ -245,7 +245,7 @@ impl Fields {
         value
     }
 
-    /// Reads a list of `min` to `max` distinct numbers, or a single number.
+    /// Reads a list of `min` (0 or 1) to `max` distinct numbers, or a single number. An empty list counts as absent.
     pub(crate) fn numbers(
         &mut self,
         name: &'static str,
@@ -265,11 +265,7 @@ impl Fields {
             );
         }
         if items.len() < min {
-            self.add_fault(
-                name,
-                Code::TooFew,
-                format!("must have {min} to {max} numbers"),
-            );
+            self.add_fault(name, Code::MissingField, "is required");
         }
         let mut numbers = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -347,13 +343,36 @@ impl Fields {
     }
 }
 
-/// Returns the most similar known name, if it is similar enough.
+/// Returns the most similar known name, if at most a third of its characters differ.
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let ranked = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate));
     ranked
         .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len() / 2)
+        .filter(|(distance, candidate)| {
+            distance.saturating_mul(3) <= name.len().max(candidate.len())
+        })
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_is_near_is_suggested() {
+        let known = ["from", "to", "duration", "max_pin_attempts"];
+        for (name, near) in [
+            ("max_pin_attempt", Some("max_pin_attempts")),
+            ("maxPinAttempts", Some("max_pin_attempts")),
+            ("form", Some("from")),
+            ("too", Some("to")),
+            ("foo", None),
+            ("x", None),
+            ("record", None),
+        ] {
+            assert_eq!(nearest(name, &known), near, "{name}");
+        }
+    }
 }

@@ -43,6 +43,7 @@ const IDEMPOTENCY_CODES: &[Code] = &[
     Code::BodyTooLarge,
 ];
 const BODY_CODES: &[Code] = &[
+    Code::InvalidEncoding,
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
@@ -50,14 +51,17 @@ const BODY_CODES: &[Code] = &[
     Code::UnsupportedMediaType,
 ];
 
-/// Codes of operations with an empty body, which ignore its `Content-Type`.
+/// Codes of operations with an empty body. They ignore its `Content-Type`, and decode it.
 const EMPTY_BODY_CODES: &[Code] = &[
+    Code::InvalidEncoding,
     Code::InvalidJson,
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
 ];
 const FILE_CODES: &[Code] = &[
+    Code::InvalidEncoding,
     Code::InvalidRequest,
     Code::RequestTimeout,
     Code::BodyTooLarge,
@@ -482,6 +486,16 @@ fn problem() -> Value {
                 "type": "array",
                 "description": "With `import_refused`: the rejected lines.",
                 "items": { "$ref": "#/components/schemas/RefusedLine" },
+            },
+            "allocation": {
+                "type": "object",
+                "title": "BusyAllocation",
+                "description": "With `virtual_number_busy`: the allocation that holds the number.",
+                "required": ["greenpin_id", "expires_at"],
+                "properties": {
+                    "greenpin_id": { "$ref": "#/components/schemas/AllocationId" },
+                    "expires_at": { "$ref": "#/components/schemas/Moment" },
+                },
             },
             "errors": {
                 "type": "array",

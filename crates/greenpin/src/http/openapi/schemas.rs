@@ -108,6 +108,8 @@ words! {
     DeliveryStanding = ["pending", "delivered", "dead"];
     /// Only deliveries without further attempts.
     DeadOnly = ["dead"];
+    /// Start of a log that is followed from its end on.
+    FromNow = ["now"];
     /// `timeout`: no response within 15 s; `name_not_resolved`: the host name does not resolve; `no_connection`: the
     /// connection failed; `tls_failed`: the TLS handshake failed; `no_ca_certificates`: the server has no CA
     /// certificates; `address_refused`: the address is not public; `broken_answer`: the connection ended early, or the
@@ -209,6 +211,7 @@ pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("DeadOnly", value(DeadOnly::schema())),
         ("CallProgress", value(CallProgress::schema())),
+        ("FromNow", value(FromNow::schema())),
         ("Nothing", empty_body()),
     ]
 }

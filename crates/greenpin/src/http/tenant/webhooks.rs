@@ -125,10 +125,11 @@ struct EnabledEndpoint {
 pub(crate) async fn enable(
     Tenant(store): Tenant,
     Path((_, endpoint_id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     if !store.enable_endpoint(&id).await? {
         return Err(not_found());
     }

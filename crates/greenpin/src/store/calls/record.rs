@@ -107,8 +107,8 @@ impl CallRecord {
         )
     }
 
-    /// Returns the API path of the recording.
-    pub fn recording_path(&self) -> Option<String> {
+    /// Returns the API path of the recording. [`TenantStore::recording_url`] is for clients.
+    pub(crate) fn recording_path(&self) -> Option<String> {
         let path = || {
             format!(
                 "/v1/tenants/{}/calls/{}/recording",

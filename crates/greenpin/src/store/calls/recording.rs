@@ -11,7 +11,7 @@ use crate::store::calls::sql;
 use crate::store::events::Payload;
 use crate::store::events::payload::RecordingData;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, Store, StoreError, StoreOptions, Timestamp};
+use crate::store::{CallSid, Store, StoreError, StoreOptions, TenantStore, Timestamp};
 
 /// Handling of a recording that a crash left unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,13 @@ impl RecordingRules {
     pub(crate) fn url(&self, call: &CallRecord) -> Option<String> {
         call.recording_path()
             .map(|path| format!("{}{path}", self.public_url))
+    }
+}
+
+impl TenantStore {
+    /// Returns the URL of the recording of a call, with the public address of this server; `None` without a recording.
+    pub fn recording_url(&self, call: &CallRecord) -> Option<String> {
+        self.store.recording_rules.url(call)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Media statistics of a call, for its record.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Media statistics of one leg.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,16 +27,29 @@ pub struct LegReport {
     pub packets_late: u64,
     /// Number of sent RTP packets.
     pub packets_sent: u64,
-    /// Interarrival jitter in milliseconds (RFC 3550).
+    /// Interarrival jitter in milliseconds, to a tenth (RFC 3550).
+    #[serde(serialize_with = "in_tenths")]
     #[schema(minimum = 0)]
     pub jitter_ms: f64,
-    /// Estimated mean opinion score of the received audio, 1.0 to 4.5.
+    /// Estimated mean opinion score of the received audio, 1.0 to 4.5, to a hundredth.
+    #[serde(serialize_with = "in_hundredths")]
     #[schema(required, minimum = 1, maximum = 5)]
     pub mos: Option<f64>,
     /// Statistics of the pressed keys; `null` for a call before this report existed.
     #[serde(default)]
     #[schema(required)]
     pub digits: Option<DigitReport>,
+}
+
+/// Writes a measured value to the precision that it has.
+fn in_tenths<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 10.0).round() / 10.0)
+}
+
+fn in_hundredths<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    value
+        .map(|value| (value * 100.0).round() / 100.0)
+        .serialize(serializer)
 }
 
 /// Path of the audio.
@@ -71,4 +84,21 @@ pub struct DigitReport {
     pub end_only: u32,
     /// Number of dropped telephone-event packets that belong to an earlier key.
     pub late_packets: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_values_are_written_to_their_precision() {
+        let stored = r#"{ "codec": null, "packets_received": 1, "packets_lost": 0, "packets_sent": 1,
+            "jitter_ms": 0.123456789012345, "mos": 4.409285713 }"#;
+        let report: LegReport = serde_json::from_str(stored).unwrap();
+        let written = serde_json::to_string(&report).unwrap();
+        assert!(
+            written.contains(r#""jitter_ms":0.1,"mos":4.41,"#),
+            "{written}"
+        );
+    }
 }

@@ -5,10 +5,12 @@ use std::ops::Add;
 use std::time::Duration;
 
 use jiff::fmt::StdFmtWrite;
-use jiff::fmt::temporal::DateTimePrinter;
+use jiff::fmt::temporal::{DateTimePrinter, Pieces};
 use jiff::tz::{Offset, TimeZone};
 
 const SECOND: i64 = 1_000_000;
+/// Last year of RFC 3339.
+const LAST_YEAR: i16 = 9999;
 /// Length of `2026-06-15T10:30:00+05:30`.
 const RFC3339_LENGTH: usize = 25;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
@@ -26,6 +28,17 @@ impl Timestamp {
     /// Creates a time from microseconds since the epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
+    }
+
+    /// Parses a time of RFC 3339. The last hours of the year 9999, which the calendar library does not have, become its
+    /// latest time.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time = text.parse().ok().or_else(|| {
+            let pieces = Pieces::parse(text).ok()?;
+            let is_time = pieces.time().is_some() && pieces.offset().is_some();
+            (is_time && pieces.date().year() == LAST_YEAR).then_some(jiff::Timestamp::MAX)
+        });
+        time.map(|time: jiff::Timestamp| Self(time.as_microsecond()))
     }
 
     /// Returns the microseconds since the epoch.
@@ -90,6 +103,30 @@ impl Add<Duration> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_time_of_rfc_3339_is_read_up_to_its_last_second() {
+        let parse = Timestamp::parse_rfc3339;
+        let latest = Timestamp::from_micros(jiff::Timestamp::MAX.as_microsecond());
+        for last in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999-23:59"] {
+            assert_eq!(parse(last), Some(latest), "{last}");
+        }
+        assert_eq!(
+            parse("1970-01-01T00:00:01Z"),
+            Some(Timestamp::from_micros(1_000_000))
+        );
+        let first = parse("0000-01-01T00:00:00+23:59").unwrap();
+        assert!(first < parse("0000-01-01T00:00:00-23:59").unwrap());
+        for wrong in [
+            "9999-12-31",
+            "9999-12-31T23:59:59",
+            "9999-13-31T23:59:59Z",
+            "10000-01-01T00:00:00Z",
+            "",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_time_is_formatted_in_its_zone_in_whole_seconds() {

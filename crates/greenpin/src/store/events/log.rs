@@ -236,6 +236,12 @@ impl TenantStore {
         read.await
     }
 
+    /// Returns the position after the last event of the log.
+    pub async fn end_of_events(&self) -> Result<EventId, StoreError> {
+        let last = self.event_before_last(0).await?;
+        Ok(last.unwrap_or_else(|| EventId::before(Timestamp::from_micros(0))))
+    }
+
     /// Returns the events after one that were queued for an endpoint, oldest first.
     pub async fn events_of_endpoint_after(
         &self,

@@ -12,6 +12,7 @@ use crate::store::core::database::word_columns;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::EndpointRow;
+use crate::store::tenants::webhook_url::canonical_webhook_url;
 use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Requested endpoint.
@@ -19,7 +20,7 @@ use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 pub struct EndpointSpec {
     /// Endpoint to change; `None` for the endpoint with the same URL, or else a new one.
     pub id: Option<EndpointId>,
-    /// URL for the POST requests.
+    /// URL for the POST requests, in the form of [`canonical_webhook_url`].
     pub url: String,
     /// Subscribed event types; `None` for all.
     pub types: Option<Vec<String>>,
@@ -153,7 +154,7 @@ pub(crate) fn replace(
     for spec in wanted {
         let same = |endpoint: &Endpoint| match &spec.id {
             Some(id) => endpoint.id == *id,
-            None => endpoint.url == spec.url,
+            None => is_same_url(&endpoint.url, &spec.url),
         };
         match old.iter().position(same) {
             Some(index) => update(tx, tenant, &old.remove(index).id, spec)?,
@@ -170,6 +171,11 @@ pub(crate) fn replace(
     // The deliverer must learn of ended pauses and removed endpoints.
     tx.wake_deliverer();
     Ok(created)
+}
+
+/// Returns `true` if a stored URL, possibly not in canonical form, and a requested one are the same.
+fn is_same_url(stored: &str, requested: &str) -> bool {
+    stored == requested || canonical_webhook_url(stored).is_some_and(|stored| stored == requested)
 }
 
 fn update(

@@ -11,6 +11,7 @@ pub(crate) mod prompts;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod status;
+mod webhook_url;
 
 pub use self::create::{CreatedTenant, CredentialDigest, NewTenant, TenantError};
 pub(crate) use self::create::{NewToken, insert};
@@ -28,3 +29,4 @@ pub use self::settings::{
 };
 pub use self::sql::{AuditEntry, CredentialRecord};
 pub use self::status::{TenantRecord, TenantStatus, TenantStatusError};
+pub use self::webhook_url::{WEBHOOK_URL_RULE, canonical_webhook_url};

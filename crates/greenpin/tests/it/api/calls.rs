@@ -214,6 +214,42 @@ fn a_malformed_query_of_calls_is_400_with_its_field() {
     assert_eq!(call(server.http, "DELETE", "/calls").status, 405);
 }
 
+/// Checks conditional requests and HEAD for a recording of 200 bytes.
+fn check_conditions(server: &Server, path: &str) {
+    let send = |method: &str, lines: &str| {
+        let headers = format!("{}{lines}", basic(SID, TOKEN));
+        raw(server.http, &request(method, path, &headers, b""))
+    };
+    let whole = send("GET", "");
+    let [etag, modified] = ["etag", "last-modified"].map(|name| whole.header(name).unwrap());
+    for (condition, status) in [
+        (format!("if-none-match: {etag}"), 304),
+        ("if-none-match: \"other\"".to_owned(), 200),
+        (format!("if-modified-since: {modified}"), 304),
+        (
+            "if-modified-since: Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
+            200,
+        ),
+        (format!("range: bytes=0-9\r\nif-range: {etag}"), 206),
+        (format!("range: bytes=0-9\r\nif-range: {modified}"), 206),
+        ("range: bytes=0-9\r\nif-range: \"other\"".to_owned(), 200),
+        ("range: bytes=900-\r\nif-range: \"other\"".to_owned(), 200),
+    ] {
+        let response = send("GET", &format!("{condition}\r\n"));
+        let found = (response.status, response.header("etag"));
+        assert_eq!(found, (status, Some(etag)), "{condition}");
+    }
+    let head = send("HEAD", "range: bytes=0-9\r\n");
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some("200"))
+    );
+    assert_eq!(
+        (head.header("etag"), head.header("content-range")),
+        (Some(etag), None)
+    );
+}
+
 #[test]
 fn a_recording_is_returned_whole_or_by_range() {
     let server = Server::with("");
@@ -248,6 +284,7 @@ fn a_recording_is_returned_whole_or_by_range() {
         );
     }
     assert_eq!(part("bytes=200-").code(), "range_not_satisfiable");
+    check_conditions(&server, &format!("/v1/tenants/acme/calls/{sid}/recording"));
     assert_eq!(part("lines=1-2").status, 200, "an unknown unit is ignored");
     let silent = runtime.block_on(call_with_recording(&server, None));
     for sid in [

@@ -12,7 +12,8 @@ use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::tls::{Certificates, sip};
 
 fn scrape(server: &Server) -> String {
-    let (response, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
+    let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (response, text) = raw_text(server.http, &request("GET", "/metrics", accept, b""));
     assert_eq!(response.status, 200);
     assert!(
         response
@@ -66,6 +67,25 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
         .filter_map(|rest| rest.split('`').next());
     assert_eq!(served, rows.map(str::to_owned).collect());
     assert!(served.iter().all(|name| name.starts_with("greenpin_")));
+}
+
+#[test]
+fn a_scraper_without_open_metrics_gets_the_text_format() {
+    let server = Server::with("");
+    let (response, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
+    let kind = response.header("content-type").unwrap();
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    for line in [
+        "# TYPE greenpin_calls_started_total counter",
+        "greenpin_calls_started_total 0",
+        "# TYPE greenpin_build_info gauge",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line}:\n{text}"
+        );
+    }
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
 }
 
 #[test]

@@ -2,11 +2,15 @@
 //!
 //! - `allocations`, `allocation_update`, `resolve`, `numbers`, `calls`: resources.
 //! - `idempotency`, `limits`, `tenant_isolation`: rules for all requests.
+//! - `http`: the protocol: connections, heads, bodies, conditions, links.
+//! - `https`: TLS, HTTP/2, renewed certificates.
 //! - `openapi`, `metrics`: documentation and metrics.
 
 mod allocation_update;
 mod allocations;
 mod calls;
+mod http;
+mod https;
 mod idempotency;
 mod limits;
 mod metrics;

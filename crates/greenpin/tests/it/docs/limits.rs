@@ -140,7 +140,8 @@ fn is_command(arguments: &[&str]) -> bool {
 }
 
 fn request_rows() -> Vec<Row> {
-    let rate = Config::default().http.rate_limit;
+    let config = Config::default().http;
+    let rate = config.rate_limit;
     let failures = http::FAILURE_LIMIT;
     let file = format!(
         "{}, {} numbers",
@@ -152,9 +153,19 @@ fn request_rows() -> Vec<Row> {
         "prompt" => format!("{}, {} s", size(http::MAX_WAV_BYTES), prompt_file::MAX_PROMPT_SECONDS),
         "import of numbers" => file,
         "headers of a request" => size(http::MAX_HEADER_BYTES),
-        "time for the headers to arrive" => time(http::HEADER_TIMEOUT),
-        "time for a body to arrive" => time(http::BODY_TIMEOUT),
-        "HTTP connections of a node" => number(http::MAX_CONNECTIONS),
+        "concurrent requests of an HTTP/2 connection" => http::MAX_STREAMS.to_string(),
+        "time for the headers to arrive" => format!("{} for all of them", time(http::HEADER_TIMEOUT)),
+        "time for a body to arrive" => format!("{} for all of it", time(http::BODY_TIMEOUT)),
+        "time in which a client reads nothing of its response" => time(http::WRITE_TIMEOUT),
+        "idle HTTP connection" => format!("{} (`http.idle_timeout`)", time(config.idle_timeout)),
+        "HTTP connections of a node" => format!(
+            "{} (`http.max_connections`), at most a quarter of the open files",
+            number(config.max_connections),
+        ),
+        "HTTP connections of an address" => format!(
+            "{} (`http.max_connections_per_address`)",
+            number(config.max_connections_per_address),
+        ),
         "items of a bulk update" => number(http::MAX_ITEMS),
         "faults in an error response" => number(http::MAX_FAULTS),
         "items of a page" => format!("1 to {}, default {}", http::MAX_PAGE_ITEMS, http::DEFAULT_PAGE_ITEMS),

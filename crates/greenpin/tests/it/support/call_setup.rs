@@ -75,6 +75,14 @@ impl CallSetup {
         self.customer.set_server(self.server.sip);
     }
 
+    /// Restarts the server with a limit of open files that it cannot raise.
+    pub fn restart_with_open_files(&mut self, files: u64) {
+        self.server.kill();
+        self.server.start_again_with_open_files(files);
+        self.agent.set_server(self.server.sip);
+        self.customer.set_server(self.server.sip);
+    }
+
     /// Allocates a PIN for the agent and the customer. `more` adds or replaces fields.
     pub fn allocate(&self, more: &Value) -> Value {
         let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });

@@ -68,6 +68,11 @@ impl Server {
         Self::configured(&format!("operator_token = \"{token}\"\n"), configuration)
     }
 
+    /// Like [`Server::with`], with further keys of `[http]`.
+    pub fn with_http(keys: &str, configuration: &str) -> Self {
+        Self::configured(&format!("{keys}\n"), configuration)
+    }
+
     fn configured(http: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let head = format!(
@@ -152,12 +157,8 @@ impl Server {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(ready) = self.log().lines().find_map(ready_line) {
-                self.http = ready["http"]
-                    .as_str()
-                    .unwrap()
-                    .trim_start_matches("http://")
-                    .parse()
-                    .unwrap();
+                let (_, http) = ready["http"].as_str().unwrap().split_once("://").unwrap();
+                self.http = http.parse().unwrap();
                 let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
                 let sip: SocketAddr = sip.trim_start_matches("udp:").parse().unwrap();
                 self.sip = SocketAddr::new(sip.ip().to_canonical(), sip.port());
@@ -269,6 +270,39 @@ impl Server {
     pub fn start_again(&mut self) {
         self.starts += 1;
         self.process = spawn(self.folder.path(), self.starts);
+        self.wait_until_ready();
+    }
+
+    /// Restarts the server in the same folder, with a limit of open files that it cannot raise.
+    pub fn start_again_with_open_files(&mut self, files: u64) {
+        self.starts += 1;
+        let log = File::create(self.folder.path().join(format!("log{}", self.starts))).unwrap();
+        let served = serve(self.folder.path());
+        self.process = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {files} && exec \"$@\""), "sh"])
+            .arg(served.get_program())
+            .args(served.get_args())
+            .envs(
+                served
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait_until_ready();
+    }
+
+    /// Restarts the server in the same folder, with another HTTP address.
+    pub fn start_again_on(&mut self, http: &str) {
+        self.starts += 1;
+        let log = File::create(self.folder.path().join(format!("log{}", self.starts))).unwrap();
+        self.process = serve(self.folder.path())
+            .env("GREENPIN_HTTP__LISTEN", http)
+            .stderr(log)
+            .spawn()
+            .unwrap();
         self.wait_until_ready();
     }
 

@@ -5,6 +5,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use call::PhoneNumber;
+use jiff::tz::TimeZone;
 
 use super::fields::CreateAllocation;
 use super::resource::CreatedAllocation;
@@ -12,16 +14,16 @@ use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::idempotency::{Earlier, WrittenEarlier};
 use crate::http::middleware::problem::not_found;
-use crate::http::middleware::problem::{Code, FieldError, Problem};
+use crate::http::middleware::problem::{BusyAllocation, Code, FieldError, Problem};
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
-use crate::store::CreateError;
+use crate::store::{AllocationFilter, CreateError, Status, TenantStore, Timestamp};
 
 problems! {
     CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed]
         fields [
             MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
-            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
+            OutOfRange, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
         ];
 }
 
@@ -60,11 +62,43 @@ pub(crate) async fn create(
         return Err(Problem::plain(Code::Draining));
     }
     let now = api.now();
-    let created = store.create_allocation(new_allocation, now).await?;
+    let number = new_allocation.virtual_number;
+    let created = match store.create_allocation(new_allocation, now).await {
+        Err(error @ CreateError::VirtualNumberBusy) => {
+            let zone = settings.zone();
+            return Err(busy_problem(&store, number, error.into(), &zone, now).await);
+        }
+        created => created?,
+    };
     Ok(success(
         StatusCode::CREATED,
         CreatedAllocation::from_allocation(&created, &settings.zone(), now),
     ))
+}
+
+/// Adds the allocation that holds a number to a problem. Only the tenant that owns the number gets here.
+async fn busy_problem(
+    store: &TenantStore,
+    number: PhoneNumber,
+    problem: Problem,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Problem {
+    let filter = AllocationFilter {
+        status: Some(Status::Active),
+        virtual_number: Some(number),
+        ..AllocationFilter::default()
+    };
+    // Without the allocation, which may have ended meanwhile, the problem is still right.
+    let found = store.allocations(filter, None, 1, now).await;
+    let holder = found.ok().and_then(|found| found.into_iter().next());
+    match holder {
+        Some(holder) => problem.held_by(BusyAllocation {
+            greenpin_id: holder.greenpin_id.to_string(),
+            expires_at: holder.expires_at.rfc3339(zone),
+        }),
+        None => problem,
+    }
 }
 
 /// Returns the error for a missing `to` on a shared number with short PINs.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::read::stored;
@@ -38,10 +38,11 @@ pub(crate) async fn unlock(
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
     earlier: Earlier,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     let now = api.now();
     if earlier.is_some() {
         return stored(&store, &id, now).await;
@@ -74,10 +75,11 @@ pub(crate) async fn rotate(
     State(api): State<Api>,
     Path((_, id)): Path<(String, String)>,
     earlier: Earlier,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     let now = api.now();
     if earlier.is_some() {
         return stored(&store, &id, now).await;

@@ -23,7 +23,7 @@ problems! {
     ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed]
         fields [
             UnknownField, WrongType, NotE164, TooLong, InvalidValue,
-            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
+            OutOfRange, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
         ];
 }
 

@@ -86,7 +86,7 @@ pub(crate) async fn list(
     Ok(Page::json_response(
         records
             .iter()
-            .map(|record| CallDetails::from_record(record, &zone))
+            .map(|record| CallDetails::from_record(record, &store, &zone))
             .collect(),
         next_cursor,
     ))

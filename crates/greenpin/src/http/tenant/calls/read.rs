@@ -22,7 +22,9 @@ use crate::http::openapi::schemas::{
 use crate::http::tenant::allocations::resource::greenpin_id;
 use crate::http::tenant::calls::why::why;
 use crate::http::{Success, success};
-use crate::store::{CallRecord, CallSid, CallerVerification, DialledLeg, LegReport, Timestamp};
+use crate::store::{
+    CallRecord, CallSid, CallerVerification, DialledLeg, LegReport, TenantStore, Timestamp,
+};
 
 problems! {
     ReadProblems: [NotFound];
@@ -64,7 +66,7 @@ pub(crate) async fn list_for_allocation(
     Ok(Page::json_response(
         records
             .iter()
-            .map(|record| CallDetails::from_record(record, &zone))
+            .map(|record| CallDetails::from_record(record, &store, &zone))
             .collect(),
         next_cursor,
     ))
@@ -90,7 +92,7 @@ pub(crate) async fn read(
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        CallDetails::from_record(&record, &zone),
+        CallDetails::from_record(&record, &store, &zone),
     ))
 }
 
@@ -163,8 +165,8 @@ pub(crate) struct CallDetails<'a> {
     hangup_by: Option<&'a str>,
     /// Number of PINs entered.
     pin_attempts: u32,
-    /// Path of the recording in this API; `null`: no recording.
-    #[schema(required)]
+    /// URL of the recording, which needs the tenant's credentials; `null`: no recording.
+    #[schema(required, format = "uri")]
     recording_url: Option<String>,
     /// Length of the recording, in seconds.
     #[schema(required)]
@@ -219,7 +221,11 @@ impl<'a> AttemptDetails<'a> {
 }
 
 impl<'a> CallDetails<'a> {
-    pub(crate) fn from_record(record: &'a CallRecord, zone: &TimeZone) -> Self {
+    pub(crate) fn from_record(
+        record: &'a CallRecord,
+        store: &TenantStore,
+        zone: &TimeZone,
+    ) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
         Self {
             call_sid: record.call_sid.as_str(),
@@ -252,7 +258,7 @@ impl<'a> CallDetails<'a> {
             sip_cause: record.sip_cause,
             hangup_by: record.hangup_by.map(HangupBy::as_str),
             pin_attempts: record.pin_attempts,
-            recording_url: record.recording_path(),
+            recording_url: store.recording_url(record),
             recording_duration: record
                 .recording
                 .as_ref()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -122,13 +122,14 @@ pub(crate) async fn create(
 pub(crate) async fn follow(
     State(api): State<Api>,
     Path(link): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (store, call_sid) = api.store.open_recording_link(&link, api.now())?;
     if store.suspended().await? {
         return Err(Problem::plain(Code::TenantSuspended));
     }
-    let mut response = recording::serve(&store, &api, &call_sid, &headers).await?;
+    let mut response = recording::serve(&store, &api, &call_sid, &method, &headers).await?;
     // Caches must not keep the recording beyond the validity of the link.
     response.headers_mut().insert(
         header::CACHE_CONTROL,

@@ -20,7 +20,7 @@ use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::problems::problems;
-use crate::http::openapi::schemas::{DeadOnly, EventBody, EventLogId, WebhookId};
+use crate::http::openapi::schemas::{DeadOnly, EventBody, EventLogId, FromNow, WebhookId};
 use crate::http::tenant::settings::fields::{EventTypeList, endpoint_id, event_types};
 use crate::http::{Api, Success, success};
 use crate::store;
@@ -40,6 +40,10 @@ pub(crate) struct LogQuery {
     /// Return only events after this `event_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = EventLogId, required = false)]
     after: Option<String>,
+    /// `now`: return only events written after this request arrived. `next_cursor` is then always a position for
+    /// `after`.
+    #[param(value_type = FromNow, required = false)]
+    from: Option<String>,
     /// Maximum number of items to return.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
@@ -57,7 +61,8 @@ pub(crate) struct LogQuery {
 /// Read the event log
 ///
 /// Lists events, oldest first, including those without a webhook delivery. Store the last `event_id` and pass it
-/// in `after` to continue from there. With `wait`, the response is sent as soon as an event exists.
+/// in `after` to continue from there. With `wait`, the response is sent as soon as an event exists. To follow the log
+/// from its end on, start with `from=now` and continue with `next_cursor`.
 #[utoipa::path(
     get,
     path = "/events",
@@ -77,7 +82,7 @@ pub(crate) async fn list(
     let Query(query) = query.map_err(|_| {
         Problem::new(
             Code::InvalidRequest,
-            "The query accepts these parameters, each at most once: after, limit, wait, state, endpoint_id.",
+            "The query accepts these parameters, each at most once: after, from, limit, wait, state, endpoint_id.",
         )
     })?;
     let page = page_request(
@@ -85,13 +90,18 @@ pub(crate) async fn list(
         query.after.as_deref(),
         EventId::parse,
     )?;
+    let is_from_now = parse_from(&query)?;
+    let after = match is_from_now {
+        true => Some(store.end_of_events().await?),
+        false => page.cursor,
+    };
     let (selection, until) = (
         EventSelection::from_query(&query)?,
         Instant::now() + parse_wait(query.wait.as_deref())?,
     );
     let events = loop {
         let found = selection
-            .read(&store, page.cursor.clone(), page.limit + 1)
+            .read(&store, after.clone(), page.limit + 1)
             .await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
@@ -100,6 +110,11 @@ pub(crate) async fn list(
         tokio::time::sleep(POLL_INTERVAL).await;
     };
     let (events, next_cursor) = split_page(&events, page.limit, |last| last.event_id.clone());
+    let next_cursor = next_cursor.or_else(|| {
+        let last = events.last().map(|last| last.event_id.clone());
+        last.or(after.map(|after| after.to_string()))
+            .filter(|_| is_from_now)
+    });
     let bodies: Result<Vec<_>, _> = events
         .iter()
         .map(|event| RawValue::from_string(event.body.clone()))
@@ -108,6 +123,16 @@ pub(crate) async fn list(
         bodies.map_err(|_| Problem::plain(Code::Internal))?,
         next_cursor,
     ))
+}
+
+/// Returns `true` if the request follows the log from its end on.
+fn parse_from(query: &LogQuery) -> Result<bool, Problem> {
+    match (query.from.as_deref(), &query.after) {
+        (None, _) => Ok(false),
+        (Some("now"), None) => Ok(true),
+        (Some("now"), Some(_)) => Err(invalid_parameter("from", "excludes after")),
+        (Some(_), _) => Err(invalid_parameter("from", "must be now")),
+    }
 }
 
 fn parse_wait(text: Option<&str>) -> Result<Duration, Problem> {
@@ -202,10 +227,11 @@ pub(crate) async fn redeliver(
     Tenant(store): Tenant,
     State(api): State<Api>,
     Path((_, event_id)): Path<(String, String)>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
-    body::empty(body).await?;
+    body::empty(&headers, body).await?;
     let deliveries = store
         .redeliver(&event_id, api.now())
         .await?
@@ -224,7 +250,7 @@ const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<
     Field::new(
         name,
         Parsed {
-            parse: parse_time,
+            parse: Timestamp::parse_rfc3339,
             rule: "must be an RFC 3339 time",
             schema: r#"{ "type": "string", "format": "date-time" }"#,
         },
@@ -232,11 +258,6 @@ const fn timestamp_field(name: &'static str, doc: &'static str) -> Field<Parsed<
     )
     .required()
     .with_example(r#""2026-06-15T10:30:00+05:30""#)
-}
-
-fn parse_time(text: &str) -> Option<Timestamp> {
-    let time = text.parse::<jiff::Timestamp>().ok()?;
-    Some(Timestamp::from_micros(time.as_microsecond()))
 }
 
 request_body! {

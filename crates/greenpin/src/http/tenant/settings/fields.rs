@@ -12,7 +12,7 @@ use crate::http::middleware::validation::{FieldValue, Fields};
 use crate::numbering;
 use crate::store::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
-    EventType, RateLimit, Retention, TenantSettings,
+    EventType, RateLimit, Retention, TenantSettings, WEBHOOK_URL_RULE, canonical_webhook_url,
 };
 
 /// Lower bound of `min_duration`, in seconds.
@@ -21,8 +21,6 @@ pub(crate) const MIN_DURATION: u32 = 300;
 pub(crate) const MAX_DURATION: u32 = 14_688_000;
 /// Maximum number of webhook endpoints of a tenant.
 pub(crate) const MAX_ENDPOINTS: usize = 20;
-/// Maximum length of the URL of a webhook endpoint, in bytes.
-const MAX_URL_LENGTH: usize = 2048;
 /// Maximum retention, in days: ten years.
 const MAX_RETENTION_DAYS: u32 = 3650;
 
@@ -330,11 +328,13 @@ impl FieldKind for Webhooks {
         for (index, item) in items.into_iter().enumerate() {
             let item_path = format!("{name}[{index}]");
             match read_endpoint(item) {
-                Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
-                    let field = format!("{item_path}.url");
-                    fields.add_fault(field, Code::Repeated, "is already in the list");
+                Ok(spec) => {
+                    if let Some(field) = repeated_field(&specs, &spec) {
+                        let field = format!("{item_path}.{field}");
+                        fields.add_fault(field, Code::Repeated, "is already in the list");
+                    }
+                    specs.push(spec);
                 }
-                Ok(spec) => specs.push(spec),
                 Err(faults) => add_faults(fields, &item_path, faults),
             }
         }
@@ -348,6 +348,15 @@ impl FieldKind for Webhooks {
             "items": { "$ref": "#/components/schemas/WebhookRequest" },
         })
     }
+}
+
+/// Returns the field of an endpoint that an earlier one of the list has with the same value.
+fn repeated_field(earlier: &[EndpointSpec], spec: &EndpointSpec) -> Option<&'static str> {
+    if earlier.iter().any(|other| other.url == spec.url) {
+        return Some("url");
+    }
+    let has_id = spec.id.is_some() && earlier.iter().any(|other| other.id == spec.id);
+    has_id.then_some("id")
 }
 
 /// Adds the faults of one endpoint under its position in the list.
@@ -444,11 +453,11 @@ request_body! {
         url: Parsed<String> = Field::new(
             "url",
             Parsed {
-                parse: parse_url,
-                rule: "must be an http or https URL without credentials",
+                parse: canonical_webhook_url,
+                rule: WEBHOOK_URL_RULE,
                 schema: r#"{ "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://[^/@]+" }"#,
             },
-            "Destination of events: an http or https URL without credentials.",
+            "Destination of events: an http or https URL without credentials. It is stored and shown in its canonical form.",
         )
         .required()
         .with_example(r#""https://example.com/greenpin""#),
@@ -513,14 +522,4 @@ fn parse_timezone(name: &str) -> Option<String> {
 
 fn parse_country(code: &str) -> Option<String> {
     numbering::country(code).map(|_| code.to_owned())
-}
-
-fn parse_url(text: &str) -> Option<String> {
-    let url = reqwest::Url::parse(text).ok()?;
-    let valid = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && text.len() <= MAX_URL_LENGTH;
-    valid.then(|| text.to_owned())
 }
