@@ -506,12 +506,14 @@ impl Config {
                 if spool.is_some() || given != BucketOptions::default() {
                     source.fault("recordings.url", "must name a bucket, such as \"s3://bucket/prefix\", where others of [recordings] are given");
                 }
+                let is_given = other.is_some();
                 let folder = match other {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
                 let shared = shared.unwrap_or(false);
-                if is_server && !shared {
+                // A node that keeps the default may be alone, or record nothing: it starts with a warning.
+                if is_given && is_server && !shared {
                     source.fault("recordings.url", "must name a bucket where store.url names a PostgreSQL database; set recordings.shared = true if all nodes see the same folder");
                 }
                 Recordings {

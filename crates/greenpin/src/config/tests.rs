@@ -221,12 +221,14 @@ fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
 #[test]
 fn a_folder_of_recordings_beside_a_database_server_is_declared_as_shared() {
     let url = "store.url = \"postgres://u:p@h/d\"\n";
-    for recordings in ["", "recordings.url = \"file:recordings\"\n"] {
-        let text = format!("{url}{recordings}");
-        assert!(error(&text).contains("recordings.shared = true"));
-        assert!(read(&format!("{text}recordings.shared = true")).is_ok());
-        assert!(read(recordings).is_ok());
+    let folder = "recordings.url = \"file:recordings\"\n";
+    assert!(error(&format!("{url}{folder}")).contains("recordings.shared = true"));
+    for text in ["", folder] {
+        assert!(read(&format!("{url}{text}recordings.shared = true")).is_ok());
+        assert!(read(text).is_ok());
     }
+    // Each node has a folder of its own.
+    assert!(!read(url).unwrap().recordings.shared);
     assert!(read(&format!("{url}recordings.url = \"s3://bucket\"")).is_ok());
 }
 

@@ -130,10 +130,15 @@ pub fn open_recordings(config: &Config) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
     let opened = Recordings::new(recordings.folder.clone(), recordings.bucket.as_ref())?;
     let is_shared = recordings.shared || matches!(config.store.database, Database::File(_));
-    Ok(if is_shared {
-        opened
-    } else {
-        opened.of_node(config.node.clone())
+    let is_of_node = !is_shared && recordings.bucket.is_none();
+    if is_of_node {
+        tracing::warn!(
+            "no recordings.url: only this node has the recordings that it makes; set it to a bucket, or to a folder with recordings.shared = true"
+        );
+    }
+    Ok(match is_shared {
+        true => opened,
+        false => opened.of_node(config.node.clone()),
     })
 }
 
