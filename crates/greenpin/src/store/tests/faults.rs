@@ -13,7 +13,10 @@ async fn execute(database: &Database, sql: &str) {
             let connecting = server.connect(tokio_postgres::NoTls);
             let (client, connection) = connecting.await.unwrap();
             tokio::spawn(connection);
-            client.batch_execute(sql).await.unwrap();
+            // Each statement in a transaction of its own.
+            for statement in sql.split("; ") {
+                client.batch_execute(statement).await.unwrap();
+            }
         }
     }
 }

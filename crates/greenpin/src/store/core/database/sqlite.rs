@@ -37,6 +37,8 @@ pub(crate) struct SqliteConnection {
     connection: rusqlite::Connection,
     /// Version of the data at the last begin of a transaction. It changes with each commit of another process.
     data_version: Cell<Option<i64>>,
+    /// Greatest event id of other processes, as of `data_version`.
+    last_event: Cell<u128>,
 }
 
 impl SqliteConnection {
@@ -44,6 +46,7 @@ impl SqliteConnection {
         Self {
             connection,
             data_version: Cell::new(None),
+            last_event: Cell::new(0),
         }
     }
 }
@@ -131,20 +134,20 @@ impl SqliteConnection {
             Ok(false)
         })?;
         // The ids of this process follow those of the others, and those before its start.
-        let last_event = match self.data_version.replace(Some(version)) {
-            Some(known) if known == version => 0,
-            _ => self.last_event()?,
-        };
+        if self.data_version.get() != Some(version) {
+            self.last_event.set(self.read_last_event()?);
+            self.data_version.set(Some(version));
+        }
         Ok(WriterLease {
             cache_version: version,
-            last_event,
+            last_event: self.last_event.get(),
             version,
             next_version: version,
         })
     }
 
     /// Returns the greatest event id; 0 if there is none.
-    fn last_event(&self) -> Result<u128, StoreError> {
+    fn read_last_event(&self) -> Result<u128, StoreError> {
         let mut last = None;
         self.query(sql::LAST_EVENT.sql, &[], &mut |row| {
             last = row.get::<Option<String>>("event_id")?;
