@@ -409,6 +409,7 @@ impl CallLoop {
             Command::Trunks(reply) => {
                 let _ = reply.send(self.context.trunks.clone());
             }
+            Command::Change(changes) => self.context.change(*changes),
             Command::Unregister(reply) => {
                 self.context
                     .agent

@@ -10,7 +10,7 @@ use super::call_limits::DestinationLimiter;
 use super::leg_owner::{LegOwner, Role};
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::sip::UserAgent;
-use super::{EngineSettings, TrunkHealth};
+use super::{EngineChanges, EngineSettings, TrunkHealth};
 use crate::limits::token_bucket::TokenBucket;
 use crate::metrics::METRICS;
 
@@ -47,6 +47,26 @@ impl EngineContext {
         }
         context.update_metrics();
         context
+    }
+
+    /// Takes over changed settings.
+    pub(super) fn change(&mut self, changes: EngineChanges) {
+        let EngineChanges {
+            trunks,
+            prompts,
+            max_calls,
+            tenant_limit,
+        } = changes;
+        self.agent
+            .set_trunks(trunks.iter().map(|trunk| trunk.sip.clone()).collect());
+        self.prompts = prompts.clone();
+        self.settings = Arc::new(EngineSettings {
+            trunks,
+            prompts,
+            max_calls,
+            tenant_limit,
+            ..EngineSettings::clone(&self.settings)
+        });
     }
 
     /// Returns `true` if the trunk's limits allow another leg now.

@@ -66,6 +66,7 @@ const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of the engine.
+#[derive(Clone)]
 pub struct EngineSettings {
     /// Address for SIP over UDP. Port 0 takes any free port.
     pub udp: SocketAddr,
@@ -105,6 +106,18 @@ pub struct EngineSettings {
     pub tenant_limit: CallLimit,
     /// Supervisor of the engine's tasks.
     pub supervisor: Supervisor,
+}
+
+/// Settings that a running engine takes over. Calls under way continue with them.
+pub struct EngineChanges {
+    /// Trunks in the same number and order, each with its present connection.
+    pub trunks: Vec<TrunkSettings>,
+    /// Prompts for everything that is played from now on.
+    pub prompts: Prompts,
+    /// Maximum number of concurrent calls.
+    pub max_calls: usize,
+    /// Default call limit of a tenant.
+    pub tenant_limit: CallLimit,
 }
 
 /// Error at the start of the engine.
@@ -183,6 +196,8 @@ enum Command {
     Targets(usize, Transport, Vec<TargetGroup>),
     /// Reply with the state of every trunk.
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
+    /// Take over changed settings.
+    Change(Box<EngineChanges>),
     /// Remove our registrations from the trunks, and reply when all are removed.
     Unregister(oneshot::Sender<()>),
 }
@@ -443,6 +458,12 @@ impl Handle {
     /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
     pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
+    }
+
+    /// Changes the settings of the running engine.
+    pub fn change(&self, changes: EngineChanges) {
+        // A stopped engine has no calls, so there is no receiver to notify.
+        let _ = self.0.send(Command::Change(Box::new(changes)));
     }
 
     /// Returns the objects in use; `None` if the engine has stopped.

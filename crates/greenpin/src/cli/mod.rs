@@ -179,7 +179,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Err(error) => return fail(error),
     };
     match command {
-        Command::Serve => serve::run(&config).await,
+        Command::Serve => serve::run(config, file).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
         Command::Tenant(command) => {
             with_store(&config, |store| tenant::run(command, store, &config)).await

@@ -1,13 +1,15 @@
 //! `greenpin serve`
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::logging;
 use super::output::fail;
 use super::systemd;
-use crate::config::Config;
+use crate::config::{Config, Reload};
 use crate::server::Server;
 use crate::server::limits::DRAIN_TIMEOUT;
 use crate::supervision::Part;
@@ -15,8 +17,10 @@ use crate::supervision::Part;
 /// Time for the stop after the end of a task.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until SIGTERM or SIGINT; a second signal ends the calls under way. SIGHUP reloads the certificates.
-pub(super) async fn run(config: &Config) -> ExitCode {
+/// Serves until SIGTERM or SIGINT; a second signal ends the calls under way. SIGHUP reloads the certificates and the
+/// configuration, which is that of `file`.
+pub(super) async fn run(mut config: Config, file: Option<&Path>) -> ExitCode {
+    logging::set_level(config.log_level);
     let kinds = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
@@ -31,22 +35,53 @@ pub(super) async fn run(config: &Config) -> ExitCode {
                 .map_or(ExitCode::FAILURE, fail);
         }
     };
-    let server = match Server::start(config).await {
+    let server = match Server::start(&config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
-    log_addresses(config, &server);
+    log_addresses(&config, &server);
     let _watchdog = systemd::report_ready(server.liveness());
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => server.reload_certificates(),
+            _ = hangup.recv() => config = reload(&server, config, file),
             part = server.failure() => return stop_after_failure(server, part).await,
         }
     }
     stop(server, terminate, interrupt).await;
     ExitCode::SUCCESS
+}
+
+/// Reads the certificates and the configuration again, and returns the configuration that is in use from now on. One
+/// with faults changes nothing.
+fn reload(server: &Server, running: Config, file: Option<&Path>) -> Config {
+    server.reload_certificates();
+    let read = match Config::load(file) {
+        Ok(read) => read,
+        Err(error) => {
+            for fault in error.to_string().lines() {
+                tracing::error!("the configuration is not reloaded: {fault}");
+            }
+            return running;
+        }
+    };
+    let Reload {
+        config,
+        changed,
+        needs_restart,
+    } = running.reload(&read);
+    if let Err(error) = server.reload(&config) {
+        tracing::error!("the configuration is not reloaded: {error}");
+        return running;
+    }
+    logging::set_level(config.log_level);
+    for key in needs_restart {
+        tracing::warn!("a change of {key} needs a restart");
+    }
+    let changed: Vec<String> = changed.into_iter().collect();
+    tracing::info!(changed = changed.join(", "), "configuration reloaded");
+    config
 }
 
 /// Logs the addresses of the server.

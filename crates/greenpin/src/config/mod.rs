@@ -2,6 +2,7 @@
 
 mod address;
 mod error;
+mod reload;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::store::{CallLimit, RateLimit};
 
 pub use crate::crypto::secret::Secret;
 pub use error::{ConfigError, Fault};
+pub use reload::Reload;
 use source::Source;
 use values::RecordingsUrl;
 
@@ -62,6 +64,10 @@ pub struct Config {
     /// `webhooks.disable_after`, in days: time without a successful delivery after which an
     /// endpoint is disabled.
     pub webhooks_disable_after: Duration,
+    /// `log.level`; `None`: `info`. The environment variable `GREENPIN_LOG` comes first.
+    pub log_level: Option<&'static str>,
+    /// All values as written, to find what a reload changes.
+    written: reload::Written,
 }
 
 /// The HTTP API.
@@ -201,7 +207,11 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut source = Source::parse(name, text)?;
         source.overlay(environment);
-        let config = Self::take(&mut source);
+        let written = reload::Written(source.values());
+        let config = Self {
+            written,
+            ..Self::take(&mut source)
+        };
         source.finish(config)
     }
 
@@ -231,6 +241,8 @@ impl Config {
             trunks,
             webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
+            log_level: source.get("log.level", values::log_level),
+            written: reload::Written::default(),
         }
     }
 

@@ -100,6 +100,14 @@ impl Source {
         }
     }
 
+    /// Returns all values as written that are not yet read.
+    pub(super) fn values(&self) -> BTreeMap<String, RawValue> {
+        let written = self.written.iter();
+        written
+            .map(|(key, (value, _))| (key.clone(), value.clone()))
+            .collect()
+    }
+
     /// Returns the number of tables in an array: its highest index plus one.
     pub(super) fn count(&self, array: &str) -> usize {
         let prefix = format!("{array}.");

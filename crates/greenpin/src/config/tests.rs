@@ -1,5 +1,6 @@
 //! Tests of the configuration: defaults, values, and the errors of wrong ones.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStringExt as _;
 
 use super::*;
@@ -481,5 +482,49 @@ fn limits_and_certificates_of_http_are_checked() {
     ] {
         let error = error(&format!("[http]\n{line}\n"));
         assert!(error.contains(key), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_reload_takes_over_what_harms_no_call_and_names_the_rest() {
+    let trunk = |keys: &str| format!("[[trunks]]\nname = \"one\"\n{keys}\n");
+    let old = "peer = \"sip:192.0.2.1\"\nusername = \"u\"\npassword = \"fictional\"";
+    let text = format!("sip.max_calls = 10\nnode.lease = 20\n{}", trunk(old));
+    let running = read(&text).unwrap();
+    let new = "peer = \"sip:192.0.2.2\"\nusername = \"u\"\npassword = \"changed\"\npriority = 3";
+    let text = format!("sip.max_calls = 20\nnode.lease = 30\n{}", trunk(new));
+    let read_again = read(&text).unwrap();
+    let reload = running.reload(&read_again);
+    let keys = |keys: &BTreeSet<String>| keys.iter().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&reload.changed), "sip.max_calls trunks.0.priority");
+    let restart = "node.lease trunks.0.password trunks.0.peer";
+    assert_eq!(keys(&reload.needs_restart), restart);
+    let now = &reload.config;
+    assert_eq!((now.sip.max_calls, now.lease.as_secs()), (20, 20));
+    let (of_old, of_now) = (&running.trunks[0].sip, &now.trunks[0].sip);
+    assert_eq!(
+        (&of_now.peer, &of_now.accept_from),
+        (&of_old.peer, &of_old.accept_from)
+    );
+    assert_eq!(now.trunks[0].priority, 3);
+    assert!(!format!("{now:?}").contains("fictional"));
+    // What needs a restart is named again, what was taken over is not.
+    let again = now.reload(&read_again);
+    assert_eq!(keys(&again.changed), "");
+    assert_eq!(keys(&again.needs_restart), restart);
+}
+
+#[test]
+fn a_reload_takes_over_no_other_list_of_trunks() {
+    let trunk =
+        |name: &str| format!("[[trunks]]\nname = \"{name}\"\naccept_from = [\"192.0.2.1\"]\n");
+    let running = read(&trunk("one")).unwrap();
+    let added = format!("sip.max_calls = 20\n{}{}", trunk("one"), trunk("two"));
+    for text in [trunk("two"), added, String::new()] {
+        let reload = running.reload(&read(&text).unwrap());
+        assert_eq!(reload.config.trunks.len(), 1);
+        assert_eq!(reload.config.trunks[0].name, "one");
+        assert!(reload.needs_restart.contains("trunks"));
+        assert!(reload.changed.iter().all(|key| key == "sip.max_calls"));
     }
 }

@@ -19,7 +19,11 @@ use crate::calls::{Dscp, NumberFormat};
 use crate::crypto::secret::Secret;
 use crate::destinations::NumberPrefix;
 
+/// Levels of the log, the quietest first.
+pub(crate) const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// A value as written.
+#[derive(Clone, PartialEq)]
 pub(super) enum RawValue {
     Text(String),
     /// From the environment, in which every value is a text.
@@ -35,6 +39,18 @@ impl fmt::Debug for RawValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RawValue(…)")
     }
+}
+
+/// Reads a level of the log.
+pub(super) fn log_level(raw: &RawValue) -> Result<&'static str, InvalidValue> {
+    let found = raw
+        .text()
+        .and_then(|text| LOG_LEVELS.iter().find(|level| **level == text));
+    found.copied().ok_or_else(|| {
+        InvalidValue(
+            "must be \"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"".to_owned(),
+        )
+    })
 }
 
 /// The rule that a value breaks: a phrase that follows the key.

@@ -24,6 +24,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -62,6 +63,19 @@ impl Deref for Api {
     }
 }
 
+/// Settings of the API that a reload of the configuration replaces.
+#[derive(Debug, Clone)]
+pub struct LiveSettings {
+    /// Configured trunks.
+    pub trunks: Vec<Trunk>,
+    /// Call limit of tenants without a limit in their settings.
+    pub call_limit: CallLimit,
+    /// Rate limit of tenants without a limit in their settings.
+    pub rate_limit: RateLimit,
+    /// Languages of the available prompts.
+    pub languages: Vec<String>,
+}
+
 /// Data about this process for the operator API.
 #[derive(Clone)]
 pub struct NodeInfo {
@@ -71,12 +85,8 @@ pub struct NodeInfo {
     pub started_at: Timestamp,
     /// Token for the operator API. `None` disables the operator API.
     pub operator_token: Option<Secret>,
-    /// Configured trunks.
-    pub trunks: Vec<Trunk>,
-    /// Call limit of tenants without a limit in their settings.
-    pub call_limit: CallLimit,
-    /// Languages of the available prompts.
-    pub languages: Vec<String>,
+    /// Settings that a reload of the configuration replaces.
+    pub live: watch::Receiver<LiveSettings>,
     /// Base of the URLs in links, before `/v1/…`.
     pub public_url: String,
     /// Handle to the call engine.
@@ -90,13 +100,11 @@ impl Api {
     }
 }
 
-/// Builds the router with every route. `recordings` is the storage of recordings; `rate_limit` applies to tenants
-/// without a limit in their settings.
+/// Builds the router with every route. `recordings` is the storage of recordings.
 pub fn router(
     store: Store,
     readiness: Arc<Readiness>,
     recordings: Recordings,
-    rate_limit: RateLimit,
     node: NodeInfo,
 ) -> Router {
     let api = Api(Arc::new(ApiState {
@@ -106,7 +114,7 @@ pub fn router(
         credential_cache: auth::CredentialCache::default(),
         last_use_tracker: auth::LastUseTracker::default(),
         node,
-        rate_limiter: rate_limit::RateLimiter::new(rate_limit),
+        rate_limiter: rate_limit::RateLimiter::default(),
     }));
     let tenant_routes =
         tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::authenticate_tenant));

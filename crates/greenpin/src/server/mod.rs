@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::database_lock::DatabaseLock;
@@ -21,10 +22,10 @@ use self::http_listener::{HttpListener, HttpTask};
 use self::membership::keep_alive;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::sip::TlsError;
-use crate::calls::{Engine, EngineSettings, Handle, StartError};
+use crate::calls::{Engine, EngineChanges, EngineSettings, Handle, StartError};
 use crate::config::Config;
 use crate::http;
-use crate::http::{NodeInfo, Readiness};
+use crate::http::{LiveSettings, NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Database, Membership, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
@@ -51,6 +52,7 @@ pub struct Server {
     jobs: Vec<JoinHandle<()>>,
     membership: Membership,
     supervisor: Supervisor,
+    live: watch::Sender<LiveSettings>,
     // Last field, so that the store closes before the lock is released.
     _lock: Option<DatabaseLock>,
 }
@@ -162,20 +164,14 @@ impl Server {
         let recordings = open_recordings(config)?;
         let membership = join(&store, &config.node).await?;
         let settings = engine_settings(config, &supervisor)?;
-        let languages = settings.prompts.languages();
+        let (live, settled) = watch::channel(live_settings(config, &settings.prompts));
         let engine = Engine::start(settings, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config, &supervisor))
             .map_err(ServerError::Threads)?;
         let readiness = Arc::new(Readiness::new(supervisor.clone()));
         readiness.set_sip_bound(true);
-        let node = node_info(config, languages, public_url, &engine);
-        let router = http::router(
-            store.clone(),
-            readiness.clone(),
-            recordings.clone(),
-            config.http.rate_limit,
-            node,
-        );
+        let node = node_info(config, settled, public_url, &engine);
+        let router = http::router(store.clone(), readiness.clone(), recordings.clone(), node);
         let api = listener.serve(router, &supervisor);
         let heartbeats = keep_alive(
             membership.clone(),
@@ -200,8 +196,25 @@ impl Server {
             jobs,
             membership,
             supervisor,
+            live,
             _lock: lock,
         })
+    }
+
+    /// Takes over a configuration from [`Config::reload`]. Calls and connections continue. A folder of prompts that
+    /// cannot be used changes nothing.
+    pub fn reload(&self, config: &Config) -> Result<(), PromptError> {
+        let prompts = read_prompts(config)?;
+        descriptors::raise_limit(config.sip.max_calls);
+        report_port_limit(config);
+        self.live.send_replace(live_settings(config, &prompts));
+        self.engine.handle().change(EngineChanges {
+            trunks: config.trunks.clone(),
+            prompts,
+            max_calls: config.sip.max_calls,
+            tenant_limit: config.sip.tenant_limit,
+        });
+        Ok(())
     }
 
     /// Reads the certificates for SIP over TLS and for HTTPS again. Calls and connections continue. If a file
@@ -238,7 +251,7 @@ impl Server {
 
 fn node_info(
     config: &Config,
-    languages: Vec<String>,
+    live: watch::Receiver<LiveSettings>,
     public_url: String,
     engine: &Engine,
 ) -> NodeInfo {
@@ -246,9 +259,7 @@ fn node_info(
         name: config.node.clone(),
         started_at: Timestamp::now(),
         operator_token: config.http.operator_token.clone(),
-        trunks: config.trunks.clone(),
-        call_limit: config.sip.tenant_limit,
-        languages,
+        live,
         public_url,
         engine: engine.handle(),
     }
@@ -281,14 +292,27 @@ fn webhook_settings(config: &Config, supervisor: &Supervisor) -> WebhookSettings
     }
 }
 
+fn live_settings(config: &Config, prompts: &Prompts) -> LiveSettings {
+    LiveSettings {
+        trunks: config.trunks.clone(),
+        call_limit: config.sip.tenant_limit,
+        rate_limit: config.http.rate_limit,
+        languages: prompts.languages(),
+    }
+}
+
+fn read_prompts(config: &Config) -> Result<Prompts, PromptError> {
+    match &config.media.prompts {
+        Some(folder) => Prompts::from_folder(folder),
+        None => Prompts::built_in(),
+    }
+}
+
 fn engine_settings(
     config: &Config,
     supervisor: &Supervisor,
 ) -> Result<EngineSettings, PromptError> {
-    let prompts = match &config.media.prompts {
-        Some(folder) => Prompts::from_folder(folder)?,
-        None => Prompts::built_in()?,
-    };
+    let prompts = read_prompts(config)?;
     Ok(EngineSettings {
         udp: config.sip.udp,
         tcp: config.sip.tcp,

@@ -34,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "crypto",
             "destinations",
             "http",
+            "limits",
             "metrics",
             "recordings",
             "server",

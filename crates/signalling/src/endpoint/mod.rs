@@ -350,6 +350,15 @@ impl Endpoint {
         self.unavailable = retry_after;
     }
 
+    /// Replaces the settings of the trunks. Calls under way continue with the new ones. The trunks stay in number and
+    /// order, and each keeps its connection: a change of `peer`, `outbound_proxy`, `advertised`, `tls_peer_name`,
+    /// `keep_alive`, `register` and `credentials` has no effect on what is under way and is for a new endpoint.
+    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
+        if trunks.len() == self.trunk_states.len() {
+            self.settings.trunks = trunks;
+        }
+    }
+
     /// Sets the transports on which rejected requests from outside the trunks' networks get no response, so that a
     /// scanner finds nothing. Callers with a password still get their challenge.
     pub fn set_silent(&mut self, transports: Vec<Transport>) {

@@ -63,6 +63,12 @@ impl UserAgent {
         self.list_networks();
     }
 
+    /// Replaces the settings of the trunks: [`Endpoint::set_trunks`].
+    pub fn set_trunks(&mut self, trunks: Vec<signalling::Trunk>) {
+        self.endpoint.set_trunks(trunks);
+        self.list_networks();
+    }
+
     fn list_networks(&self) {
         let trunks = 0..self.endpoint.trunks();
         let networks = trunks.flat_map(|trunk| self.endpoint.networks(trunk));

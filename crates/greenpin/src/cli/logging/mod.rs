@@ -10,16 +10,18 @@ mod rate_limit;
 
 use std::env::VarError;
 use std::io::{self, IsTerminal as _, stderr};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use self::queue::LogQueue;
 use self::rate_limit::LineLimiter;
+use crate::config::values::LOG_LEVELS;
 
 /// Levels of libraries. They may warn; their details could contain data that passes through them.
 const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
@@ -28,6 +30,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log belongs to the process, like its standard error.
 static LOG: LogQueue = LogQueue::new();
+/// Filter of the log, whose level can change.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Running log. When it is dropped, queued lines are written.
 pub(super) struct Log(());
@@ -56,13 +60,15 @@ impl Drop for Log {
 pub(super) fn log_events(default: &str) -> Result<(), String> {
     let level = variable("GREENPIN_LOG")?;
     let level = match level.as_str() {
-        "off" | "error" | "warn" | "info" | "debug" | "trace" => level.as_str(),
         "" => default,
+        level if LOG_LEVELS.contains(&level) => level,
         _ => {
             return Err("GREENPIN_LOG must be off, error, warn, info, debug or trace".to_owned());
         }
     };
-    let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
+    let (filter, handle) = reload::Layer::new(filter(level));
+    // Set once: the log is set up once in a process.
+    let _ = FILTER.set(handle);
     let lines = fmt::layer().log_internal_errors(false).with_writer(|| &LOG);
     let lines = match variable("GREENPIN_LOG_FORMAT")?.as_str() {
         "json" => lines.json().flatten_event(true).boxed(),
@@ -76,6 +82,21 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
         .init();
     panics::log_panics();
     Ok(())
+}
+
+/// Sets the level of the log from now on; `None`: `info`. The environment variable `GREENPIN_LOG` comes first.
+pub(super) fn set_level(level: Option<&str>) {
+    let is_given = variable("GREENPIN_LOG").is_ok_and(|level| !level.is_empty());
+    let Some(handle) = FILTER.get().filter(|_| !is_given) else {
+        return;
+    };
+    if let Err(error) = handle.reload(filter(level.unwrap_or("info"))) {
+        tracing::warn!(%error, "the level of the log is not changed");
+    }
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("{LIBRARIES},greenpin={level}"))
 }
 
 /// Returns the value of an environment variable, or an empty text.

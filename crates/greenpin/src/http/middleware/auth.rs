@@ -72,6 +72,7 @@ pub(crate) async fn authenticate_tenant(
     let store = authorize(&mut parts, &api).await?;
     parts.extensions.insert(store.clone());
     let limit = store.settings().await?.rate_limit;
+    let limit = limit.unwrap_or_else(|| api.node.live.borrow().rate_limit);
     let limited = api
         .rate_limiter
         .check_request(store.tenant_id(), limit, Instant::now());

@@ -21,8 +21,8 @@ pub const FAILURE_LIMIT: RateLimit = RateLimit {
 const MAX_SOURCES: usize = 10_000;
 
 /// Token buckets of this process.
+#[derive(Default)]
 pub(crate) struct RateLimiter {
-    default: RateLimit,
     tenants: Mutex<HashMap<TenantId, TokenBucket>>,
     sources: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
@@ -42,33 +42,14 @@ pub(crate) struct RateLimitResult {
 }
 
 impl RateLimiter {
-    /// Creates a limiter. `default` applies to tenants without a limit in their settings.
-    pub(crate) fn new(default: RateLimit) -> Self {
-        Self {
-            default,
-            tenants: Mutex::default(),
-            sources: Mutex::default(),
-        }
-    }
-
-    /// Returns the limit of tenants without a limit in their settings.
-    pub(crate) fn default(&self) -> RateLimit {
-        self.default
-    }
-
-    /// Counts one request of a tenant. `limit` is the limit in its settings.
+    /// Counts one request of a tenant with this limit.
     pub(crate) fn check_request(
         &self,
         tenant: &TenantId,
-        limit: Option<RateLimit>,
+        limit: RateLimit,
         now: Instant,
     ) -> RateLimitResult {
-        consume_token(
-            &self.tenants,
-            tenant.clone(),
-            limit.unwrap_or(self.default),
-            now,
-        )
+        consume_token(&self.tenants, tenant.clone(), limit, now)
     }
 
     /// Counts a rejected credential from the address of the request.
@@ -148,10 +129,14 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_the_sustained_rate() {
-        let limiter = RateLimiter::new(LIMIT);
+        let limiter = RateLimiter::default();
         let start = Instant::now();
         let check = |millis| {
-            limiter.check_request(&tenant("acme"), None, start + Duration::from_millis(millis))
+            limiter.check_request(
+                &tenant("acme"),
+                LIMIT,
+                start + Duration::from_millis(millis),
+            )
         };
         let fields = |result: RateLimitResult| {
             (
@@ -173,37 +158,29 @@ mod tests {
 
     #[test]
     fn each_tenant_has_its_own_bucket_and_limit() {
-        let limiter = RateLimiter::new(LIMIT);
+        let limiter = RateLimiter::default();
         let now = Instant::now();
         let single = RateLimit {
             requests_per_second: 1,
             burst: 1,
         };
-        assert!(
-            limiter
-                .check_request(&tenant("a"), Some(single), now)
-                .allowed
-        );
-        assert!(
-            !limiter
-                .check_request(&tenant("a"), Some(single), now)
-                .allowed
-        );
-        assert!(limiter.check_request(&tenant("b"), None, now).allowed);
+        assert!(limiter.check_request(&tenant("a"), single, now).allowed);
+        assert!(!limiter.check_request(&tenant("a"), single, now).allowed);
+        assert!(limiter.check_request(&tenant("b"), LIMIT, now).allowed);
         let raised = RateLimit {
             requests_per_second: 1000,
             burst: 1000,
         };
         assert!(
             limiter
-                .check_request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
+                .check_request(&tenant("a"), raised, now + Duration::from_millis(1))
                 .allowed
         );
     }
 
     #[test]
     fn wrong_credentials_are_counted_by_source_network() {
-        let limiter = RateLimiter::new(LIMIT);
+        let limiter = RateLimiter::default();
         let now = Instant::now();
         let failures = |address: &str, count: usize| {
             let mut extensions = Extensions::new();

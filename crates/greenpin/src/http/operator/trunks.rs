@@ -34,8 +34,8 @@ use crate::http::{Api, Success, success};
 pub(crate) async fn list(State(api): State<Api>) -> Response {
     let states = api.node.engine.trunks().await;
     let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
-    let trunks: Vec<TrunkDetails> = api
-        .node
+    let live = api.node.live.borrow().clone();
+    let trunks: Vec<TrunkDetails> = live
         .trunks
         .iter()
         .zip(states)

@@ -2,6 +2,7 @@
 //!
 //! - `access`, `tenants`, `credentials`, `numbers`, `import`, `erasure`, `node`: the operator API.
 //! - `call`, `commands`, `command_line`, `output`: the command line.
+//! - `reload`: the configuration, read again at run time.
 //! - `log`: a log that cannot be written.
 
 mod access;
@@ -17,4 +18,5 @@ mod node;
 mod numbers;
 mod output;
 mod phone;
+mod reload;
 mod tenants;

@@ -86,6 +86,13 @@ fn recorded_call(setup: &mut CallSetup, allocation: &Value) -> String {
     completed["call_sid"].as_str().unwrap().to_owned()
 }
 
+/// Returns a call record with the path of its recording only: the server has another port after each start.
+fn without_host(mut call: Value) -> Value {
+    let url = call["recording_url"].as_str().unwrap();
+    call["recording_url"] = json!(url[url.find("/v1/").unwrap()..]);
+    call
+}
+
 #[test]
 fn a_backup_beside_traffic_restores_allocations_calls_and_recordings() {
     let mut setup = CallSetup::start_with("", ENCRYPTED);
@@ -128,7 +135,8 @@ fn a_backup_beside_traffic_restores_allocations_calls_and_recordings() {
     let id = allocation["greenpin_id"].as_str().unwrap();
     let found = setup.server.get(&format!("/greenpin/{id}"));
     assert_eq!(found["pin"], allocation["pin"]);
-    assert_eq!(setup.server.get(&call_path), call);
+    let served = setup.server.get(&call_path);
+    assert_eq!(without_host(served), without_host(call));
     assert_eq!(setup.server.recording(&call_sid), audio);
     assert_eq!(
         create(setup.server.http, &allocation_body(SHARED)).status,

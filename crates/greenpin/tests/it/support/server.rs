@@ -246,6 +246,30 @@ impl Server {
         self.signal(Signal::HUP);
     }
 
+    /// Replaces a text in the configuration, and makes the server read it again.
+    pub fn change_configuration(&self, old: &str, new: &str) {
+        let file = self.folder.path().join("greenpin.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old), "{old:?} is in {text}");
+        std::fs::write(&file, text.replacen(old, new, 1)).unwrap();
+        self.hang_up();
+    }
+
+    /// Like [`Server::change_configuration`], and returns what the log says about it.
+    pub fn log_of_change(&self, old: &str, new: &str) -> String {
+        let before = self.log().len();
+        self.change_configuration(old, new);
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let log = self.log().split_off(before);
+            if log.contains("configuration reloaded") || log.contains("is not reloaded") {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "no reload: {log}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Stops the process with SIGSTOP, like a machine that hangs.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
@@ -288,6 +312,19 @@ impl Server {
                     .filter_map(|(name, value)| Some((name, value?))),
             )
             .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait_until_ready();
+    }
+
+    /// Restarts the server in the same folder, with the level of the log of its configuration.
+    pub fn start_again_with_configured_log(&mut self) {
+        self.kill();
+        self.starts += 1;
+        let log = File::create(self.folder.path().join(format!("log{}", self.starts))).unwrap();
+        self.process = serve(self.folder.path())
+            .env_remove("GREENPIN_LOG")
             .stderr(log)
             .spawn()
             .unwrap();

@@ -64,12 +64,13 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
+    let live = api.node.live.borrow().clone();
     let operator_limits = OperatorLimits {
-        rate: api.rate_limiter.default(),
-        calls: api.node.call_limit,
+        rate: live.rate_limit,
+        calls: live.call_limit,
     };
     let current = store.settings().await?;
-    let mut request = read_request(object, &current, operator_limits, &api.node.languages)?;
+    let mut request = read_request(object, &current, operator_limits, &live.languages)?;
     let webhooks = request.webhooks.take();
     let known = store.endpoints().await?;
     for (index, spec) in webhooks.iter().flatten().enumerate() {
