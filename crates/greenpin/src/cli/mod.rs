@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::logging::Log;
-use self::output::{CommandError, exit_code, fail, fail_without_log};
+use self::output::{CommandError, exit_code, fail, fail_configuration, fail_without_log};
 use crate::config::Config;
 use crate::store::Store;
 
@@ -176,7 +176,7 @@ async fn run(cli: Cli) -> ExitCode {
 async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
     let config = match Config::load(file) {
         Ok(config) => config,
-        Err(error) => return fail(error),
+        Err(error) => return fail_configuration(&error),
     };
     match command {
         Command::Serve => serve::run(config, file).await,

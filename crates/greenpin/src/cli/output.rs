@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anstream::{AutoStream, ColorChoice};
 
 use super::logging;
+use crate::config::{ConfigError, Fault};
 
 /// Reason for which a command ends early.
 #[derive(Debug)]
@@ -50,6 +51,17 @@ pub(super) fn exit_code(result: Result<(), CommandError>) -> ExitCode {
         Ok(()) | Err(CommandError::OutputClosed) => ExitCode::SUCCESS,
         Err(CommandError::Failed(why)) => fail(why),
     }
+}
+
+/// Prints the faults of a configuration: as text, or as lines of the log if `GREENPIN_LOG_FORMAT` is `json`.
+pub(super) fn fail_configuration(error: &ConfigError) -> ExitCode {
+    if !logging::is_json() {
+        return fail(error);
+    }
+    for Fault { origin, message } in error.faults() {
+        tracing::error!(origin, "{message}");
+    }
+    ExitCode::FAILURE
 }
 
 /// Prints an error to standard error.

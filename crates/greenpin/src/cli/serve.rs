@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::logging;
 use super::output::fail;
 use super::systemd;
-use crate::config::{Config, Reload};
+use crate::config::{Config, Fault, Reload};
 use crate::server::Server;
 use crate::server::limits::DRAIN_TIMEOUT;
 use crate::supervision::Part;
@@ -60,8 +60,8 @@ fn reload(server: &Server, running: Config, file: Option<&Path>) -> Config {
     let read = match Config::load(file) {
         Ok(read) => read,
         Err(error) => {
-            for fault in error.to_string().lines() {
-                tracing::error!("the configuration is not reloaded: {fault}");
+            for Fault { origin, message } in error.faults() {
+                tracing::error!(origin, "the configuration is not reloaded: {message}");
             }
             return running;
         }

@@ -22,6 +22,20 @@ pub enum ConfigError {
     Faults(Vec<Fault>),
 }
 
+impl ConfigError {
+    /// Returns the faults, each with its place.
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            Self::Unreadable { path, source } => vec![Fault {
+                origin: path.display().to_string(),
+                message: format!("cannot be read: {source}"),
+            }],
+            Self::Syntax(fault) => vec![fault.clone()],
+            Self::Faults(faults) => faults.clone(),
+        }
+    }
+}
+
 /// One fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

@@ -70,9 +70,10 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
     // Set once: the log is set up once in a process.
     let _ = FILTER.set(handle);
     let lines = fmt::layer().log_internal_errors(false).with_writer(|| &LOG);
-    let lines = match variable("GREENPIN_LOG_FORMAT")?.as_str() {
-        "json" => lines.json().flatten_event(true).boxed(),
-        _ => lines
+    variable("GREENPIN_LOG_FORMAT")?;
+    let lines = match is_json() {
+        true => lines.json().flatten_event(true).boxed(),
+        false => lines
             .with_ansi(stderr().is_terminal())
             .with_target(false)
             .boxed(),
@@ -82,6 +83,11 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
         .init();
     panics::log_panics();
     Ok(())
+}
+
+/// Returns `true` if the log has lines of JSON.
+pub(super) fn is_json() -> bool {
+    variable("GREENPIN_LOG_FORMAT").is_ok_and(|format| format == "json")
 }
 
 /// Sets the level of the log from now on; `None`: `info`. The environment variable `GREENPIN_LOG` comes first.

@@ -117,7 +117,7 @@ pub enum OpenError {
         mode: u32,
     },
     /// The CA certificates for the database server cannot be used.
-    #[error(transparent)]
+    #[error("TLS to the database server: {0} (store.tls_ca, or sslrootcert in store.url)")]
     Trust(#[from] TrustError),
     /// The database was written with another master key.
     #[error("the database was written with another master key: copy its key file here")]

@@ -137,3 +137,27 @@ fn a_variable_that_is_not_utf_8_matters_only_if_it_is_ours() {
         assert!(error.contains(ours) && error.contains("UTF-8"), "{error}");
     }
 }
+
+#[test]
+fn faults_of_the_configuration_are_lines_of_json_if_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.toml");
+    std::fs::write(&file, "[http]\nlisten = 1\n[sip]\nmax_calls = 0\n").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"))
+        .arg("--config")
+        .arg(&file)
+        .arg("serve")
+        .env("GREENPIN_LOG_FORMAT", "json")
+        .output()
+        .unwrap();
+    let text = expect_code(&output, 1);
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (line, place, key) in [(0, ":2", "http.listen"), (1, ":4", "sip.max_calls")] {
+        let (origin, message) = (&lines[line]["origin"], &lines[line]["message"]);
+        assert!(origin.as_str().unwrap().ends_with(place), "{text}");
+        assert!(message.as_str().unwrap().starts_with(key), "{text}");
+    }
+}
