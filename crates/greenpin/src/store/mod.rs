@@ -35,7 +35,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::config::SslMode;
 
 pub use self::allocations::{
@@ -226,6 +226,7 @@ pub struct StoreParts {
     readers: Readers,
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
+    idle: IdleReaders,
     settings: Mutex<SettingsCache>,
     prompts: Mutex<PromptCache>,
     recording_rules: calls::RecordingRules,
@@ -279,7 +280,8 @@ impl Store {
             .transpose()?;
         Ok(Self(Arc::new(StoreParts {
             writer,
-            readers: Readers::open(&target, &keys, idle, &options.supervisor)?,
+            readers: Readers::open(&target, &keys, idle.clone(), &options.supervisor)?,
+            idle,
             keys,
             deliveries,
             settings: Mutex::default(),
@@ -308,6 +310,11 @@ impl Store {
     /// Returns whether other nodes may use the same database.
     pub fn is_shared(&self) -> bool {
         matches!(self.readers, Readers::Server { .. })
+    }
+
+    /// Returns the number of commits of this process, to wait for the next one. Other processes may write, too.
+    pub fn watch_commits(&self) -> watch::Receiver<u64> {
+        self.idle.watch_commits()
     }
 
     /// Checks that the database answers, and that it took the last write. Each node writes heartbeats.

@@ -5,12 +5,11 @@
 //! [`MAX_SHARED_AGE`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::RecordingKey;
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
@@ -61,7 +60,7 @@ pub(crate) struct IdleReaders(Arc<IdleParts>);
 
 #[derive(Default)]
 struct IdleParts {
-    commits: AtomicU64,
+    commits: watch::Sender<u64>,
     connections: Mutex<Vec<IdleConnection>>,
 }
 
@@ -291,7 +290,9 @@ impl ReaderPool {
 impl IdleReaders {
     /// Ends the shared transactions after a commit, before the writer confirms it.
     pub(crate) fn on_commit(&self) {
-        self.0.commits.fetch_add(1, Ordering::Release);
+        self.0
+            .commits
+            .send_modify(|commits| *commits = commits.wrapping_add(1));
         self.end_shared();
     }
 
@@ -319,7 +320,12 @@ impl IdleReaders {
     }
 
     fn commits(&self) -> u64 {
-        self.0.commits.load(Ordering::Acquire)
+        *self.0.commits.borrow()
+    }
+
+    /// Returns the number of commits of this process, to wait for the next one.
+    pub(crate) fn watch_commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
     }
 
     fn check_out(&self) -> Option<IdleConnection> {

@@ -106,6 +106,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::REPORT_INTERVAL",
             "calls::SWEEP_INTERVAL",
             "calls::TICK_INTERVAL",
+            "http::FILE_POLL_INTERVAL",
             "http::POLL_INTERVAL",
             "recordings::POLL_INTERVAL",
             "server::EXPIRY_INTERVAL",

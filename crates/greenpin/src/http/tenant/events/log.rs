@@ -28,8 +28,10 @@ use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Ti
 
 /// Maximum value of `wait`, in seconds.
 pub const MAX_WAIT_SECONDS: u64 = 30;
-/// Interval between two reads of the log while a request waits.
+/// Shortest interval between two reads of the log while a request waits; with other nodes also the longest.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest interval between two reads of the log of a file while this process writes nothing: a command may write.
+const FILE_POLL_INTERVAL: Duration = Duration::from_secs(1);
 const ENDPOINT_RULE: &str = "must be an endpoint id: ep_ and 26 characters";
 
 /// Query parameters of the event log.
@@ -99,15 +101,22 @@ pub(crate) async fn list(
         EventSelection::from_query(&query)?,
         Instant::now() + parse_wait(query.wait.as_deref())?,
     );
+    let mut commits = api.store.watch_commits();
     let events = loop {
+        commits.mark_unchanged();
         let found = selection
             .read(&store, after.clone(), page.limit + 1)
             .await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
-        // Another node may write the event, so there is no local signal to wait for.
         tokio::time::sleep(POLL_INTERVAL).await;
+        // Another node may write the event, and then there is no local signal to wait for.
+        if !api.store.is_shared() {
+            let left = until.saturating_duration_since(Instant::now());
+            let wait = FILE_POLL_INTERVAL.min(left);
+            let _ = tokio::time::timeout(wait, commits.changed()).await;
+        }
     };
     let (events, next_cursor) = split_page(&events, page.limit, |last| last.event_id.clone());
     let next_cursor = next_cursor.or_else(|| {
