@@ -149,6 +149,8 @@ pub(crate) struct Metrics {
     pub(crate) event_panics: Counter,
     pub(crate) unproven_calls_ended: Counter,
     pub(crate) sip_connections_refused: Counter,
+    /// Requests with wrong credentials of a tenant or with a wrong operator token.
+    pub(crate) http_wrong_credentials: Counter,
     pub(crate) log_lines_lost: Counter,
     /// Log lines left out by the limit on repeated lines.
     pub(crate) log_lines_suppressed: Counter,
@@ -198,6 +200,7 @@ impl Metrics {
             event_panics: Counter::default(),
             unproven_calls_ended: Counter::default(),
             sip_connections_refused: Counter::default(),
+            http_wrong_credentials: Counter::default(),
             log_lines_lost: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -252,6 +255,9 @@ impl Metrics {
         let help = "HTTP connections closed at once because a limit was reached";
         let refused = self.http_connections_refused.clone();
         to.register("http_connections_refused", help, refused);
+        let help = "Requests with wrong credentials of a tenant, or with a wrong operator token";
+        let wrong = self.http_wrong_credentials.clone();
+        to.register("http_wrong_credentials", help, wrong);
         let help =
             "HTTP connections ended to make room for others, or because the client was too slow";
         let ended = self.http_connections_ended.clone();

@@ -10,6 +10,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue};
 
 use super::client_address::{ClientAddress, source_network};
 use crate::limits::token_bucket::TokenBucket;
+use crate::metrics::METRICS;
 use crate::store::{RateLimit, TenantId};
 
 /// Wrong credentials allowed per address: a burst of 20, then one per second.
@@ -56,6 +57,8 @@ impl RateLimiter {
     pub(crate) fn count_failure(&self, extensions: &Extensions, now: Instant) -> RateLimitResult {
         let peer = extensions.get::<ClientAddress>().map(|peer| peer.0);
         let source = source_network(peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        METRICS.http_wrong_credentials.inc();
+        tracing::warn!(%source, "wrong credentials");
         evict_idle_sources(&self.sources, now);
         consume_token(&self.sources, source, FAILURE_LIMIT, now)
     }

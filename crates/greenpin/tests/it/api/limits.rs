@@ -5,7 +5,7 @@ use std::time::Instant;
 use greenpin::store::{CallSid, Timestamp};
 use serde_json::{Value, json};
 
-use crate::support::http_client::{HttpResponse, basic, call, raw, request, send};
+use crate::support::http_client::{HttpResponse, basic, call, raw, raw_text, request, send};
 use crate::support::server::{SID, Server, TIMEOUT};
 use crate::support::stored_call::store_recorded_call;
 
@@ -109,6 +109,10 @@ fn wrong_credentials_are_limited_by_address_and_valid_ones_pass() {
         200,
         "who shares the address is let in"
     );
+    let metrics = raw_text(server.http, &request("GET", "/metrics", "", b"")).1;
+    assert!(metrics.contains("greenpin_http_wrong_credentials_total 200\n"));
+    let log = server.wait_for_log("wrong credentials");
+    assert!(log.contains(r#""source":"127.0.0.1""#) && !log.contains("wrong-0"));
 }
 
 #[test]
