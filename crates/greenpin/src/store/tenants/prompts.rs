@@ -154,6 +154,7 @@ impl PromptCache {
 
     /// Adds the prompts of a tenant. Evicts those that were not used for longest beyond [`MAX_CACHED_SAMPLES`].
     fn insert(&mut self, tenant: TenantId, own: Arc<TenantPrompts>) {
+        self.uses = self.uses.wrapping_add(1);
         let prompts = own.0.values();
         let cached = CachedPrompts {
             versions: Arc::new(PromptVersions::of(&own)),
