@@ -92,7 +92,7 @@ def refusals(greenpin):
     wrong = CreateAllocation(caller_id_number=NUMBER, from_=[], to=["0"], max_pin_attempts=11)
     refused = create_allocation.sync(TENANT, client=greenpin, body=wrong)
     faults = {fault.field: fault.code for fault in refused.errors}
-    assert faults == {"from": "too_few", "to[0]": "not_e164", "max_pin_attempts": "out_of_range"}, faults
+    assert faults == {"from": "missing_field", "to[0]": "not_e164", "max_pin_attempts": "out_of_range"}, faults
     stranger = list_allocations.sync(TENANT, client=client("wrong"))
     assert isinstance(stranger, Problem) and stranger.status == 401
 
