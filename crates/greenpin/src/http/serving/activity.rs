@@ -53,6 +53,7 @@ struct State {
     head_since: Option<Instant>,
     has_partial_head: bool,
     has_unread_body: bool,
+    is_evicted: bool,
     /// Start of the last request.
     request_at: Instant,
     /// Time at which the client last took a part of a response, or the connection started.
@@ -79,6 +80,7 @@ impl Activity {
                 head_since: Some(now),
                 has_partial_head: false,
                 has_unread_body: false,
+                is_evicted: false,
                 request_at: now,
                 progress_at: now,
             }),
@@ -162,8 +164,15 @@ impl Activity {
         }
     }
 
+    /// Returns `true` if another connection has the place of this one, and no request waits for the server.
+    pub(super) fn must_end(&self) -> bool {
+        let state = self.state();
+        state.is_evicted && state.working_requests == 0
+    }
+
     /// Asks the connection to end, because others need its place.
     pub(super) fn evict(&self) {
+        self.state().is_evicted = true;
         self.evicted.notify_one();
     }
 
@@ -197,6 +206,11 @@ impl OpenRequest {
             activity,
             is_working: true,
         }
+    }
+
+    /// Records that the client has room for a further part of the response.
+    pub(super) fn on_progress(&self) {
+        self.activity.on_sent();
     }
 
     /// Records whether the client waits for the server (`true`), or the server for the client to take the response.

@@ -1,6 +1,7 @@
 //! Limits on open connections: in all, and for each source. If a limit is reached, a connection without a request in
 //! progress makes room for the new one.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,18 +130,17 @@ impl OpenConnections {
     }
 
     /// Returns the connection of a source that makes room first.
-    fn candidate(&self, source: IpAddr) -> Option<u64> {
+    fn candidate(&self, source: IpAddr) -> Option<(EvictionRank, u64)> {
         let connections = self.sources.get(&source)?.iter();
-        let ranked = connections
+        connections
             .filter_map(|(id, activity)| Some((activity.eviction_rank()?, *id)))
-            .min_by_key(|(rank, _): &(EvictionRank, u64)| *rank);
-        ranked.map(|(_, id)| id)
+            .min_by_key(|(rank, _)| *rank)
     }
 
     fn evict_from(&mut self, source: IpAddr) -> bool {
         let removed = self
             .candidate(source)
-            .and_then(|id| self.remove(source, id));
+            .and_then(|(_, id)| self.remove(source, id));
         if let Some(activity) = &removed {
             activity.evict();
             METRICS.count_http_connection_ended("evicted");
@@ -149,24 +149,19 @@ impl OpenConnections {
     }
 
     /// Makes room for a connection of a source at the cost of the source with the most connections, if it has more than
-    /// this one.
+    /// this one. Among sources with equally many, the connection decides that would make room first in one source.
     fn evict_for(&mut self, source: IpAddr) -> bool {
         let own = self.count_of(source);
         let counts = self.sources.iter();
-        let mut greedier: Vec<(usize, IpAddr)> = counts
+        let greedier = counts
             .map(|(address, connections)| (connections.len(), *address))
-            .filter(|(count, address)| *count > own || *address == source)
-            .collect();
-        let greediest = greedier.iter().max().copied();
-        if greediest.is_some_and(|(_, address)| self.evict_from(address)) {
-            return true;
-        }
-        // Every connection of the greediest source has a request in progress.
-        greedier.sort_unstable();
-        greedier
-            .into_iter()
-            .rev()
-            .any(|(_, address)| self.evict_from(address))
+            .filter(|(count, address)| *count > own || *address == source);
+        let ranked = greedier.filter_map(|(count, address)| {
+            let (rank, _) = self.candidate(address)?;
+            Some((Reverse(count), rank, address))
+        });
+        let greediest = ranked.min_by_key(|(count, rank, _)| (*count, *rank));
+        greediest.is_some_and(|(_, _, address)| self.evict_from(address))
     }
 }
 
@@ -247,6 +242,19 @@ mod tests {
         assert!(new.is_evicted(), "only its own waits");
         let _request = OpenRequest::begin(own.activity.clone());
         assert_eq!(open(&table, "192.0.2.4").err(), Some(Refusal::Total));
+    }
+
+    #[test]
+    fn among_sources_with_equally_many_the_longest_wait_makes_room() {
+        for addresses in [["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.1"]] {
+            let table = table(2, 2);
+            let [first, second] = addresses.map(|address| open(&table, address).unwrap());
+            drop(OpenRequest::begin(second.activity.clone()));
+            second.activity.on_flushed();
+            // The new source has as few as each of the others, so it competes with its own first connection only.
+            assert_eq!(open(&table, "192.0.2.3").err(), None);
+            assert!(first.is_evicted() && !second.is_evicted());
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub const MAX_STREAMS: u32 = 100;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Time for a client to acknowledge the end of an HTTP/2 connection.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same for a connection whose place another one has.
+const EVICTED_GOAWAY_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Accepted connection, and what its requests need.
 pub(super) struct Connection {
@@ -144,7 +146,11 @@ impl Connection {
             End::Expired(Expiry::Idle) | End::Withdrawn => {
                 // GOAWAY tells the client which requests were not processed (RFC 9113, section 6.8).
                 connection.end_gracefully();
-                let _ = timeout(GOAWAY_TIMEOUT, connection).await;
+                let limit = match self.activity.must_end() {
+                    true => EVICTED_GOAWAY_TIMEOUT,
+                    false => GOAWAY_TIMEOUT,
+                };
+                let _ = timeout(limit, connection).await;
             }
         }
     }
@@ -159,11 +165,15 @@ impl Connection {
                 return Poll::Ready(End::Done(result));
             }
             if !is_ending && withdrawn.as_mut().poll(context).is_ready() {
-                if self.activity.is_waiting() {
+                // A client that takes long to read a response must not keep the place that another one got.
+                if self.activity.is_waiting() || self.activity.must_end() {
                     return Poll::Ready(End::Withdrawn);
                 }
                 is_ending = true;
                 connection.end_gracefully();
+            }
+            if is_ending && self.activity.must_end() {
+                return Poll::Ready(End::Withdrawn);
             }
             timer
                 .poll_expired(&self.activity, &self.timeouts, context)
@@ -184,6 +194,7 @@ impl Connection {
                 let partial = expiry == Expiry::Head && self.activity.has_partial_head();
                 partial.then_some(Code::RequestTimeout)
             }
+            End::Withdrawn if self.activity.must_end() => return,
             End::Withdrawn => None,
         };
         let response = code.map(|code| refusal::respond(code, self.peer));

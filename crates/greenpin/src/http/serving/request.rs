@@ -110,6 +110,7 @@ impl HttpBody for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
         self.open.set_working(frame.is_pending());
+        self.open.on_progress();
         frame
     }
 

@@ -53,8 +53,9 @@ impl<S> TrackedStream<S> {
         true
     }
 
+    /// Records progress. With HTTP/2 bytes can be answers to a client's own frames, and the bodies record it.
     fn record_sent(&self, written: &io::Result<usize>) {
-        if written.as_ref().is_ok_and(|count| *count > 0) {
+        if self.is_http1 && written.as_ref().is_ok_and(|count| *count > 0) {
             self.activity.on_sent();
         }
     }

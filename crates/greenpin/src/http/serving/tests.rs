@@ -120,6 +120,35 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_long_to_read_loses_its_place_to_a_new_one() {
+    let address = server_with(ServingOptions {
+        connections: ConnectionLimits {
+            total: 8,
+            per_address: 2,
+        },
+        ..ServingOptions::default()
+    })
+    .await;
+    let mut readers = Vec::new();
+    for _ in 0..6 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        stream.read_exact(&mut [0; 1024]).await.unwrap();
+        readers.push(stream);
+    }
+    let mut buffer = vec![0; 1024 * 1024];
+    for stream in &mut readers[..4] {
+        // What the kernel still holds ends, although the response does not.
+        let read_to_end = async {
+            while matches!(stream.read(&mut buffer).await, Ok(count) if count > 0) {}
+        };
+        let ended = tokio::time::timeout(2 * WRITE_TIMEOUT, read_to_end).await;
+        assert!(ended.is_ok(), "the connection stays open beyond its share");
+    }
+}
+
+#[tokio::test]
 async fn heads_that_cannot_be_read_get_a_problem_and_the_next_client_is_served() {
     let address = server().await;
     let huge = format!(
