@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
-use crate::store::{DueEndpoint, EndpointId, Timestamp};
+use crate::store::{DueEndpoint, EndpointId, TenantId, Timestamp};
 
 /// Maximum number of deliveries under way.
 pub const MAX_DELIVERIES: u32 = 512;
 /// Maximum number of deliveries under way to one endpoint.
 pub const MAX_PER_ENDPOINT: u32 = 32;
+/// Maximum number of deliveries under way to the endpoints of one tenant.
+pub const MAX_PER_TENANT: u32 = 128;
 /// Number of deliveries under way to an endpoint without a history.
 pub const INITIAL_PER_ENDPOINT: u32 = 4;
 
@@ -18,6 +20,7 @@ pub const INITIAL_PER_ENDPOINT: u32 = 4;
 pub(super) struct ConcurrencyWindows {
     occupied: u32,
     endpoints: HashMap<EndpointId, Window>,
+    tenants: HashMap<TenantId, u32>,
 }
 
 struct Window {
@@ -36,7 +39,8 @@ impl Default for Window {
 
 impl ConcurrencyWindows {
     /// Returns the number of deliveries that each due endpoint may start. If the slots do not
-    /// suffice, they are shared equally, and the endpoints that wait longest come first.
+    /// suffice, they are shared equally, and the endpoints that wait longest come first. A tenant gets at most
+    /// [`MAX_PER_TENANT`], however many endpoints it has.
     pub(super) fn share(
         &self,
         mut due: Vec<DueEndpoint>,
@@ -47,11 +51,16 @@ impl ConcurrencyWindows {
         let mut left = MAX_DELIVERIES.saturating_sub(self.occupied);
         let count = u32::try_from(due.len()).unwrap_or(u32::MAX).max(1);
         let fair = (left / count).max(1);
+        let mut tenants = self.tenants.clone();
         let mut shares = Vec::new();
         for endpoint in due {
-            let share = self.free(&endpoint.endpoint_id).min(fair).min(left);
+            let of_tenant = tenants.entry(endpoint.tenant_id).or_default();
+            let left_of_tenant = MAX_PER_TENANT.saturating_sub(*of_tenant);
+            let free = self.free(&endpoint.endpoint_id);
+            let share = free.min(fair).min(left).min(left_of_tenant);
             if share > 0 {
                 left -= share;
+                *of_tenant = of_tenant.saturating_add(share);
                 shares.push((endpoint.endpoint_id, share));
             }
         }
@@ -67,15 +76,23 @@ impl ConcurrencyWindows {
     }
 
     /// Occupies a slot.
-    pub(super) fn occupy(&mut self, endpoint: &EndpointId) {
+    pub(super) fn occupy(&mut self, tenant: &TenantId, endpoint: &EndpointId) {
         self.occupied = self.occupied.saturating_add(1);
+        let of_tenant = self.tenants.entry(tenant.clone()).or_default();
+        *of_tenant = of_tenant.saturating_add(1);
         let window = self.endpoints.entry(endpoint.clone()).or_default();
         window.occupied = window.occupied.saturating_add(1);
     }
 
     /// Frees a slot. `delivered`: the endpoint accepted the delivery.
-    pub(super) fn free_slot(&mut self, endpoint: &EndpointId, delivered: bool) {
+    pub(super) fn free_slot(&mut self, tenant: &TenantId, endpoint: &EndpointId, delivered: bool) {
         self.occupied = self.occupied.saturating_sub(1);
+        if let Some(of_tenant) = self.tenants.get_mut(tenant) {
+            *of_tenant = of_tenant.saturating_sub(1);
+            if *of_tenant == 0 {
+                self.tenants.remove(tenant);
+            }
+        }
         let Some(window) = self.endpoints.get_mut(endpoint) else {
             return;
         };
@@ -102,19 +119,44 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_micros(1_000_000);
 
+    fn tenant(index: usize) -> TenantId {
+        TenantId::parse(&format!("tenant-{index}")).unwrap()
+    }
+
+    /// Returns due endpoints, each of another tenant.
     fn due(count: usize) -> Vec<DueEndpoint> {
-        let endpoint_id = || EndpointId::new(NOW);
         (0..count)
-            .map(|_| DueEndpoint {
-                endpoint_id: endpoint_id(),
+            .map(|index| DueEndpoint {
+                endpoint_id: EndpointId::new(NOW),
+                tenant_id: tenant(index),
                 due_at: NOW,
             })
             .collect()
     }
 
     fn deliver(windows: &mut ConcurrencyWindows, endpoint: &EndpointId, delivered: bool) {
-        windows.occupy(endpoint);
-        windows.free_slot(endpoint, delivered);
+        windows.occupy(&tenant(0), endpoint);
+        windows.free_slot(&tenant(0), endpoint, delivered);
+    }
+
+    #[test]
+    fn a_tenant_with_many_slow_endpoints_leaves_slots_to_the_others() {
+        let mut windows = ConcurrencyWindows::default();
+        let mut due = due(21);
+        for endpoint in &mut due[..20] {
+            endpoint.tenant_id = tenant(0);
+            (0..9).for_each(|_| deliver(&mut windows, &endpoint.endpoint_id, true));
+        }
+        let other = due[20].endpoint_id.clone();
+        for _ in 0..20 {
+            let shares = windows.share(due[..20].to_vec(), NOW);
+            for (endpoint, share) in shares {
+                (0..share).for_each(|_| windows.occupy(&tenant(0), &endpoint));
+            }
+        }
+        assert_eq!(windows.occupied, MAX_PER_TENANT);
+        let shares = windows.share(due, NOW);
+        assert_eq!(shares, [(other, INITIAL_PER_ENDPOINT)]);
     }
 
     #[test]
@@ -132,14 +174,14 @@ mod tests {
         assert_eq!(width(&windows), MAX_PER_ENDPOINT);
         deliver(&mut windows, endpoint, false);
         assert_eq!(width(&windows), 1);
-        windows.occupy(endpoint);
+        windows.occupy(&tenant(0), endpoint);
         assert_eq!(width(&windows), 0, "its only slot is occupied");
     }
 
     #[test]
     fn an_endpoint_that_hangs_does_not_use_the_slots_of_others() {
         let (mut windows, due) = (ConcurrencyWindows::default(), due(2));
-        (0..INITIAL_PER_ENDPOINT).for_each(|_| windows.occupy(&due[0].endpoint_id));
+        (0..INITIAL_PER_ENDPOINT).for_each(|_| windows.occupy(&tenant(0), &due[0].endpoint_id));
         assert_eq!(
             windows.share(due.clone(), NOW),
             [(due[1].endpoint_id.clone(), INITIAL_PER_ENDPOINT)]
@@ -153,9 +195,9 @@ mod tests {
         let shares = windows.share(due.clone(), NOW);
         assert_eq!(shares.len(), MAX_DELIVERIES as usize);
         assert!(shares.iter().all(|share| share.1 == 1));
-        shares
-            .iter()
-            .for_each(|(endpoint, _)| windows.occupy(endpoint));
+        for (index, (endpoint, _)) in shares.iter().enumerate() {
+            windows.occupy(&tenant(index), endpoint);
+        }
         assert!(windows.share(due, NOW).is_empty());
     }
 
@@ -163,6 +205,7 @@ mod tests {
     fn an_endpoint_that_is_due_later_gets_no_slot() {
         let later = DueEndpoint {
             endpoint_id: EndpointId::new(NOW),
+            tenant_id: tenant(0),
             due_at: Timestamp::from_micros(1_000_001),
         };
         assert!(
@@ -176,11 +219,11 @@ mod tests {
     fn an_idle_endpoint_is_removed_once_nothing_is_under_way() {
         let (mut windows, due) = (ConcurrencyWindows::default(), due(2));
         deliver(&mut windows, &due[0].endpoint_id, false);
-        windows.occupy(&due[1].endpoint_id);
+        windows.occupy(&tenant(1), &due[1].endpoint_id);
         windows.retain_due(&[]);
         assert_eq!(windows.endpoints.len(), 1);
         windows.retain_due(&due);
-        windows.free_slot(&due[1].endpoint_id, true);
+        windows.free_slot(&tenant(1), &due[1].endpoint_id, true);
         windows.retain_due(&[]);
         assert!(windows.endpoints.is_empty());
     }

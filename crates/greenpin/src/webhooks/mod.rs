@@ -191,7 +191,8 @@ impl Worker {
             return Ok(Poll::Idle(wait.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)));
         }
         for delivery in claimed {
-            self.windows().occupy(&delivery.endpoint_id);
+            self.windows()
+                .occupy(&delivery.tenant_id, &delivery.endpoint_id);
             let worker = self.clone();
             under_way.spawn(async move { worker.deliver(&delivery).await });
         }
@@ -219,8 +220,11 @@ impl Worker {
             // once.
             tracing::error!(%error, "recording the outcome of a delivery failed; it will be repeated");
         }
-        self.windows()
-            .free_slot(&delivery.endpoint_id, outcome == AttemptOutcome::Delivered);
+        self.windows().free_slot(
+            &delivery.tenant_id,
+            &delivery.endpoint_id,
+            outcome == AttemptOutcome::Delivered,
+        );
         self.slot_free.notify_one();
     }
 }

@@ -115,8 +115,11 @@ fn request(delivery: &Delivery, url: &Url, now: Timestamp) -> Option<Request<Ful
 /// Reads `Retry-After`: a number of seconds or a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
+        // A number that does not fit stands for the greatest (RFC 9111, section 1.2.2).
+        Err(_) if is_number => Duration::MAX,
         Err(_) => {
             let date = httpdate::parse_http_date(text).ok()?;
             date.duration_since(now).unwrap_or_default()
@@ -161,7 +164,7 @@ mod tests {
             ("Fri, 27 Nov 2026 09:00:00 GMT", Some(0)),
             ("Fri, 27 Nov 2099 10:00:00 GMT", Some(86_400)),
             ("18446744073709551615", Some(86_400)),
-            ("18446744073709551616", None),
+            ("18446744073709551616", Some(86_400)),
             ("-1", None),
             ("soon", None),
         ] {

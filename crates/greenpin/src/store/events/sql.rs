@@ -38,6 +38,8 @@ row! {
     pub struct DueEndpoint from due_endpoint_columns {
         /// Id of the endpoint.
         endpoint_id: EndpointId = "due.endpoint_id",
+        /// Tenant of the endpoint.
+        tenant_id: TenantId = "e.tenant_id",
         /// Time of its first delivery.
         due_at: Timestamp =
             "(SELECT MIN(d.due_at) FROM deliveries d WHERE d.state = 'due' AND d.endpoint_id = due.endpoint_id)",
