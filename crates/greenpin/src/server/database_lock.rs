@@ -11,6 +11,9 @@ use crate::store::Database;
 #[derive(Debug)]
 pub(crate) struct DatabaseLock {
     _file: File,
+    /// The database itself, which can have several names. SQLite's own locks are of another kind (`fcntl`), and last
+    /// as long as the process has the file open, so this field is dropped after the store.
+    _database: Option<File>,
 }
 
 /// Failure to lock a database.
@@ -24,6 +27,9 @@ pub enum LockError {
         /// Process id of the other server; `unknown` if it has not written it yet.
         pid: String,
     },
+    /// The path of the database is that of a folder or a device.
+    #[error("{}: store.url must name a file", .0.display())]
+    NoFile(PathBuf),
     /// The lock file cannot be used.
     #[error("{path}: {source}", path = .path.display())]
     Io {
@@ -44,6 +50,15 @@ impl DatabaseLock {
     }
 
     fn lock(database: &Path) -> Result<Self, LockError> {
+        if database
+            .metadata()
+            .is_ok_and(|found| !found.file_type().is_file())
+        {
+            return Err(LockError::NoFile(database.to_owned()));
+        }
+        // A link has its lock beside the file that it names.
+        let real = database.canonicalize();
+        let database = real.as_deref().unwrap_or(database);
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -79,7 +94,32 @@ impl DatabaseLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self {
+            _file: file,
+            _database: Self::lock_file(database)?,
+        })
+    }
+
+    /// Locks the database itself against a server that knows it by another name (a hard link); `None`: it does not exist
+    /// yet.
+    fn lock_file(database: &Path) -> Result<Option<File>, LockError> {
+        let failed = |source| LockError::Io {
+            path: database.to_owned(),
+            source,
+        };
+        let file = match File::open(database) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Err(LockError::InUse {
+                database: database.to_owned(),
+                pid: "unknown: it knows the file by another name".to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 }
 
@@ -97,5 +137,34 @@ mod tests {
         assert!(second.contains(&pid), "{second}");
         drop(first);
         assert!(DatabaseLock::acquire(&database).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_database_with_several_names_has_one_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("greenpin.db"), "").unwrap();
+        std::fs::hard_link(path("greenpin.db"), path("hard.db")).unwrap();
+        std::os::unix::fs::symlink(path("greenpin.db"), path("soft.db")).unwrap();
+        for (first, second) in [
+            ("greenpin.db", "soft.db"),
+            ("soft.db", "greenpin.db"),
+            ("hard.db", "greenpin.db"),
+        ] {
+            let database = |name: &str| Database::File(path(name));
+            let held = DatabaseLock::acquire(&database(first)).unwrap();
+            let refused = DatabaseLock::acquire(&database(second));
+            assert!(matches!(refused, Err(LockError::InUse { .. })), "{second}");
+            drop(held);
+            assert!(DatabaseLock::acquire(&database(second)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_folder_or_a_device_is_no_database() {
+        for path in ["/dev/null", "/"] {
+            let refused = DatabaseLock::acquire(&Database::File(path.into()));
+            assert!(matches!(refused, Err(LockError::NoFile(_))), "{path}");
+        }
     }
 }
