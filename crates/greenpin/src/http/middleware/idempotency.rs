@@ -1,6 +1,7 @@
 //! Support for `Idempotency-Key`: a repeated request gets the stored response and is not executed again.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
@@ -13,6 +14,7 @@ use tracing::Instrument as _;
 
 use super::body;
 use super::problem::{Code, FieldError, Problem};
+use super::stored_body;
 use crate::http::RequestId;
 use crate::store::{
     Claim, GreenpinId, IdempotentRequest, KeyClaim, StoredAnswer, TenantStore, Timestamp,
@@ -21,8 +23,14 @@ use crate::store::{
 const KEY_HEADER: &str = "idempotency-key";
 /// Maximum length of a key, in characters.
 pub const MAX_KEY_LENGTH: usize = 255;
-/// Maximum size of a stored response, in bytes. Every response to a write is smaller.
+/// Maximum size of a stored response, compressed, in bytes. Every response to a write is smaller, unless a client sends
+/// long random names of fields.
 pub const MAX_STORED_RESPONSE_BYTES: usize = 64 * 1024;
+/// Time that a client waits for the release of its key.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Time for which the release is tried again. The claim ends soon after.
+const RELEASE_RETRY_TIMEOUT: Duration = Duration::from_secs(50);
+const RELEASE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum size of a response to a request with a key, in bytes.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -163,7 +171,7 @@ impl ClaimedRequest {
         match tokio::spawn(work.in_current_span()).await {
             Ok(response) => response,
             Err(_) => {
-                store.release_key(&idempotent, claim).await?;
+                release(store, idempotent, claim).await;
                 Err(Problem::plain(Code::Internal))
             }
         }
@@ -175,7 +183,7 @@ impl ClaimedRequest {
         }
         let status = response.status();
         if !is_final(status) {
-            self.store.release_key(&self.idempotent, self.claim).await?;
+            release(self.store, self.idempotent, self.claim).await;
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
@@ -186,20 +194,23 @@ impl ClaimedRequest {
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
-        let kept = bytes.get(..bytes.len().min(MAX_STORED_RESPONSE_BYTES));
-        if bytes.len() > MAX_STORED_RESPONSE_BYTES {
-            tracing::error!(
+        let body = stored_body::pack(&bytes);
+        let is_too_large = body.len() > MAX_STORED_RESPONSE_BYTES;
+        if is_too_large && !status.is_success() {
+            // Nothing was written: the request can run again.
+            release(self.store, self.idempotent, self.claim).await;
+            return Ok(Response::from_parts(parts, Body::from(bytes)));
+        }
+        if is_too_large {
+            tracing::warn!(
                 bytes = bytes.len(),
                 "response of an idempotent request is too large; storing its status only"
             );
         }
-        let body = kept
-            .filter(|kept| kept.len() == bytes.len())
-            .unwrap_or_default();
         let stored = StoredAnswer {
             status: status.as_u16(),
             content_type: content_type.unwrap_or("application/json").to_owned(),
-            body: String::from_utf8_lossy(body).into_owned(),
+            body: if is_too_large { String::new() } else { body },
         };
         if let Err(error) = self
             .store
@@ -213,6 +224,22 @@ impl ClaimedRequest {
     }
 }
 
+/// Releases a key, in the background if the database takes longer than [`RELEASE_TIMEOUT`]: the client has waited for it
+/// once.
+async fn release(store: TenantStore, idempotent: IdempotentRequest, claim: Claim) {
+    let releasing = tokio::spawn(async move {
+        let until = Instant::now() + RELEASE_RETRY_TIMEOUT;
+        while let Err(error) = store.release_key(&idempotent, claim).await {
+            if Instant::now() >= until {
+                tracing::warn!(%error, "cannot release an idempotency key; it is free a minute after its use");
+                return;
+            }
+            tokio::time::sleep(RELEASE_RETRY_INTERVAL).await;
+        }
+    });
+    let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
+}
+
 /// Returns `true` for a response that a repeated request gets again: a success, or a fault of the request itself. After
 /// any other one the same request can succeed later.
 fn is_final(status: StatusCode) -> bool {
@@ -222,7 +249,7 @@ fn is_final(status: StatusCode) -> bool {
 /// Builds a response from a stored response.
 fn replay(stored: StoredAnswer) -> Response {
     let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, stored.body).into_response();
+    let mut response = (status, stored_body::unpack(stored.body)).into_response();
     if let Ok(content_type) = HeaderValue::from_str(&stored.content_type) {
         response
             .headers_mut()

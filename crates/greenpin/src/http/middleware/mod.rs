@@ -1,6 +1,6 @@
 //! Parts shared by all requests.
 //!
-//! - `auth`, `rate_limit`, `idempotency`: run before a tenant's handler.
+//! - `auth`, `rate_limit`, `idempotency`: run before a tenant's handler; `stored_body`: compressed responses.
 //! - `body`, `content_encoding`, `validation`, `field`: read the request and report all faults together.
 //! - `paging`, `range`, `conditional`: parts of a list or of a file, and files that the client already has.
 //! - `problem`: error codes and error responses.
@@ -19,4 +19,5 @@ pub(crate) mod problem;
 pub(crate) mod range;
 pub(crate) mod rate_limit;
 pub(crate) mod request_metrics;
+mod stored_body;
 pub(crate) mod validation;
