@@ -255,6 +255,10 @@ pub(super) fn database(raw: &RawValue) -> Result<DatabaseUrl, InvalidValue> {
         file,
         "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\", or \"postgres://user:password@host/database\"",
     )?;
+    if file == ":memory:" || file.starts_with("//") {
+        let rule = "must name a file, as a path: \"sqlite:data/greenpin.db\" or \"sqlite:/var/lib/greenpin/greenpin.db\"";
+        return Err(InvalidValue(rule.to_owned()));
+    }
     Ok(DatabaseUrl {
         database: Database::File(file.into()),
         ca: None,
@@ -411,11 +415,11 @@ pub(super) fn ports(raw: &RawValue) -> Result<RangeInclusive<u16>, InvalidValue>
     let range = raw.text().and_then(|text| {
         let (first, last) = text.split_once('-')?;
         let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        (first >= 1024 && last > first).then_some(first..=last)
+        (first >= 1024 && last >= first.saturating_add(3)).then_some(first..=last)
     });
     require(
         range,
-        "two ports from 1024 to 65535, the first lower, such as \"20000-29999\"",
+        "two ports from 1024 to 65535 with at least four ports, such as \"20000-29999\": a call needs four",
     )
 }
 

@@ -70,7 +70,10 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
     // Set once: the log is set up once in a process.
     let _ = FILTER.set(handle);
     let lines = fmt::layer().log_internal_errors(false).with_writer(|| &LOG);
-    variable("GREENPIN_LOG_FORMAT")?;
+    let format = variable("GREENPIN_LOG_FORMAT")?;
+    if !["", "text", "json"].contains(&format.as_str()) {
+        return Err("GREENPIN_LOG_FORMAT must be text or json".to_owned());
+    }
     let lines = match is_json() {
         true => lines.json().flatten_event(true).boxed(),
         false => lines

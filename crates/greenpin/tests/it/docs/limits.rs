@@ -187,7 +187,7 @@ fn queue_rows() -> Vec<Row> {
     limits! {
         "`Idempotency-Key`" => format!("1 to {} printable ASCII characters", http::MAX_KEY_LENGTH),
         "stored response of an `Idempotency-Key`" => format!(
-            "{}, for {}",
+            "{} compressed, for {}",
             size(http::MAX_STORED_RESPONSE_BYTES),
             time(store::ANSWER_TTL),
         ),
@@ -397,6 +397,7 @@ fn webhook_rows() -> Vec<Row> {
             webhooks::MAX_PER_ENDPOINT,
             webhooks::INITIAL_PER_ENDPOINT,
         ),
+        "concurrent deliveries of a tenant, on a node" => webhooks::MAX_PER_TENANT.to_string(),
         "concurrent deliveries of a node" => webhooks::MAX_DELIVERIES.to_string(),
     }
 }
