@@ -140,9 +140,8 @@ async fn a_client_that_takes_long_to_read_loses_its_place_to_a_new_one() {
     let mut buffer = vec![0; 1024 * 1024];
     for stream in &mut readers[..4] {
         // What the kernel still holds ends, although the response does not.
-        let read_to_end = async {
-            while matches!(stream.read(&mut buffer).await, Ok(count) if count > 0) {}
-        };
+        let read_to_end =
+            async { while matches!(stream.read(&mut buffer).await, Ok(count) if count > 0) {} };
         let ended = tokio::time::timeout(2 * WRITE_TIMEOUT, read_to_end).await;
         assert!(ended.is_ok(), "the connection stays open beyond its share");
     }

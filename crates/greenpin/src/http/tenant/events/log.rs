@@ -42,8 +42,8 @@ pub(crate) struct LogQuery {
     /// Return only events after this `event_id`: the last one that you have, or `next_cursor`.
     #[param(value_type = EventLogId, required = false)]
     after: Option<String>,
-    /// `now`: return only events written after this request arrived. `next_cursor` is then always a position for
-    /// `after`.
+    /// `now`: without `after`, return only events written after this request arrived. `next_cursor` is then always a
+    /// position for `after`.
     #[param(value_type = FromNow, required = false)]
     from: Option<String>,
     /// Maximum number of items to return.
@@ -93,9 +93,9 @@ pub(crate) async fn list(
         EventId::parse,
     )?;
     let is_from_now = parse_from(&query)?;
-    let after = match is_from_now {
-        true => Some(store.end_of_events().await?),
-        false => page.cursor,
+    let after = match (page.cursor, is_from_now) {
+        (None, true) => Some(store.end_of_events().await?),
+        (cursor, _) => cursor,
     };
     let (selection, until) = (
         EventSelection::from_query(&query)?,
@@ -136,11 +136,10 @@ pub(crate) async fn list(
 
 /// Returns `true` if the request follows the log from its end on.
 fn parse_from(query: &LogQuery) -> Result<bool, Problem> {
-    match (query.from.as_deref(), &query.after) {
-        (None, _) => Ok(false),
-        (Some("now"), None) => Ok(true),
-        (Some("now"), Some(_)) => Err(invalid_parameter("from", "excludes after")),
-        (Some(_), _) => Err(invalid_parameter("from", "must be now")),
+    match query.from.as_deref() {
+        None => Ok(false),
+        Some("now") => Ok(true),
+        Some(_) => Err(invalid_parameter("from", "must be now")),
     }
 }
 
