@@ -251,7 +251,10 @@ impl Server {
         let file = self.folder.path().join("greenpin.toml");
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains(old), "{old:?} is in {text}");
-        std::fs::write(&file, text.replacen(old, new, 1)).unwrap();
+        // Replaced at once: the server may still read the last version.
+        let written = file.with_extension("new");
+        std::fs::write(&written, text.replacen(old, new, 1)).unwrap();
+        std::fs::rename(written, file).unwrap();
         self.hang_up();
     }
 
