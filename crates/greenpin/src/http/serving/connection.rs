@@ -165,14 +165,14 @@ impl Connection {
                 return Poll::Ready(End::Done(result));
             }
             if !is_ending && withdrawn.as_mut().poll(context).is_ready() {
-                // A client that takes long to read a response must not keep the place that another one got.
-                if self.activity.is_waiting() || self.activity.must_end() {
+                if self.activity.is_waiting() {
                     return Poll::Ready(End::Withdrawn);
                 }
                 is_ending = true;
                 connection.end_gracefully();
             }
-            if is_ending && self.activity.must_end() {
+            // A client that takes long to read a response must not keep the place that another one got.
+            if self.activity.must_end() {
                 return Poll::Ready(End::Withdrawn);
             }
             timer
