@@ -1,13 +1,13 @@
 //! Checksums and copies of files.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::manifest::FileEntry;
+use crate::crypto::private_folder;
 
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -28,11 +28,7 @@ pub(super) fn copy(
     on_bytes: &mut impl FnMut(u64),
 ) -> io::Result<FileEntry> {
     let mut source = File::open(from)?;
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)?;
+    let mut target = private_folder::create_file(to)?;
     let entry = pass(&mut source, &mut target, name, on_bytes)?;
     target.sync_all()?;
     Ok(entry)

@@ -1,8 +1,8 @@
 //! Creation of a backup beside a running server.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::manifest::{
     DATABASE, FORMAT, FileEntry, INDEX, IndexLine, MANIFEST, Manifest, RECORDINGS, RecordingsEntry,
 };
 use super::{BackupError, Progress, Step, checksum};
+use crate::crypto::private_folder;
 use crate::store::{
     DatabaseState, RecordingLocation, Timestamp, copy_database, for_each_recording,
 };
@@ -118,12 +119,7 @@ fn copy(
     on_progress: &mut impl FnMut(Progress),
 ) -> Result<(), BackupError> {
     let failed = BackupError::io(copy);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(copy)
-        .map_err(&failed)?;
+    private_folder::create_file(copy).map_err(&failed)?;
     let total = fs::metadata(database).map_or(0, |metadata| metadata.len());
     std::thread::scope(|scope| {
         let (done, copied) = channel();
@@ -163,12 +159,8 @@ impl<'a, P: FnMut(Progress)> Recordings<'a, P> {
         on_progress: &'a mut P,
     ) -> Result<RecordingsEntry, BackupError> {
         let index_path = partial.join(INDEX);
-        let index = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&index_path)
-            .map_err(BackupError::io(&index_path))?;
+        let index =
+            private_folder::create_file(&index_path).map_err(BackupError::io(&index_path))?;
         let folder = partial.join(RECORDINGS);
         if source.copies_recordings {
             fs::create_dir(&folder).map_err(BackupError::io(&folder))?;
@@ -269,11 +261,7 @@ impl<'a, P: FnMut(Progress)> Recordings<'a, P> {
 
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = private_folder::create_file(path)?;
         serde_json::to_writer_pretty(&mut file, manifest)?;
         file.write_all(b"\n")?;
         file.sync_all()
@@ -296,7 +284,5 @@ fn publish(partial: TempDir, folder: &Path) -> Result<(), BackupError> {
 }
 
 fn sync_folder(folder: &Path) -> Result<(), BackupError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(BackupError::io(folder))
+    private_folder::sync(folder).map_err(BackupError::io(folder))
 }

@@ -130,9 +130,7 @@ impl VerifiedBackup {
             .sync_all()
             .map_err(BackupError::io(draft.path()))?;
         put_in_place(draft, database)?;
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(BackupError::io(folder))
+        private_folder::sync(folder).map_err(BackupError::io(folder))
     }
 
     fn restore_recordings(
@@ -176,9 +174,7 @@ impl VerifiedBackup {
             give_to_owner_of(folder, &copy)?;
             fs::rename(&copy, &to).map_err(BackupError::io(&to))?;
         }
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(BackupError::io(folder))
+        private_folder::sync(folder).map_err(BackupError::io(folder))
     }
 }
 

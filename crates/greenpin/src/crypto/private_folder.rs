@@ -1,8 +1,8 @@
-//! Folders that only the owner may read: they hold the database, keys and recordings.
+//! Folders and files that only the owner may read: they hold the database, keys and recordings.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Creates a folder and its parents with mode 0700. An existing folder keeps its mode.
@@ -12,11 +12,29 @@ pub(crate) fn create(folder: &Path) -> io::Result<()> {
 
 /// Creates the folder of a file like [`create`].
 pub(crate) fn create_for(file: &Path) -> io::Result<()> {
-    match file.parent() {
+    create(of(file))
+}
+
+/// Creates a file with mode 0600. Fails if it exists.
+pub(crate) fn create_file(file: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+}
+
+/// Returns the folder of a file.
+pub(crate) fn of(file: &Path) -> &Path {
+    file.parent()
         // A bare name is a file in the working directory.
-        Some(folder) if !folder.as_os_str().is_empty() => create(folder),
-        _ => Ok(()),
-    }
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use media::SAMPLE_RATE;
 use super::opus_file::OpusFile;
 use crate::RecordingKey;
 use crate::crypto::encrypted_file::{AudioKind, EncryptedFile};
-use crate::crypto::random;
+use crate::crypto::{private_folder, random};
 
 pub(super) const WAV_FORMAT: WavSpec = WavSpec {
     channels: 2,
@@ -145,7 +145,7 @@ impl AudioFile {
         let unfinished = unfinished_path(path);
         File::options().append(true).open(&unfinished)?.sync_all()?;
         fs::rename(&unfinished, path)?;
-        sync_folder(path)?;
+        private_folder::sync(private_folder::of(path))?;
         Ok(Duration::from_secs_f64(
             frames as f64 / f64::from(SAMPLE_RATE),
         ))
@@ -187,13 +187,4 @@ pub(super) fn unfinished_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED_SUFFIX);
     PathBuf::from(name)
-}
-
-/// Syncs the folder, to make a new file name durable.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }

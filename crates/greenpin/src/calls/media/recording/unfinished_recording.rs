@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::audio_file::{UNFINISHED_SUFFIX, sync_folder};
+use super::audio_file::UNFINISHED_SUFFIX;
+use crate::crypto::private_folder;
 
 /// Octets before the audio in a WAV file.
 const WAV_HEADER_BYTES: u64 = 44;
@@ -101,7 +102,7 @@ impl UnfinishedRecording {
         }
         file.sync_all()?;
         fs::rename(&self.part, &self.path)?;
-        sync_folder(&self.path)
+        private_folder::sync(private_folder::of(&self.path))
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::KEY_LENGTH;
@@ -127,7 +127,7 @@ impl KeyFiles {
 
     /// Locks the folder of the key file against a second rotation on this machine, until the file is dropped.
     pub(crate) fn lock(&self) -> Result<File, OpenError> {
-        let folder = folder_of(&self.path);
+        let folder = private_folder::of(&self.path);
         let failed = |source| io_error(folder, source);
         let file = File::open(folder).map_err(failed)?;
         file.try_lock().map_err(|error| {
@@ -175,11 +175,7 @@ fn create(path: &Path, model: Option<&fs::Metadata>) -> io::Result<()> {
     random::fill(&mut key);
     private_folder::create_for(path)?;
     let draft = path.with_extension(format!("{:016x}", random::u64()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(&draft)?;
+    let mut file = private_folder::create_file(&draft)?;
     if let Some(model) = model {
         let own = file.metadata()?;
         if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
@@ -212,15 +208,9 @@ fn destroy(path: &Path) -> io::Result<()> {
     sync_folder(path)
 }
 
-/// Makes the name of a new file durable. A key lost in a power cut would invalidate every token.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+/// Makes the name of a key file durable. A key lost in a power cut would invalidate every token.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    private_folder::sync(private_folder::of(path))
 }
 
 #[cfg(test)]

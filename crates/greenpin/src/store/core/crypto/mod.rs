@@ -17,7 +17,7 @@ use call::{PhoneNumber, Pin};
 
 use self::cipher::{Cipher, hmac_key, keyed_hash};
 pub(crate) use self::derived_keys::DerivedKeys;
-pub(crate) use self::key_files::{KeyFiles, sync_folder};
+pub(crate) use self::key_files::KeyFiles;
 pub(crate) use self::master_key::MasterKey;
 pub(crate) use self::token_digest::TokenDigest;
 use crate::RecordingKey;

@@ -1,9 +1,7 @@
 //! SQLite: file, pragmas and migrations.
 
 use std::cell::Cell;
-use std::fs::OpenOptions;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +10,6 @@ use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
 use super::{ColumnNames, Row, Value, WriterLease};
 use crate::crypto::private_folder;
-use crate::store::core::crypto;
 use crate::store::core::ids::EventId;
 use crate::store::core::schema;
 use crate::store::core::sql;
@@ -195,13 +192,8 @@ fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result
 /// Creates the database file with mode 0600. SQLite gives its log files the same mode.
 fn create_file(path: &Path) -> std::io::Result<()> {
     private_folder::create_for(path)?;
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(_) => crypto::sync_folder(path),
+    match private_folder::create_file(path) {
+        Ok(_) => private_folder::sync(private_folder::of(path)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
