@@ -49,7 +49,7 @@ fn a_trunk_that_is_down_is_skipped_until_it_responds_again() {
     first.serve_with("OPTIONS", 405, "");
     wait_for_trunk(&server, 0, "state", &json!("up"));
     assert!(metrics(&server).contains("greenpin_trunk_up{trunk=\"first\"} 1\n"));
-    let log = server.log();
+    let log = server.wait_for_log("trunk is up");
     let said = |what: &str| log.matches(&format!("\"message\":\"{what}\"")).count();
     assert_eq!(
         (said("trunk is away"), said("trunk is up")),
