@@ -91,7 +91,14 @@ impl fmt::Debug for PhoneNumber {
 ///
 /// `Debug` and `Display` show only its length. The store compares it with the PIN of an allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Pin(String);
+pub struct Pin {
+    /// The digits, then zeros.
+    digits: [u8; MAX_PIN_LENGTH],
+    length: usize,
+}
+
+/// Maximum number of digits of a PIN.
+const MAX_PIN_LENGTH: usize = 8;
 
 /// Error for a text that is not 1 to 8 digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -101,19 +108,24 @@ pub struct PinError;
 impl Pin {
     /// Parses 1 to 8 ASCII digits.
     pub fn parse(text: &str) -> Result<Self, PinError> {
-        let valid = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        valid.then(|| Self(text.to_owned())).ok_or(PinError)
+        let mut digits = [0; MAX_PIN_LENGTH];
+        let length = text.len();
+        let is_valid = length > 0 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let start = digits.get_mut(..length).filter(|_| is_valid);
+        start.ok_or(PinError)?.copy_from_slice(text.as_bytes());
+        Ok(Self { digits, length })
     }
 
     /// Returns the digits in clear. Only for the store and the tenant's own API responses.
     pub fn expose(&self) -> &str {
-        &self.0
+        let digits = self.digits.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(digits).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{} digits>", self.0.len())
+        write!(f, "<{} digits>", self.length)
     }
 }
 

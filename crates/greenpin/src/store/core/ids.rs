@@ -1,6 +1,7 @@
 //! Identifiers: they sort by time, and a prefix names the type of the object.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::crypto::random;
 use crate::store::Timestamp;
@@ -20,16 +21,17 @@ fn millis(moment: Timestamp) -> u128 {
     u128::try_from(moment.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1)
 }
 
-fn encode(prefix: &str, id: u128) -> String {
-    let digit = |index: usize| {
-        let shift = 5 * (ID_LENGTH - 1 - index);
+/// Returns the prefix and the number in base 32. `LENGTH` is the sum of both lengths.
+fn encode<const LENGTH: usize>(prefix: &str, id: u128) -> [u8; LENGTH] {
+    let digit = |position: usize| {
+        let shift = 5 * (LENGTH - 1 - position);
         let value = usize::try_from((id >> shift) & 31).unwrap_or(0);
-        ALPHABET.get(value).copied().map_or('0', char::from)
+        ALPHABET.get(value).copied().unwrap_or(b'0')
     };
-    let mut text = String::with_capacity(prefix.len() + ID_LENGTH);
-    text.push_str(prefix);
-    text.extend((0..ID_LENGTH).map(digit));
-    text
+    std::array::from_fn(|position| {
+        let prefix = prefix.as_bytes().get(position).copied();
+        prefix.unwrap_or_else(|| digit(position))
+    })
 }
 
 fn is_id(prefix: &str, text: &str) -> bool {
@@ -41,8 +43,8 @@ fn is_id(prefix: &str, text: &str) -> bool {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name([u8; $prefix.len() + ID_LENGTH]);
 
         impl $name {
             /// Creates an id from a time and 80 random bits.
@@ -57,22 +59,25 @@ macro_rules! id {
 
             /// Parses an id; `None` if the text has another form.
             pub fn parse(text: &str) -> Option<Self> {
-                is_id($prefix, text).then(|| Self(text.to_owned()))
+                let octets = text.as_bytes().try_into().ok()?;
+                is_id($prefix, text).then_some(Self(octets))
             }
 
             /// Returns the text.
             pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            pub(crate) fn stored(text: String) -> Self {
-                Self(text)
+                std::str::from_utf8(&self.0).unwrap_or_default()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
             }
         }
     };
@@ -113,9 +118,9 @@ id!(
 impl EventId {
     /// Returns the number that the id encodes.
     pub(crate) fn value(&self) -> u128 {
-        let digits = self.0.bytes().skip("evt_".len());
+        let digits = self.0.iter().skip("evt_".len());
         digits.fold(0, |value, byte| {
-            let digit = ALPHABET.iter().position(|known| *known == byte);
+            let digit = ALPHABET.iter().position(|known| known == byte);
             let digit = digit.and_then(|digit| u128::try_from(digit).ok());
             (value << 5) | digit.unwrap_or(0)
         })
@@ -127,6 +132,13 @@ impl EventId {
             "evt_",
             (millis(moment) << RANDOM_BITS).saturating_sub(1),
         ))
+    }
+}
+
+impl AuditId {
+    /// Returns the id of an audit log entry with the number of an event id.
+    pub(crate) fn from_event(event: &EventId) -> Self {
+        Self(encode("aud_", event.value()))
     }
 }
 
@@ -153,7 +165,7 @@ impl EventIds {
 
 /// Name of a tenant: 1 to 64 of `a`-`z`, `0`-`9`, `-` and `_`, starting with a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(String);
+pub struct TenantId(Arc<str>);
 
 impl TenantId {
     /// Parses a name; `None` if it is not valid.
@@ -164,7 +176,7 @@ impl TenantId {
         let valid = (1..=64).contains(&text.len())
             && text.bytes().all(allowed)
             && text.starts_with(|first: char| first.is_ascii_alphanumeric());
-        valid.then(|| Self(text.to_owned()))
+        valid.then(|| Self(text.into()))
     }
 
     /// Returns the name.
@@ -207,7 +219,11 @@ mod tests {
     #[test]
     fn an_event_id_is_read_as_the_number_that_it_encodes() {
         for value in [0, 1, 31, 32, u128::from(u64::MAX), u128::MAX >> 2] {
-            assert_eq!(EventId(encode("evt_", value)).value(), value);
+            let id = EventId(encode("evt_", value));
+            assert_eq!(
+                (id.value(), EventId::parse(id.as_str())),
+                (value, Some(id.clone()))
+            );
         }
     }
 

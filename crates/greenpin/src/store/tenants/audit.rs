@@ -36,8 +36,7 @@ pub(crate) fn write(
 impl AuditId {
     /// Returns the next id, after all previous ones. Audit ids and event ids share one generator.
     fn next(tx: &Tx<'_>, now: Timestamp) -> Self {
-        let event = tx.event_id(now);
-        Self::stored(format!("aud_{}", event.as_str().trim_start_matches("evt_")))
+        Self::from_event(&tx.event_id(now))
     }
 }
 

@@ -123,8 +123,8 @@ pub fn for_each_recording<E: From<OpenError>>(
     let mut rows = statement.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let text = |index| row.get::<_, String>(index).map_err(failed);
-        let (Some(tenant_id), call_sid) = (TenantId::parse(&text(0)?), CallSid::stored(text(1)?))
-        else {
+        let ids = (TenantId::parse(&text(0)?), CallSid::parse(&text(1)?));
+        let (Some(tenant_id), Some(call_sid)) = ids else {
             continue;
         };
         let location = text(2)?;

@@ -188,7 +188,7 @@ macro_rules! ids {
     ($($name:ty),*) => {$(
         impl Column for $name {
             fn read(value: Value<'_>) -> Option<Self> {
-                String::read(value).map(Self::stored)
+                Self::parse(value.text()?)
             }
         }
     )*};
