@@ -7,6 +7,7 @@
 mod panics;
 mod queue;
 mod rate_limit;
+mod span_fields;
 
 use std::env::VarError;
 use std::io::{self, IsTerminal as _, stderr};
@@ -21,6 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use self::queue::LogQueue;
 use self::rate_limit::LineLimiter;
+use self::span_fields::SpanFields;
 use crate::config::values::LOG_LEVELS;
 
 /// Levels of libraries. They may warn; their details could contain data that passes through them.
@@ -75,7 +77,11 @@ pub(super) fn log_events(default: &str) -> Result<(), String> {
         return Err("GREENPIN_LOG_FORMAT must be text or json".to_owned());
     }
     let lines = match is_json() {
-        true => lines.json().flatten_event(true).boxed(),
+        true => lines
+            .json()
+            .flatten_event(true)
+            .fmt_fields(SpanFields)
+            .boxed(),
         false => lines
             .with_ansi(stderr().is_terminal())
             .with_target(false)
