@@ -12,8 +12,9 @@ use crate::store::pins::attempt::{AttemptTarget, sole};
 use crate::store::pins::decide;
 use crate::store::pins::decide::{ChargedTarget, PinCheck};
 use crate::store::pins::unlisted_callers;
-use crate::store::tenants::settings;
-use crate::store::{GreenpinId, PinRefusal, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{
+    GreenpinId, PinRefusal, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
+};
 
 /// Result of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum Resolution {
 
 impl TenantStore {
     /// Resolves a call to a number at this time. `caller` is `None` for a withheld number. Digits after a complete
-    /// block are ignored, as in a call.
+    /// block are ignored, as in a call. A change of the settings by another node may count a second later.
     pub async fn resolve(
         &self,
         virtual_number: PhoneNumber,
@@ -51,10 +52,11 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Resolution, StoreError> {
         let tenant = self.tenant_id.clone();
+        let settings = self.settings().await?;
         let read = self.store.readers.read(move |snapshot| {
             resolve(
                 snapshot,
-                &tenant,
+                (&tenant, &settings),
                 virtual_number,
                 caller,
                 digits.as_ref(),
@@ -67,7 +69,7 @@ impl TenantStore {
 
 fn resolve(
     snapshot: &Snapshot<'_>,
-    tenant: &TenantId,
+    (tenant, settings): (&TenantId, &TenantSettings),
     virtual_number: PhoneNumber,
     caller: Option<PhoneNumber>,
     digits: Option<&Pin>,
@@ -78,8 +80,7 @@ fn resolve(
     let Some(number) = number else {
         return Ok(Resolution::UnknownNumber);
     };
-    let settings = settings::read(snapshot, tenant)?;
-    let found = calls::collection(snapshot, &number, caller, &settings, now)?;
+    let found = calls::collection(snapshot, &number, caller, settings, now)?;
     let Some((collect, greenpin_id)) = found else {
         return Ok(Resolution::NotInUse);
     };
@@ -96,13 +97,14 @@ fn resolve(
         caller,
         now,
     };
-    dry_run.decide(&settings, &block)
+    dry_run.decide(settings, &block)
 }
 
 /// Returns the digits of the first complete block.
 fn first_block(digits: &Pin, length: u8) -> Result<Pin, StoreError> {
-    let block: String = digits.expose().chars().take(length.into()).collect();
-    Pin::parse(&block).map_err(|_| StoreError::Unreadable("PIN length"))
+    let digits = digits.expose();
+    let block = digits.get(..usize::from(length)).unwrap_or(digits);
+    Pin::parse(block).map_err(|_| StoreError::Unreadable("PIN length"))
 }
 
 struct DryRun<'a> {
@@ -113,11 +115,7 @@ struct DryRun<'a> {
 }
 
 impl DryRun<'_> {
-    fn decide(
-        &self,
-        settings: &crate::store::TenantSettings,
-        digits: &Pin,
-    ) -> Result<Resolution, StoreError> {
+    fn decide(&self, settings: &TenantSettings, digits: &Pin) -> Result<Resolution, StoreError> {
         let target = attempt::target(self.snapshot, self.number, self.caller, self.now)?;
         let open = match &target {
             AttemptTarget::Allocations(against) => self.not_locked(against)?,
