@@ -15,14 +15,15 @@ pub(crate) mod operator;
 mod serving;
 pub(crate) mod tenant;
 
+use std::fmt::Write as _;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
+use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Json, Response};
-use axum::{Router, http::StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
@@ -136,8 +137,7 @@ fn routes(
     tenant_routes: OpenApiRouter<Api>,
     operator_routes: OpenApiRouter<Api>,
 ) -> OpenApiRouter<Api> {
-    OpenApiRouter::new()
-        .nest("/v1/tenants/{tenant_id}", tenant_routes)
+    tenant_routes
         .nest("/v1/admin", operator_routes)
         .routes(routes!(tenant::calls::recording_link::follow))
         .routes(routes!(health::alive))
@@ -159,13 +159,18 @@ pub fn openapi() -> &'static str {
     &OPENAPI
 }
 
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The id of a request, `req_…`.
 #[derive(Clone)]
 struct RequestId(String);
 
 /// Returns a new id for a request.
 fn new_request_id() -> String {
-    format!("req_{:016x}{:016x}", random::u64(), random::u64())
+    let mut id = String::with_capacity(36);
+    // Writing to a `String` does not fail.
+    let _ = write!(id, "req_{:016x}{:016x}", random::u64(), random::u64());
+    id
 }
 
 /// Assigns an id to each request, for its response and its log lines.
@@ -174,14 +179,14 @@ async fn assign_request_id(mut request: Request, next: Next) -> Response {
     request
         .extensions_mut()
         .insert(RequestId(request_id.clone()));
-    let span = tracing::info_span!("request", request_id, method = %request.method());
+    let span = tracing::info_span!("request", request_id, method = request.method().as_str());
     let answered = tracing::Instrument::instrument(respond(request, next), span);
     let mut response = answered.await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert("x-request-id", value);
+        response.headers_mut().insert(&X_REQUEST_ID, value);
     }
     response
 }
@@ -203,5 +208,24 @@ struct Success<T> {
 }
 
 fn success<T: Serialize>(status: StatusCode, response: T) -> Response {
-    (status, Json(Success { response })).into_response()
+    json_response(status, &Success { response }, ITEM_OCTETS)
+}
+
+/// Expected size of one item of a response in JSON, in octets.
+const ITEM_OCTETS: usize = 640;
+
+/// Returns a response in JSON. `expected` is the expected size of its body in octets: a growing buffer is copied.
+fn json_response(status: StatusCode, body: &impl Serialize, expected: usize) -> Response {
+    let mut octets = Vec::with_capacity(expected);
+    if let Err(error) = serde_json::to_writer(&mut octets, body) {
+        tracing::error!(%error, "cannot write a response");
+        return Problem::plain(Code::Internal).into_response();
+    }
+    let media_type = HeaderValue::from_static("application/json");
+    let mut response = Response::new(octets.into());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
+    response
 }

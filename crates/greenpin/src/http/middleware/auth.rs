@@ -122,14 +122,14 @@ impl FromRequestParts<Api> for Tenant {
 async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem> {
     let has_header = parts.headers.contains_key(header::AUTHORIZATION);
     let reject = |parts: &Parts| reject_credentials(&parts.extensions, Code::Unauthorized, api);
-    let Some((account_sid, token)) = parse_basic(&parts.headers) else {
+    let Some(credentials) = parse_basic(&parts.headers) else {
         return Err(if has_header {
             reject(parts)
         } else {
             Problem::plain(Code::Unauthorized)
         });
     };
-    let digest = api.store.credential_digest(&account_sid, &token);
+    let digest = api.store.credential_digest(&credentials.text);
     if let Some(tenant_id) = api.credential_cache.get(&digest) {
         return Ok(Authenticated {
             tenant_id,
@@ -137,13 +137,14 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem
         });
     }
     let now = api.now();
+    let (account_sid, token) = credentials.split();
     let found = api
         .store
-        .authenticate(&account_sid, &token, now)
+        .authenticate(account_sid, token, now)
         .await?
         .ok_or_else(|| reject(parts))?;
-    if api.last_use_tracker.is_new(&account_sid, now) {
-        tokio::spawn(record_use(api.store.clone(), account_sid, now));
+    if api.last_use_tracker.is_new(account_sid, now) {
+        tokio::spawn(record_use(api.store.clone(), account_sid.to_owned(), now));
     }
     if !found.suspended {
         api.credential_cache.insert(digest, &found.tenant_id);
@@ -185,15 +186,32 @@ pub(crate) fn reject_credentials(request: &Extensions, code: Code, api: &Api) ->
     Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after)
 }
 
+/// Credentials of a request, in clear.
+struct BasicCredentials {
+    /// Account SID, colon and token.
+    text: String,
+    /// Position of the colon.
+    colon: usize,
+}
+
+impl BasicCredentials {
+    /// Returns the account SID and the token.
+    fn split(&self) -> (&str, &str) {
+        let (account_sid, token) = self.text.split_at(self.colon);
+        (account_sid, token.get(1..).unwrap_or_default())
+    }
+}
+
 /// Parses `Authorization: Basic` (RFC 7617).
-fn parse_basic(headers: &HeaderMap) -> Option<(String, String)> {
+fn parse_basic(headers: &HeaderMap) -> Option<BasicCredentials> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (account_sid, token) = decoded.split_once(':')?;
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let colon = text.find(':')?;
+    let credentials = BasicCredentials { text, colon };
     // No credential has another form, and not every database takes every character.
-    is_account_sid(account_sid).then(|| (account_sid.to_owned(), token.to_owned()))
+    is_account_sid(credentials.split().0).then_some(credentials)
 }

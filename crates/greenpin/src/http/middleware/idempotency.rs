@@ -67,6 +67,7 @@ pub(crate) async fn handle(
         .path_and_query()
         .map_or(parts.uri.path(), |path| path.as_str());
     let content = canonical_body(&bytes);
+    let path = path_in_tenant(path);
     let idempotent = store.idempotent_request(&key, parts.method.as_str(), path, &content);
     match store.claim_key(&idempotent, now).await? {
         KeyClaim::Claimed(claim) => {
@@ -263,6 +264,12 @@ fn mark_replayed(mut response: Response) -> Response {
         .headers_mut()
         .insert("idempotency-replayed", HeaderValue::from_static("true"));
     response
+}
+
+/// Returns a path without `/v1/tenants/{tenant_id}`. Stored requests have this form.
+fn path_in_tenant(path: &str) -> &str {
+    let start = path.match_indices('/').nth(3).map_or(0, |(start, _)| start);
+    path.get(start..).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Pagination of lists: `limit`, `cursor`, and readers of query parameters shared by several lists.
 
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use call::PhoneNumber;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Code, FieldError, Problem};
+use crate::http::{ITEM_OCTETS, json_response};
 use crate::store::Timestamp;
 
 /// Default number of items on a page.
@@ -44,11 +46,12 @@ pub(crate) struct Page<T> {
 
 impl<T: Serialize> Page<T> {
     pub(crate) fn json_response(response: Vec<T>, next_cursor: Option<String>) -> Response {
-        Json(Self {
+        let expected = ITEM_OCTETS * (response.len() + 1);
+        let page = Self {
             response,
             next_cursor,
-        })
-        .into_response()
+        };
+        json_response(StatusCode::OK, &page, expected)
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::client_address::{ClientAddress, source_network};
 use crate::limits::token_bucket::TokenBucket;
@@ -20,6 +20,10 @@ pub const FAILURE_LIMIT: RateLimit = RateLimit {
 };
 /// Maximum number of tracked addresses. Beyond it, addresses with a full bucket are evicted, then all.
 const MAX_SOURCES: usize = 10_000;
+
+static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Token buckets of this process.
 #[derive(Default)]
@@ -109,9 +113,9 @@ impl RateLimitResult {
 
     /// Adds the `RateLimit-*` headers to a response.
     pub(crate) fn insert_headers(&self, headers: &mut HeaderMap) {
-        headers.insert("ratelimit-limit", HeaderValue::from(self.limit));
-        headers.insert("ratelimit-remaining", HeaderValue::from(self.remaining));
-        headers.insert("ratelimit-reset", HeaderValue::from(self.reset));
+        headers.insert(&RATELIMIT_LIMIT, HeaderValue::from(self.limit));
+        headers.insert(&RATELIMIT_REMAINING, HeaderValue::from(self.remaining));
+        headers.insert(&RATELIMIT_RESET, HeaderValue::from(self.reset));
     }
 }
 

@@ -39,7 +39,7 @@ struct NumberUsage {
 /// Lists the virtual numbers available to the tenant, with their usage and capacity.
 #[utoipa::path(
     get,
-    path = "/numbers",
+    path = "/v1/tenants/{tenant_id}/numbers",
     operation_id = "list_numbers",
     tag = "Numbers",
     responses((status = 200, description = "The pool.", body = Success<Vec<NumberUsage>>))

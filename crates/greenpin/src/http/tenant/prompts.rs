@@ -47,7 +47,7 @@ struct PromptState {
 /// settings.
 #[utoipa::path(
     get,
-    path = "/prompts",
+    path = "/v1/tenants/{tenant_id}/prompts",
     operation_id = "list_prompts",
     tag = "Settings",
     responses((status = 200, description = "The prompts.", body = Success<Vec<PromptState>>))
@@ -72,7 +72,7 @@ pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
 /// Accepts a WAV file with 8 kHz, mono, 16-bit PCM, of at most 60 seconds. New calls use it at once.
 #[utoipa::path(
     put,
-    path = "/prompts/{name}",
+    path = "/v1/tenants/{tenant_id}/prompts/{name}",
     operation_id = "put_prompt",
     tag = "Settings",
     request_body(content = inline(Audio), content_type = "audio/wav"),
@@ -118,7 +118,7 @@ pub(crate) async fn put(
 /// Returns the tenant's own audio.
 #[utoipa::path(
     get,
-    path = "/prompts/{name}",
+    path = "/v1/tenants/{tenant_id}/prompts/{name}",
     operation_id = "read_prompt",
     tag = "Settings",
     responses(
@@ -148,7 +148,7 @@ pub(crate) async fn read(
 /// Deletes the tenant's own audio and restores the built-in prompt.
 #[utoipa::path(
     delete,
-    path = "/prompts/{name}",
+    path = "/v1/tenants/{tenant_id}/prompts/{name}",
     operation_id = "delete_prompt",
     tag = "Settings",
     responses(

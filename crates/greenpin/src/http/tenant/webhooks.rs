@@ -62,7 +62,7 @@ struct RotatedSecret {
 /// at once. Send an `Idempotency-Key`, so that you can repeat the request if its response is lost.
 #[utoipa::path(
     post,
-    path = "/webhooks/{endpoint_id}/rotate-secret",
+    path = "/v1/tenants/{tenant_id}/webhooks/{endpoint_id}/rotate-secret",
     operation_id = "rotate_webhook_secret",
     tag = "Events",
     request_body(content = ref("#/components/schemas/RotateSecret"), content_type = "application/json"),
@@ -113,7 +113,7 @@ struct EnabledEndpoint {
 /// endpoint.
 #[utoipa::path(
     post,
-    path = "/webhooks/{endpoint_id}/enable",
+    path = "/v1/tenants/{tenant_id}/webhooks/{endpoint_id}/enable",
     operation_id = "enable_webhook",
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),

@@ -79,11 +79,10 @@ impl Store {
     }
 
     /// Returns a keyed digest of credentials, so that a cache of valid ones need not hold them.
-    pub fn credential_digest(&self, account_sid: &str, token: &str) -> CredentialDigest {
-        CredentialDigest(
-            self.keys
-                .digest(&format!("{}:{account_sid}:{token}", account_sid.len())),
-        )
+    ///
+    /// `credentials` is the account SID, a colon and the token, as in RFC 7617.
+    pub fn credential_digest(&self, credentials: &str) -> CredentialDigest {
+        CredentialDigest(self.keys.digest(credentials))
     }
 }
 

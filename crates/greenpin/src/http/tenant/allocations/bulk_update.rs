@@ -60,7 +60,7 @@ struct ChangedItem {
 /// items. An id that appears twice is changed twice.
 #[utoipa::path(
     put,
-    path = "/greenpin",
+    path = "/v1/tenants/{tenant_id}/greenpin",
     operation_id = "update_allocations",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),

@@ -34,7 +34,7 @@ problems! {
 /// many, each with its own PIN.
 #[utoipa::path(
     post,
-    path = "/greenpin",
+    path = "/v1/tenants/{tenant_id}/greenpin",
     operation_id = "create_allocation",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/CreateAllocation"), content_type = "application/json"),

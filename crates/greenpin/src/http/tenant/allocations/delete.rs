@@ -40,7 +40,7 @@ struct DeletedAllocation<'a> {
 /// the PIN after `pin_cooloff`.
 #[utoipa::path(
     delete,
-    path = "/greenpin/{greenpin_id}",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}",
     operation_id = "delete_allocation",
     tag = "Allocations",
     responses(

@@ -53,7 +53,7 @@ pub(crate) struct ListQuery {
 /// Lists allocations, newest first. New allocations do not disturb the pagination.
 #[utoipa::path(
     get,
-    path = "/greenpin",
+    path = "/v1/tenants/{tenant_id}/greenpin",
     operation_id = "list_allocations",
     tag = "Allocations",
     params(ListQuery),

@@ -24,7 +24,7 @@ problems! {
 /// Resets `failed_pin_attempts` to 0.
 #[utoipa::path(
     post,
-    path = "/greenpin/{greenpin_id}/unlock",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}/unlock",
     operation_id = "unlock_allocation",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
@@ -61,7 +61,7 @@ pub(crate) async fn unlock(
 /// locked.
 #[utoipa::path(
     post,
-    path = "/greenpin/{greenpin_id}/rotate-pin",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}/rotate-pin",
     operation_id = "rotate_pin",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),

@@ -21,7 +21,7 @@ problems! {
 /// Returns the allocation with its counters, even after it has expired or been deleted.
 #[utoipa::path(
     get,
-    path = "/greenpin/{greenpin_id}",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}",
     operation_id = "read_allocation",
     tag = "Allocations",
     responses(

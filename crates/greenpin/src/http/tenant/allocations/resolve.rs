@@ -51,7 +51,7 @@ problems! {
 /// dialled. Callers hear the same prompt for every reason; only this API distinguishes them.
 #[utoipa::path(
     post,
-    path = "/greenpin/resolve",
+    path = "/v1/tenants/{tenant_id}/greenpin/resolve",
     operation_id = "resolve",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),

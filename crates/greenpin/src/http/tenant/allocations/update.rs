@@ -34,7 +34,7 @@ problems! {
 /// the changes.
 #[utoipa::path(
     put,
-    path = "/greenpin/{greenpin_id}",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}",
     operation_id = "update_allocation",
     tag = "Allocations",
     request_body(content = ref("#/components/schemas/UpdateAllocation"), content_type = "application/json"),

@@ -55,7 +55,7 @@ pub(crate) struct CallsQuery {
 /// Lists call records, newest first, including calls in progress.
 #[utoipa::path(
     get,
-    path = "/calls",
+    path = "/v1/tenants/{tenant_id}/calls",
     operation_id = "list_calls",
     tag = "Calls",
     params(CallsQuery),

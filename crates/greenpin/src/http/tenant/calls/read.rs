@@ -35,7 +35,7 @@ problems! {
 /// Lists call records, newest first, including calls in progress.
 #[utoipa::path(
     get,
-    path = "/greenpin/{greenpin_id}/calls",
+    path = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}/calls",
     operation_id = "list_allocation_calls",
     tag = "Calls",
     params(PageQuery),
@@ -75,7 +75,7 @@ pub(crate) async fn list_for_allocation(
 /// Read a call record
 #[utoipa::path(
     get,
-    path = "/calls/{call_sid}",
+    path = "/v1/tenants/{tenant_id}/calls/{call_sid}",
     operation_id = "read_call",
     tag = "Calls",
     responses(

@@ -33,7 +33,7 @@ problems! {
 /// allows. `If-None-Match` and `If-Modified-Since` give 304 if you already have the recording.
 #[utoipa::path(
     get,
-    path = "/calls/{call_sid}/recording",
+    path = "/v1/tenants/{tenant_id}/calls/{call_sid}/recording",
     operation_id = "read_recording",
     tag = "Calls",
     params(

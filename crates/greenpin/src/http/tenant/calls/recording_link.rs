@@ -66,7 +66,7 @@ struct RecordingLink {
 /// cannot be revoked, but it stops working once the recording is deleted or the tenant is suspended.
 #[utoipa::path(
     post,
-    path = "/calls/{call_sid}/recording/link",
+    path = "/v1/tenants/{tenant_id}/calls/{call_sid}/recording/link",
     operation_id = "link_recording",
     tag = "Calls",
     request_body(content = ref("#/components/schemas/LinkRecording"), content_type = "application/json"),

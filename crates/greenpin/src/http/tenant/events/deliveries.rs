@@ -24,7 +24,7 @@ problems! {
 /// Returns one delivery per endpoint, with the attempts of the last 30 days, newest first.
 #[utoipa::path(
     get,
-    path = "/events/{event_id}/deliveries",
+    path = "/v1/tenants/{tenant_id}/events/{event_id}/deliveries",
     operation_id = "list_event_deliveries",
     tag = "Events",
     responses(

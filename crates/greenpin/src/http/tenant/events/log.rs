@@ -67,7 +67,7 @@ pub(crate) struct LogQuery {
 /// from its end on, start with `from=now` and continue with `next_cursor`.
 #[utoipa::path(
     get,
-    path = "/events",
+    path = "/v1/tenants/{tenant_id}/events",
     operation_id = "list_events",
     tag = "Events",
     params(LogQuery),
@@ -222,7 +222,7 @@ struct Redelivery<'a> {
 /// endpoint receives it after the pause.
 #[utoipa::path(
     post,
-    path = "/events/{event_id}/redeliver",
+    path = "/v1/tenants/{tenant_id}/events/{event_id}/redeliver",
     operation_id = "redeliver_event",
     tag = "Events",
     request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
@@ -322,7 +322,7 @@ struct ReplaySummary {
 /// types. Repeat the request with `cursor` until `next_cursor` is `null`.
 #[utoipa::path(
     post,
-    path = "/events/redeliver",
+    path = "/v1/tenants/{tenant_id}/events/redeliver",
     operation_id = "replay_events",
     tag = "Events",
     request_body(content = ref("#/components/schemas/ReplayEvents"), content_type = "application/json"),

@@ -33,7 +33,7 @@ problems! {
 /// Read the settings
 #[utoipa::path(
     get,
-    path = "/settings",
+    path = "/v1/tenants/{tenant_id}/settings",
     operation_id = "read_settings",
     tag = "Settings",
     responses((status = 200, description = "The settings.", body = Success<Settings>))
@@ -47,7 +47,7 @@ pub(crate) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
 /// Changes the given fields. Every node applies them within one second.
 #[utoipa::path(
     put,
-    path = "/settings",
+    path = "/v1/tenants/{tenant_id}/settings",
     operation_id = "update_settings",
     tag = "Settings",
     request_body(content = ref("#/components/schemas/UpdateSettings"), content_type = "application/json"),
