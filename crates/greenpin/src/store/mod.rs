@@ -40,7 +40,7 @@ use tokio_postgres::config::SslMode;
 
 pub use self::allocations::{
     Allocation, AllocationChange, AllocationFilter, ChangeError, CreateError, DeleteError,
-    NewAllocation, PartyList, Status,
+    GuessOddsError, NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
     CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, CallerVerification, DialledLeg,
@@ -69,7 +69,7 @@ pub use self::retention::{EraseError, ErasureReceipt, RecordingStorage, StoredRe
 pub use self::tenants::{
     AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
     CreatedCredential, CreatedTenant, CredentialDigest, CredentialError, CredentialRecord,
-    DialStrategy, Endpoint, EndpointFormat, EndpointSpec, IdempotentRequest, KeyClaim,
+    DialStrategy, Endpoint, EndpointFormat, EndpointSpec, GuessOdds, IdempotentRequest, KeyClaim,
     NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention, StoredAnswer,
     TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
     TenantStatusError, Voice, WEBHOOK_URL_RULE, canonical_webhook_url, draw_account_sid,

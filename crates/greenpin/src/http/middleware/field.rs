@@ -7,6 +7,7 @@ use call::PhoneNumber;
 use serde_json::{Map, Value, json};
 
 use crate::destinations::{MAX_PREFIXES, NumberPrefix};
+use crate::store::GuessOdds;
 
 use super::validation::{FieldValue, Fields};
 
@@ -452,6 +453,22 @@ impl<T> FieldKind for Parsed<T> {
 
     fn schema(&self) -> Value {
         parse(self.schema)
+    }
+}
+
+/// Probability above 0 and at most 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Odds;
+
+impl FieldKind for Odds {
+    type Value = GuessOdds;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> FieldValue<GuessOdds> {
+        fields.odds(name)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 })
     }
 }
 

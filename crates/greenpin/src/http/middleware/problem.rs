@@ -150,6 +150,8 @@ codes! {
     ToRequired = "to_required", 422, "The number requires 'to'";
     /// The tenant may not dial the number.
     DestinationNotAllowed = "destination_not_allowed", 422, "The number may not be dialled";
+    /// With a further allocation, strangers would guess a PIN of the number more easily than `max_guess_odds` allows.
+    GuessOddsTooHigh = "guess_odds_too_high", 422, "A PIN of the number would be too easy to guess";
     /// The tenant has no webhook endpoint with this `id`.
     UnknownEndpoint = "unknown_endpoint", 422, "The webhook endpoint does not exist";
     /// The tenant has exceeded its rate limit, or the address has sent too many wrong credentials.

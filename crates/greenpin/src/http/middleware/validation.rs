@@ -4,6 +4,7 @@ use call::PhoneNumber;
 use serde_json::{Map, Value};
 
 use crate::destinations::{MAX_PREFIXES, NumberPrefix};
+use crate::store::GuessOdds;
 
 use super::problem::{Code, FieldError, Problem};
 
@@ -133,6 +134,18 @@ impl Fields {
     }
 
     /// Reads one of a fixed set of strings.
+    pub(crate) fn odds(&mut self, name: &'static str) -> FieldValue<GuessOdds> {
+        let value = self.remove(name)?;
+        let Some(number) = value.as_f64() else {
+            return self.or_wrong_type(name, None, "must be a number");
+        };
+        let odds = GuessOdds::new(number);
+        if odds.is_none() {
+            self.add_fault(name, Code::OutOfRange, "must be above 0 and at most 1");
+        }
+        odds
+    }
+
     pub(crate) fn word<T: Copy>(
         &mut self,
         name: &'static str,

@@ -10,7 +10,7 @@ use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::schemas::{E164, SharingMode};
 use crate::http::{Api, Success, success};
-use crate::store::NumberCapacity;
+use crate::store::{CallerPolicy, NumberCapacity};
 
 /// A virtual number in the tenant's pool.
 #[derive(Serialize, ToSchema)]
@@ -32,6 +32,10 @@ struct NumberUsage {
     /// PINs / 10^`pin_length` × the highest `max_pin_attempts` among them.
     #[schema(minimum = 0, maximum = 1)]
     guess_probability: f64,
+    /// Probability that unlisted callers guess a PIN of the number within a year of constant attack; 0 if they cannot
+    /// open any.
+    #[schema(minimum = 0, maximum = 1)]
+    guess_odds_per_year: f64,
 }
 
 /// List the numbers of the pool
@@ -48,17 +52,23 @@ pub(crate) async fn list(
     Tenant(store): Tenant,
     State(api): State<Api>,
 ) -> Result<Response, Problem> {
+    let policy = store.settings().await?.caller_policy;
     let numbers: Vec<NumberUsage> = store
         .capacities(api.now())
         .await?
         .iter()
-        .map(NumberUsage::from_capacity)
+        .map(|capacity| NumberUsage::from_capacity(capacity, policy))
         .collect();
     Ok(success(StatusCode::OK, numbers))
 }
 
+/// Rounds odds to six decimals.
+fn rounded(odds: f64) -> f64 {
+    (odds * 1e6).round() / 1e6
+}
+
 impl NumberUsage {
-    fn from_capacity(capacity: &NumberCapacity) -> Self {
+    fn from_capacity(capacity: &NumberCapacity, policy: CallerPolicy) -> Self {
         Self {
             virtual_number: capacity.number.virtual_number.expose(),
             mode: capacity.number.mode.as_str(),
@@ -66,6 +76,7 @@ impl NumberUsage {
             active_allocations: capacity.number.active,
             max_active: capacity.max_allocations(),
             guess_probability: capacity.guess_probability(),
+            guess_odds_per_year: rounded(capacity.guess_odds_per_year(policy)),
         }
     }
 }

@@ -16,9 +16,6 @@ use crate::store::events::payload::AllocationData;
 use crate::store::numbers::NumberMode;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Minimum length of a PIN that unlisted callers may use. An unlisted caller could guess one of many shorter PINs.
-pub const OPEN_PIN_LENGTH: u8 = 6;
-
 /// Stored allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {

@@ -6,12 +6,13 @@ use call::PhoneNumber;
 
 use crate::store::Tx;
 use crate::store::allocations;
+use crate::store::allocations::Allocation;
 use crate::store::allocations::sql;
-use crate::store::allocations::{Allocation, OPEN_PIN_LENGTH};
 use crate::store::events;
 use crate::store::events::payload::{ChangedAllocationData, PinAttemptsData};
 use crate::store::events::{Draft, Payload, Subject};
 use crate::store::numbers;
+use crate::store::numbers::OPEN_PIN_LENGTH;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::settings;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};

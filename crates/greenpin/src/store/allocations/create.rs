@@ -13,9 +13,12 @@ use crate::store::allocations::pin_draw::PinClaim;
 use crate::store::allocations::sql;
 use crate::store::events;
 use crate::store::events::{Draft, Payload, Subject};
-use crate::store::numbers::NumberMode;
+use crate::store::numbers::guess_odds;
+use crate::store::numbers::{MAX_PIN_LENGTH, NumberMode};
 use crate::store::tenants::settings;
-use crate::store::{GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
+use crate::store::{
+    GreenpinId, GuessOdds, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
+};
 
 use super::allocation::*;
 
@@ -76,9 +79,23 @@ pub enum CreateError {
     /// The number has short shared PINs and serves listed callers only, and none is listed.
     #[error("the number serves listed callers only: `to` must not be empty")]
     ToRequired,
+    /// A further PIN would make a guess more likely than the tenant allows.
+    #[error("a guessed PIN would be more likely than the tenant allows")]
+    GuessOddsTooHigh(GuessOddsError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Odds of a guessed PIN that exceed the limit of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuessOddsError {
+    /// Odds in a year with the new allocation.
+    pub odds: GuessOdds,
+    /// Limit of the tenant.
+    pub limit: GuessOdds,
+    /// Shortest length of PINs with which the odds would be within the limit.
+    pub pin_length: Option<u8>,
 }
 
 impl TenantStore {
@@ -128,7 +145,11 @@ impl<'a> Creation<'a> {
                 number.hold(self.tx, &greenpin_id, expires_at, self.now)?;
                 None
             }
-            NumberMode::Shared => Some(number.find_slot(self.tx, &new, self.now)?),
+            NumberMode::Shared => {
+                let slots = number.find_slot(self.tx, &new, self.now)?;
+                self.check_guess_odds(&number, slots.active)?;
+                Some(slots)
+            }
         };
         let claim = PinClaim {
             number_key: &number.number_key,
@@ -172,6 +193,31 @@ impl<'a> Creation<'a> {
                 .record_slot(number, &slots, expires_at);
         }
         Ok(allocation)
+    }
+
+    /// Refuses an allocation with which strangers guess a PIN of the number too easily. They can open any PIN of a
+    /// number with long PINs, unless the tenant admits listed callers only.
+    fn check_guess_odds(
+        &self,
+        number: &NumberAvailability,
+        active: i64,
+    ) -> Result<(), CreateError> {
+        let policy = self.settings.caller_policy;
+        let is_open = guess_odds::opens_for_strangers(number.mode, number.pin_length, policy);
+        let Some(limit) = self.settings.max_guess_odds.filter(|_| is_open) else {
+            return Ok(());
+        };
+        let active = u32::try_from(active).unwrap_or(u32::MAX);
+        let odds = |length| guess_odds::yearly_odds(active, length);
+        if odds(number.pin_length) <= limit.value() {
+            return Ok(());
+        }
+        Err(CreateError::GuessOddsTooHigh(GuessOddsError {
+            odds: GuessOdds::new(odds(number.pin_length)).unwrap_or(limit),
+            limit,
+            pin_length: (number.pin_length..=MAX_PIN_LENGTH)
+                .find(|length| odds(*length) <= limit.value()),
+        }))
     }
 
     /// Claims a PIN: from the reserve on a remote database, where each lookup costs a round trip.

@@ -14,10 +14,10 @@ pub(crate) mod pin_draw;
 pub(crate) mod sql;
 
 pub(crate) use self::allocation::*;
-pub use self::allocation::{Allocation, OPEN_PIN_LENGTH, Status};
+pub use self::allocation::{Allocation, Status};
 pub use self::change::{AllocationChange, ChangeError, PartyList};
 pub(crate) use self::create::create;
-pub use self::create::{CreateError, NewAllocation};
+pub use self::create::{CreateError, GuessOddsError, NewAllocation};
 pub use self::delete::DeleteError;
 pub(crate) use self::delete::delete;
 pub use self::list::AllocationFilter;

@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::store::Tx;
-use crate::store::allocations::OPEN_PIN_LENGTH;
 use crate::store::allocations::pin_draw::PinReserve;
 use crate::store::allocations::sql;
 use crate::store::allocations::sql::AvailabilityRow;
 use crate::store::numbers;
+use crate::store::numbers::OPEN_PIN_LENGTH;
 use crate::store::numbers::capacity::Slots;
 use crate::store::{
     CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp,

@@ -22,6 +22,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_caller_withheld.sql"),
     include_str!("migrations/0013_call_cause.sql"),
     include_str!("migrations/0014_master_keys.sql"),
+    include_str!("migrations/0015_caller_budgets.sql"),
 ];
 
 statements! {

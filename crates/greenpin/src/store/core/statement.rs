@@ -36,7 +36,7 @@ pub(crate) enum Rows {
 pub(crate) struct Tables(u32);
 
 /// Every table of the schema. The position of a name is its bit in [`Tables`].
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "schema_version",
     "master_key",
     "master_keys",
@@ -55,6 +55,7 @@ const TABLES: [&str; 24] = [
     "parties",
     "listed_callers",
     "strangers",
+    "caller_sources",
     "calls",
     "uploads",
     "events",

@@ -4,11 +4,12 @@ use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::payload::CapacityData;
 use crate::store::events::{Draft, Payload, Subject};
+use crate::store::numbers::guess_odds;
 use crate::store::numbers::sql;
 use crate::store::numbers::sql::PoolRow;
 use crate::store::numbers::{NumberMode, PoolNumber};
 use crate::store::tenants::settings;
-use crate::store::{StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{CallerPolicy, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Share of the limit in use from which the capacity is low: four fifths.
 const LOW_CAPACITY: (i64, i64) = (4, 5);
@@ -36,6 +37,14 @@ impl NumberCapacity {
     pub fn guess_probability(&self) -> f64 {
         let space = 10_f64.powi(self.number.pin_length.into());
         (f64::from(self.number.active) * f64::from(self.attempts) / space).min(1.0)
+    }
+
+    /// Returns the probability, 0 to 1, that unlisted callers guess a PIN within a year of constant attack.
+    pub fn guess_odds_per_year(&self, policy: CallerPolicy) -> f64 {
+        match guess_odds::opens_for_strangers(self.number.mode, self.number.pin_length, policy) {
+            true => guess_odds::yearly_odds(self.number.active, self.number.pin_length),
+            false => 0.0,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use call::words;
 use std::fmt;
+use std::time::Duration;
 
 use call::PhoneNumber;
 
@@ -17,6 +18,10 @@ use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timesta
 
 /// Size of the budget of wrong PINs of unlisted callers on a shared number.
 pub const UNLISTED_BURST: i64 = 20;
+/// Interval after which that budget grows by one attempt.
+pub const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
+/// Minimum length of a PIN that unlisted callers may use. An unlisted caller could guess one of many shorter PINs.
+pub const OPEN_PIN_LENGTH: u8 = 6;
 
 words! {
     /// Number of allocations that a virtual number supports.
@@ -84,6 +89,8 @@ pub enum NumberError {
 /// Default limit of a shared number.
 const DEFAULT_MAX_ACTIVE: u32 = 200;
 const DEFAULT_PIN_LENGTH: u8 = 4;
+/// Maximum length of the PINs of a shared number.
+pub(crate) const MAX_PIN_LENGTH: u8 = 8;
 
 impl NewNumber {
     /// Creates a number with defaults: PINs of 4 digits, and a limit of 1 on an exclusive number and 200 on a shared
@@ -114,7 +121,7 @@ impl NewNumber {
     pub(crate) fn check(&self) -> Result<(), NumberError> {
         let lengths = match self.mode {
             NumberMode::Exclusive => 4..=4,
-            NumberMode::Shared => 4..=8,
+            NumberMode::Shared => 4..=MAX_PIN_LENGTH,
         };
         if !lengths.contains(&self.pin_length) {
             return Err(NumberError::PinLength);

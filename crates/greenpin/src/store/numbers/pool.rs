@@ -259,6 +259,7 @@ impl OperatorStore {
             tx.execute(sql::NUMBER_MOVE, (to.as_str(), encrypted, &vn))?;
             tx.execute(sql::PINS_DETACH, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_CALLER_SOURCES, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             Ok(())
         })
@@ -307,6 +308,7 @@ impl OperatorStore {
             let vn = tx.keys().number_key(number);
             while tx.execute(sql::PINS_DELETE, (&vn, MAX_BATCH_PINS))? > 0 {}
             tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_CALLER_SOURCES, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE, [&vn])?;
             Ok(())

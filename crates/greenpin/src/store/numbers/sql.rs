@@ -102,5 +102,6 @@ statements! {
         "DELETE FROM pins WHERE number_key = $1
          AND pin_key IN (SELECT p.pin_key FROM pins p WHERE p.number_key = $1 LIMIT $2)";
     NUMBER_DELETE_UNLISTED_CALLERS = "DELETE FROM strangers WHERE number_key = $1";
+    NUMBER_DELETE_CALLER_SOURCES = "DELETE FROM caller_sources WHERE number_key = $1";
     NUMBER_DELETE_LISTED_CALLERS = "DELETE FROM listed_callers WHERE number_key = $1";
 }

@@ -23,7 +23,7 @@ use crate::store::pins::decide;
 use crate::store::pins::decide::{ChargedTarget, PinCheck, PinRefusal};
 use crate::store::pins::sql;
 use crate::store::pins::unlisted_callers;
-use crate::store::pins::unlisted_callers::CallerThrottle;
+use crate::store::pins::unlisted_callers::{ChargedCaller, Origin};
 use crate::store::tenants::settings;
 use crate::store::{CallSid, GreenpinId, Store, StoreError, TenantSettings, Timestamp};
 
@@ -84,7 +84,7 @@ enum AttemptCharge {
         against: Vec<GreenpinId>,
         charged: Vec<GreenpinId>,
     },
-    UnlistedCaller(Option<CallerThrottle>),
+    UnlistedCaller(Option<ChargedCaller>),
 }
 
 impl AttemptCharge {
@@ -92,7 +92,7 @@ impl AttemptCharge {
         match self {
             Self::NoAllocation => ChargedTarget::NoAllocation,
             Self::Allocations { charged, .. } => ChargedTarget::Allocations(charged),
-            Self::UnlistedCaller(throttle) => ChargedTarget::UnlistedCaller(throttle.is_some()),
+            Self::UnlistedCaller(charged) => ChargedTarget::UnlistedCaller(charged.is_some()),
         }
     }
 }
@@ -125,9 +125,19 @@ impl PinAttempt<'_> {
         Ok(
             match target(self.tx, &self.number, self.call.caller, self.now)? {
                 AttemptTarget::NoAllocation => AttemptCharge::NoAllocation,
-                AttemptTarget::UnlistedCaller => AttemptCharge::UnlistedCaller(
-                    unlisted_callers::admit(self.tx, &self.number, self.call.caller, self.now)?,
-                ),
+                AttemptTarget::UnlistedCaller => {
+                    let origin = Origin {
+                        caller: self.call.caller,
+                        trunk: Some(&self.call.trunk),
+                    };
+                    AttemptCharge::UnlistedCaller(unlisted_callers::admit(
+                        self.tx,
+                        &self.number,
+                        &self.settings,
+                        origin,
+                        self.now,
+                    )?)
+                }
                 AttemptTarget::Allocations(against) => {
                     let mut charged = Vec::new();
                     for id in &against {
@@ -150,7 +160,9 @@ impl PinAttempt<'_> {
     fn refund(&self, charge: AttemptCharge) -> Result<(), StoreError> {
         match charge {
             AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(()),
-            AttemptCharge::UnlistedCaller(Some(throttle)) => throttle.refund(self.tx, &self.number),
+            AttemptCharge::UnlistedCaller(Some(charged)) => {
+                charged.refund(self.tx, &self.number, self.now)
+            }
             AttemptCharge::Allocations { charged, .. } => charged.iter().try_for_each(|id| {
                 let key = (self.call.tenant_id.as_str(), id.as_str());
                 self.tx.execute(sql::ALLOCATION_REFUND, key).map(|_| ())
@@ -163,8 +175,8 @@ impl PinAttempt<'_> {
     fn confirm(&self, charge: AttemptCharge) -> Result<Option<GreenpinId>, StoreError> {
         match charge {
             AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(None),
-            AttemptCharge::UnlistedCaller(Some(throttle)) => {
-                if throttle.confirm(self.tx, &self.number, self.now)? {
+            AttemptCharge::UnlistedCaller(Some(charged)) => {
+                if charged.confirm(self.tx, &self.number, self.now)? {
                     let virtual_number = self.number.virtual_number.expose();
                     let attack = Payload::NumberPinAttack(VirtualNumberData { virtual_number });
                     self.write_event(None, attack)?;

@@ -3,8 +3,8 @@
 use call::words;
 use call::{Connection, PhoneNumber};
 
-use crate::store::allocations::{Allocation, OPEN_PIN_LENGTH};
-use crate::store::numbers::{NumberMode, NumberRow};
+use crate::store::allocations::Allocation;
+use crate::store::numbers::{NumberMode, NumberRow, OPEN_PIN_LENGTH};
 use crate::store::{CallerPolicy, GreenpinId, TenantSettings};
 
 words! {

@@ -12,6 +12,7 @@ use crate::store::pins::attempt::{AttemptTarget, sole};
 use crate::store::pins::decide;
 use crate::store::pins::decide::{ChargedTarget, PinCheck};
 use crate::store::pins::unlisted_callers;
+use crate::store::pins::unlisted_callers::Origin;
 use crate::store::{
     GreenpinId, PinRefusal, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
 };
@@ -124,9 +125,18 @@ impl DryRun<'_> {
         let charged = match &target {
             AttemptTarget::NoAllocation => ChargedTarget::NoAllocation,
             AttemptTarget::Allocations(_) => ChargedTarget::Allocations(&open),
-            AttemptTarget::UnlistedCaller => ChargedTarget::UnlistedCaller(
-                unlisted_callers::would_admit(self.snapshot, self.number, self.caller, self.now)?,
-            ),
+            AttemptTarget::UnlistedCaller => {
+                ChargedTarget::UnlistedCaller(unlisted_callers::would_admit(
+                    self.snapshot,
+                    self.number,
+                    settings,
+                    Origin {
+                        caller: self.caller,
+                        trunk: None,
+                    },
+                    self.now,
+                )?)
+            }
         };
         let owner = attempt::owner(self.snapshot, self.number, digits, self.now)?;
         let check = PinCheck {

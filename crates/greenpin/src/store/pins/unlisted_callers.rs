@@ -1,7 +1,4 @@
-//! Throttle for callers that no allocation of a shared number lists.
-//!
-//! Two limits apply. After five wrong attempts a caller is locked out for a period that doubles each time. All
-//! unlisted callers share a budget of the number, so changing the caller number gains nothing.
+//! Stored state of the limits of callers that no allocation of a shared number lists.
 
 use std::time::Duration;
 
@@ -9,181 +6,237 @@ use call::PhoneNumber;
 
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
-use crate::store::numbers::{NumberRow, UNLISTED_BURST};
+use crate::store::numbers::NumberRow;
 use crate::store::pins::sql;
-use crate::store::pins::sql::HistoryRow;
-use crate::store::{Store, StoreError, Timestamp};
-
-/// Interval after which the budget grows by one attempt.
-pub const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
-/// Number of wrong attempts after which a caller is locked out.
-pub const MAX_WRONG_ATTEMPTS: i64 = 5;
-/// First lockout of a caller. It doubles with each further one.
-pub const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
-/// Maximum lockout of a caller.
-pub const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
-/// Time after the last attempt during which the history of a caller counts.
-const HISTORY_TTL: Duration = Duration::from_secs(24 * 3600);
+use crate::store::pins::sql::{HistoryRow, SourceRow};
+use crate::store::pins::throttle::{
+    BLOCK_BUDGET, Budget, CallerHistory, ChargedBudget, SourceBudgets, TRUNK_BUDGET, Throttle,
+};
+use crate::store::{Store, StoreError, TenantSettings, Timestamp};
 
 /// Age from which the history of a caller is deleted.
 const HISTORY_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 impl Store {
-    /// Deletes the history of unlisted callers older than two days.
+    /// Deletes the history of unlisted callers older than two days, and budgets of their sources that are full again.
     pub async fn delete_old_unlisted_callers(&self, now: Timestamp) -> Result<usize, StoreError> {
         let retention = i64::try_from(HISTORY_RETENTION.as_micros()).unwrap_or(i64::MAX);
         let before = now.micros().saturating_sub(retention);
         self.writer
-            .write(move |tx| tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before]))
+            .write(move |tx| {
+                let callers = tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before])?;
+                Ok(callers + tx.execute(sql::SOURCES_DELETE_OLD, [before])?)
+            })
             .await
     }
 }
 
-/// Admitted and charged attempt of an unlisted caller.
-pub(crate) struct CallerThrottle {
-    caller: String,
-    wrong_attempts: i64,
-    refusals: i64,
-    budget_left: i64,
-    budget_at: Timestamp,
+/// Origin of a call of an unlisted caller.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// The caller; `None` if it has no number. All callers without a number count as one.
+    pub(crate) caller: Option<PhoneNumber>,
+    /// Name of the incoming trunk; `None` in a dry run.
+    pub(crate) trunk: Option<&'a str>,
 }
 
-/// Charges an attempt; `None` if the caller or all unlisted callers must wait. All callers without a number count as
-/// one.
+/// Admitted and charged attempt of an unlisted caller.
+pub(crate) struct ChargedCaller {
+    keys: OriginKeys,
+    throttle: Throttle,
+    charged: ChargedBudget,
+}
+
+/// Index keys of the caller and of its sources.
+struct OriginKeys {
+    caller: String,
+    trunk: String,
+    block: String,
+}
+
+impl OriginKeys {
+    fn new(
+        snapshot: &Snapshot<'_>,
+        number: &NumberRow,
+        origin: Origin<'_>,
+    ) -> Result<Self, StoreError> {
+        let key = snapshot.tenant_key(&number.tenant_id)?;
+        let of_caller = |index_key: &dyn Fn(PhoneNumber) -> String| {
+            origin.caller.map(index_key).unwrap_or_default()
+        };
+        Ok(Self {
+            caller: of_caller(&|caller| key.party_key(caller)),
+            trunk: ["trunk ", origin.trunk.unwrap_or_default()].concat(),
+            block: of_caller(&|caller| key.block_key(caller)),
+        })
+    }
+}
+
+/// Charges an attempt; `None` if the caller must wait.
 pub(crate) fn admit(
     tx: &Tx<'_>,
     number: &NumberRow,
-    caller: Option<PhoneNumber>,
+    settings: &TenantSettings,
+    origin: Origin<'_>,
     now: Timestamp,
-) -> Result<Option<CallerThrottle>, StoreError> {
-    let Some((throttle, refused_until)) = check(tx, number, caller, now)? else {
+) -> Result<Option<ChargedCaller>, StoreError> {
+    let Some(charged) = check(tx, number, settings, origin, now)? else {
         return Ok(None);
     };
-    throttle.store(tx, number, refused_until, now)?;
-    Ok(Some(throttle))
+    charged.store(tx, number)?;
+    Ok(Some(charged))
 }
 
 /// Returns whether an attempt would be admitted now. Charges nothing.
 pub(crate) fn would_admit(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
-    caller: Option<PhoneNumber>,
+    settings: &TenantSettings,
+    origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(check(snapshot, number, caller, now)?.is_some())
+    Ok(check(snapshot, number, settings, origin, now)?.is_some())
 }
 
-/// Returns the state after a charge and the end of the caller's last lockout; `None` if the caller must wait.
+/// Returns the state after a charge; `None` if the caller must wait.
 fn check(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
-    caller: Option<PhoneNumber>,
+    settings: &TenantSettings,
+    origin: Origin<'_>,
     now: Timestamp,
-) -> Result<Option<(CallerThrottle, Timestamp)>, StoreError> {
-    let caller = match caller {
-        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party_key(caller),
-        None => String::new(),
+) -> Result<Option<ChargedCaller>, StoreError> {
+    let keys = OriginKeys::new(snapshot, number, origin)?;
+    let sources = match settings.max_guess_odds {
+        Some(_) => Some(sources(snapshot, number, &keys, now)?),
+        None => None,
     };
-    let (wrong_attempts, refusals, refused_until) = history(snapshot, number, &caller, now)?;
-    let (left, budget_at) = refilled(number, now);
-    if refused_until > now || left <= 0 {
-        return Ok(None);
-    }
-    let throttle = CallerThrottle {
-        caller,
-        wrong_attempts: wrong_attempts + 1,
-        refusals,
-        budget_left: left - 1,
-        budget_at,
+    let mut throttle = Throttle {
+        history: history(snapshot, number, &keys.caller)?,
+        is_known: origin.caller.is_some(),
+        number: Budget {
+            left: number.unlisted_budget,
+            at: number.unlisted_budget_at,
+        },
+        sources,
     };
-    Ok(Some((throttle, refused_until)))
+    let charged = throttle.charge(now);
+    Ok(charged.map(|charged| ChargedCaller {
+        keys,
+        throttle,
+        charged,
+    }))
 }
 
 fn history(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: &str,
-    now: Timestamp,
-) -> Result<(i64, i64, Timestamp), StoreError> {
+) -> Result<CallerHistory, StoreError> {
     let key = (&number.number_key, caller);
     let found = snapshot.row(sql::UNLISTED_CALLER_SELECT, key, HistoryRow::read)?;
-    let Some(history) = found else {
-        return Ok((0, 0, Timestamp::from_micros(0)));
-    };
-    let until = history.refused_until;
-    let is_recent = history.updated_at.max(until) + HISTORY_TTL > now;
-    Ok(if is_recent {
-        (history.wrong_attempts, history.refusals, until)
-    } else {
-        (0, 0, until)
-    })
-}
-
-/// Returns the budget including the attempts granted since its last update.
-fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
-    let granted = now.since(number.unlisted_budget_at).as_secs() / REFILL_INTERVAL.as_secs();
-    let left = number
-        .unlisted_budget
-        .saturating_add(i64::try_from(granted).unwrap_or(UNLISTED_BURST));
-    if left >= UNLISTED_BURST {
-        return (UNLISTED_BURST, now);
-    }
-    (
-        left,
-        number.unlisted_budget_at + REFILL_INTERVAL * u32::try_from(granted).unwrap_or(0),
+    Ok(
+        found.map_or_else(CallerHistory::empty, |row| CallerHistory {
+            wrong_attempts: row.wrong_attempts,
+            refusals: row.refusals,
+            refused_until: row.refused_until,
+            updated_at: row.updated_at,
+            own: Budget {
+                left: row.own_left,
+                at: row.own_at,
+            },
+            own_until: row.own_until,
+        }),
     )
 }
 
-impl CallerThrottle {
-    /// Refunds the attempt after a correct PIN and deletes the caller's history.
-    pub(crate) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
-        let vn = &number.number_key;
-        tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
-        tx.execute(
-            sql::NUMBER_SET_UNLISTED_BUDGET,
-            (self.budget_left + 1, self.budget_at.micros(), vn),
-        )?;
-        Ok(())
+fn sources(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    keys: &OriginKeys,
+    now: Timestamp,
+) -> Result<SourceBudgets, StoreError> {
+    let key = (&number.number_key, &keys.trunk, &keys.block);
+    let mut found = SourceBudgets {
+        trunk: TRUNK_BUDGET.full(now),
+        block: BLOCK_BUDGET.full(now),
+    };
+    for row in snapshot.rows(sql::SOURCES_SELECT, key, SourceRow::read)? {
+        let budget = if row.source_key == keys.trunk {
+            &mut found.trunk
+        } else {
+            &mut found.block
+        };
+        *budget = Budget {
+            left: row.budget_left,
+            at: row.budget_at,
+        };
+    }
+    Ok(found)
+}
+
+impl ChargedCaller {
+    /// Refunds the attempt after a correct PIN.
+    pub(crate) fn refund(
+        mut self,
+        tx: &Tx<'_>,
+        number: &NumberRow,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.throttle.refund(self.charged, now);
+        self.store(tx, number)
     }
 
-    /// Confirms the charge after a wrong PIN. Returns whether the budget is exhausted now.
+    /// Confirms the charge after a wrong PIN. Returns whether the budget of the number is exhausted now.
     pub(crate) fn confirm(
         mut self,
         tx: &Tx<'_>,
         number: &NumberRow,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if self.wrong_attempts >= MAX_WRONG_ATTEMPTS {
-            let doublings = u32::try_from(self.refusals).unwrap_or(0).min(16);
-            let pause = MIN_LOCKOUT.saturating_mul(1 << doublings).min(MAX_LOCKOUT);
-            self.wrong_attempts = 0;
-            self.refusals = self.refusals.saturating_add(1);
-            self.store(tx, number, now + pause, now)?;
+        let before = self.throttle.history;
+        let is_exhausted = self.throttle.confirm(self.charged, now);
+        if self.throttle.history != before {
+            self.store(tx, number)?;
         }
-        Ok(self.budget_left == 0)
+        Ok(is_exhausted)
     }
 
-    fn store(
-        &self,
-        tx: &Tx<'_>,
-        number: &NumberRow,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    fn store(&self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
-        let row = (
-            vn,
-            &self.caller,
-            self.wrong_attempts,
-            self.refusals,
-            until.micros(),
-            now.micros(),
-        );
-        tx.execute(sql::UNLISTED_CALLER_UPSERT, row)?;
+        let history = &self.throttle.history;
+        let is_empty = history.wrong_attempts == 0 && history.refusals == 0;
+        if is_empty && history.own_until.micros() == 0 {
+            tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.keys.caller))?;
+        } else {
+            let row = (
+                vn,
+                &self.keys.caller,
+                history.wrong_attempts,
+                history.refusals,
+                history.refused_until.micros(),
+                history.updated_at.micros(),
+                history.own.left,
+                history.own.at.micros(),
+                history.own_until.micros(),
+            );
+            tx.execute(sql::UNLISTED_CALLER_UPSERT, row)?;
+        }
+        let budget = self.throttle.number;
         tx.execute(
             sql::NUMBER_SET_UNLISTED_BUDGET,
-            (self.budget_left, self.budget_at.micros(), vn),
+            (budget.left, budget.at.micros(), vn),
         )?;
+        let Some(sources) = self.throttle.sources else {
+            return Ok(());
+        };
+        for (key, budget) in [
+            (&self.keys.trunk, sources.trunk),
+            (&self.keys.block, sources.block),
+        ] {
+            let row = (vn, key, budget.left, budget.at.micros());
+            tx.execute(sql::SOURCE_UPSERT, row)?;
+        }
         Ok(())
     }
 }

@@ -381,13 +381,14 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
         (tenant.as_str(), MAX_BATCH_NUMBERS),
         |row| row.get("number_key"),
     )?;
-    let (mut numbers, mut pins, mut unlisted, mut callers) = (0, 0, 0, 0);
+    let (mut numbers, mut pins, mut unlisted, mut sources, mut callers) = (0, 0, 0, 0, 0);
     for key in &keys {
         pins += tx.execute(numbers::sql::PINS_DELETE, (key, MAX_BATCH_ROWS))?;
         if pins >= usize::try_from(MAX_BATCH_ROWS).unwrap_or(usize::MAX) {
             break;
         }
         unlisted += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
+        sources += tx.execute(numbers::sql::NUMBER_DELETE_CALLER_SOURCES, [key])?;
         callers += tx.execute(numbers::sql::NUMBER_DELETE_LISTED_CALLERS, [key])?;
         numbers += tx.execute(numbers::sql::NUMBER_DELETE, [key])?;
     }
@@ -395,6 +396,7 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
         ("numbers", numbers),
         ("pins", pins),
         ("strangers", unlisted),
+        ("caller_sources", sources),
         ("listed_callers", callers),
     ])
 }

@@ -6,6 +6,7 @@ mod create;
 pub(crate) mod credentials;
 pub(crate) mod endpoints;
 pub(crate) mod idempotency;
+mod odds;
 pub(crate) mod operator;
 pub(crate) mod prompts;
 pub(crate) mod settings;
@@ -21,6 +22,7 @@ pub use self::credentials::{
 };
 pub use self::endpoints::{Endpoint, EndpointFormat, EndpointSpec};
 pub use self::idempotency::{Claim, IdempotentRequest, KeyClaim, StoredAnswer};
+pub use self::odds::GuessOdds;
 pub use self::operator::{Actor, OperatorStore};
 pub use self::prompts::{TenantPrompt, TenantPrompts, Voice};
 pub use self::settings::{

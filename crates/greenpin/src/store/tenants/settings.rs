@@ -13,7 +13,7 @@ use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::endpoints;
 use crate::store::tenants::sql;
-use crate::store::{EndpointSpec, Store, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{EndpointSpec, GuessOdds, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Lifetime of a cached copy.
 const CACHE_TTL: Duration = Duration::from_secs(1);
@@ -43,6 +43,9 @@ pub struct TenantSettings {
     /// Callers that may open an allocation with its PIN.
     #[schema(required)]
     pub caller_policy: CallerPolicy,
+    /// Maximum probability that unlisted callers guess a PIN of a shared number within a year; `null` for no limit.
+    #[schema(required, value_type = Option<f64>, exclusive_minimum = 0, maximum = 1)]
+    pub max_guess_odds: Option<GuessOdds>,
     /// Order of dialling several numbers of the other side.
     #[schema(required)]
     pub dial_strategy: DialStrategy,
@@ -174,6 +177,7 @@ impl Default for TenantSettings {
             max_duration: 14_688_000,
             pin_cooloff: 3600,
             caller_policy: CallerPolicy::Any,
+            max_guess_odds: None,
             dial_strategy: DialStrategy::Sequential,
             ring_timeout: 30,
             max_call_duration: 3600,

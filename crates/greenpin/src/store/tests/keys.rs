@@ -354,7 +354,10 @@ fn downgrade(database: &Path, master: &MasterKey) {
             [digest],
         )
         .unwrap();
-    let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DELETE FROM schema_version WHERE version = 114";
+    let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DROP TABLE caller_sources;
+        ALTER TABLE strangers DROP COLUMN own_left; ALTER TABLE strangers DROP COLUMN own_at;
+        ALTER TABLE strangers DROP COLUMN own_until;
+        DELETE FROM schema_version WHERE version >= 114";
     connection.execute_batch(drop).unwrap();
 }
 

@@ -15,6 +15,7 @@ mod changes;
 mod concurrency;
 mod deliveries;
 mod faults;
+mod guess_simulation;
 mod idempotency;
 mod keys;
 mod lists;

@@ -44,6 +44,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "range of `pin_length` in requests",
+        &["call_limits::MAX_PIN_LENGTH", "store::MAX_PIN_LENGTH"],
+    ),
+    (
         "keys that wait for the ACK: more than a PIN has",
         &["call_limits::MAX_WAITING_KEYS"],
     ),

@@ -276,6 +276,15 @@ fn allocation_rows() -> Vec<Row> {
     }
 }
 
+/// Returns a budget of wrong PINs in words.
+fn budget(limit: store::BudgetLimit) -> String {
+    format!(
+        "{}, refilled by one every {}",
+        limit.burst,
+        time(limit.refill)
+    )
+}
+
 fn guessing_rows() -> Vec<Row> {
     limits! {
         "wrong PINs of an allocation" => format!(
@@ -291,6 +300,14 @@ fn guessing_rows() -> Vec<Row> {
             "{}, refilled by one every {}",
             store::UNLISTED_BURST,
             time(store::REFILL_INTERVAL),
+        ),
+        "wrong PINs of the unlisted callers of one trunk, with `max_guess_odds`" => budget(store::TRUNK_BUDGET),
+        "wrong PINs of the unlisted callers of one block of 10,000 numbers, with `max_guess_odds`" =>
+            budget(store::BLOCK_BUDGET),
+        "wrong PINs of a caller after a right one, with `max_guess_odds`" => format!(
+            "{}; for {}",
+            budget(store::OWN_BUDGET),
+            time(store::OWN_BUDGET_TTL),
         ),
     }
 }

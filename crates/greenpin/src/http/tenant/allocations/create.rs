@@ -17,10 +17,10 @@ use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{BusyAllocation, Code, FieldError, Problem};
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
-use crate::store::{AllocationFilter, CreateError, Status, TenantStore, Timestamp};
+use crate::store::{AllocationFilter, CreateError, GuessOddsError, Status, TenantStore, Timestamp};
 
 problems! {
-    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed]
+    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed, GuessOddsTooHigh]
         fields [
             MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
             OutOfRange, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
@@ -113,6 +113,21 @@ pub(crate) fn to_required() -> Problem {
     Problem::from_fields(vec![error])
 }
 
+/// Returns the error for an allocation that makes a PIN of its number too easy to guess.
+fn guess_odds_too_high(error: GuessOddsError) -> Problem {
+    let GuessOddsError { odds, limit, .. } = error;
+    let (odds, limit) = (odds.value(), limit.value());
+    let advice = match error.pin_length {
+        Some(length) => format!("A number with PINs of {length} digits would be within the limit."),
+        None => "Use further numbers, or set caller_policy to listed.".to_owned(),
+    };
+    let detail = format!(
+        "With this allocation, unlisted callers guess a PIN of the number within a year with a probability of {odds:.4}. \
+         max_guess_odds is {limit}. {advice}"
+    );
+    Problem::new(Code::GuessOddsTooHigh, detail)
+}
+
 impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
@@ -127,6 +142,7 @@ impl From<CreateError> for Problem {
                 "The number has reached max_active, or all of its PINs are in use or cooling off.",
             ),
             CreateError::ToRequired => to_required(),
+            CreateError::GuessOddsTooHigh(error) => guess_odds_too_high(error),
             CreateError::Store(error) => error.into(),
         }
     }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::http::middleware::field::{
-    Boolean, Clearable, Field, FieldKind, Integer, Keyword, Object, Parsed, RequestBody as _,
+    Boolean, Clearable, Field, FieldKind, Integer, Keyword, Object, Odds, Parsed, RequestBody as _,
     request_body,
 };
 use crate::http::middleware::problem::{Code, FieldError};
@@ -55,6 +55,15 @@ const CALLER_POLICY: Field<Keyword<CallerPolicy>> = Field::new(
     },
     "Callers allowed to use a PIN: anyone (`any`), or only numbers in `from` or `to` (`listed`).",
 );
+
+const MAX_GUESS_ODDS: Field<Clearable<Odds>> = Field::new(
+    "max_guess_odds",
+    Odds,
+    "Maximum probability that unlisted callers guess a PIN of a shared number within a year. A create that exceeds it is \
+     rejected, and the limits of wrong PINs count by trunk and block of caller numbers, too. `null`: no limit.",
+)
+.with_example("0.01")
+.clearable();
 
 const DIAL_STRATEGY: Field<Keyword<DialStrategy>> = Field::new(
     "dial_strategy",
@@ -168,7 +177,7 @@ request_body! {
 }
 
 request_body! {
-    /// Changes to the settings. Fields that are omitted or `null` stay unchanged, except `country`, `rate_limit`,
+    /// Changes to the settings. Fields that are omitted or `null` stay unchanged, except `country`, `max_guess_odds`, `rate_limit`,
     /// `call_limit` and `retention`: `null` clears them.
     UpdateSettings {
         timezone: Parsed<String> = TIMEZONE,
@@ -192,6 +201,7 @@ request_body! {
             "Seconds before a freed PIN can be drawn again on its number.",
         ),
         caller_policy: Keyword<CallerPolicy> = CALLER_POLICY,
+        max_guess_odds: Clearable<Odds> = MAX_GUESS_ODDS,
         dial_strategy: Keyword<DialStrategy> = DIAL_STRATEGY,
         ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Ringing time of each number, in seconds."),
         max_call_duration: Integer = seconds(
@@ -266,7 +276,7 @@ impl UpdateSettings {
     /// Applies the request to the settings.
     pub(crate) fn apply(&self, settings: &mut TenantSettings) {
         apply!(self => settings, timezone, country, min_duration, max_duration, pin_cooloff, caller_policy,
-            dial_strategy, ring_timeout, max_call_duration, accept_call, whisper, warning_tone, record_announcement);
+            max_guess_odds,            dial_strategy, ring_timeout, max_call_duration, accept_call, whisper, warning_tone, record_announcement);
         if let Some(prompts) = &self.prompts {
             apply!(prompts => settings.prompts, language);
         }

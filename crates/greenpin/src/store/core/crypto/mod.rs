@@ -280,6 +280,13 @@ impl TenantKey {
     pub(crate) fn party_key(&self, number: PhoneNumber) -> String {
         keyed_hash(&self.parties, &number.expose())
     }
+
+    /// Returns the index key of the block of 10,000 numbers that holds a number.
+    pub(crate) fn block_key(&self, number: PhoneNumber) -> String {
+        let mut block = number.expose();
+        block.truncate(block.len().saturating_sub(4));
+        keyed_hash(&self.parties, &["block ", &block].concat())
+    }
 }
 
 impl WrappedKey {
