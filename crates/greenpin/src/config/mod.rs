@@ -450,14 +450,9 @@ impl Config {
 
     /// Reads `tls_certificate` and `tls_key` of a section.
     fn read_identity(source: &mut Source, section: &str) -> Option<Identity> {
-        let [certificate, key] = ["tls_certificate", "tls_key"]
-            .map(|name| source.get(&format!("{section}.{name}"), values::path));
-        if certificate.is_some() != key.is_some() {
-            source.fault(
-                &format!("{section}.tls_certificate"),
-                "must be given together with tls_key",
-            );
-        }
+        let keys = ["tls_certificate", "tls_key"].map(|name| format!("{section}.{name}"));
+        let [certificate, key] = keys.each_ref().map(|key| source.get(key, values::path));
+        source.require_both([(&keys[0], certificate.is_some()), (&keys[1], key.is_some())]);
         Some(Identity {
             certificate: certificate?,
             key: key?,
@@ -473,12 +468,13 @@ impl Config {
             secret_access_key: source.get("recordings.secret_access_key", values::issued_secret),
             ..BucketOptions::default()
         };
-        if given.access_key_id.is_some() != given.secret_access_key.is_some() {
-            source.fault(
-                "recordings.access_key_id",
-                "must be given together with recordings.secret_access_key",
-            );
-        }
+        source.require_both([
+            ("recordings.access_key_id", given.access_key_id.is_some()),
+            (
+                "recordings.secret_access_key",
+                given.secret_access_key.is_some(),
+            ),
+        ]);
         given
     }
 

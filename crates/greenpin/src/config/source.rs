@@ -19,6 +19,8 @@ pub(super) struct Source {
     /// Places of all values and tables that were written.
     origins: BTreeMap<String, String>,
     known: BTreeSet<String>,
+    /// Variables of the environment that start like ours and name no section.
+    without_section: Vec<String>,
     faults: Vec<Fault>,
 }
 
@@ -82,9 +84,13 @@ impl Source {
         for (name, value) in environment {
             let is_text = name.to_str().is_some();
             let name = name.to_string_lossy().into_owned();
-            let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) else {
+            let Some(path) = name.strip_prefix(PREFIX) else {
                 continue;
             };
+            if !path.contains("__") {
+                self.without_section.push(name);
+                continue;
+            }
             let path = path.to_ascii_lowercase().replace("__", ".");
             match value.into_string() {
                 Ok(value) if is_text => {
@@ -98,6 +104,25 @@ impl Source {
                 }),
             }
         }
+    }
+
+    /// Returns a fault for each variable of the environment that would be a key if it had two underscores.
+    fn single_underscores(&self) -> Vec<Fault> {
+        let key_of = |variable: &String| {
+            let path = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
+            self.known.iter().find(|key| key.replace('.', "_") == path)
+        };
+        let variables = self.without_section.iter();
+        let meant = variables.filter_map(|variable| Some((variable, key_of(variable)?)));
+        meant
+            .map(|(variable, key)| Fault {
+                origin: variable.clone(),
+                message: format!(
+                    "is not read: did you mean {PREFIX}{}?",
+                    key.replace('.', "__").to_ascii_uppercase()
+                ),
+            })
+            .collect()
     }
 
     /// Returns all values as written that are not yet read.
@@ -150,6 +175,19 @@ impl Source {
         self.get(key, read).unwrap_or(default)
     }
 
+    /// Notes a fault if one of two values is given without the other.
+    pub(super) fn require_both(&mut self, [first, second]: [(&str, bool); 2]) {
+        let (missing, given) = match (first.1, second.1) {
+            (false, true) => (first.0, second.0),
+            (true, false) => (second.0, first.0),
+            (true, true) | (false, false) => return,
+        };
+        self.faults.push(Fault {
+            origin: self.origin(given),
+            message: format!("{missing} must be given together with {given}"),
+        });
+    }
+
     /// Notes a fault: a missing value, or values that exclude each other.
     pub(super) fn fault(&mut self, key: &str, rule: &str) {
         let told = self
@@ -183,6 +221,7 @@ impl Source {
             })
             .collect();
         self.faults.extend(unknown);
+        self.faults.extend(self.single_underscores());
         if self.faults.is_empty() {
             Ok(config)
         } else {

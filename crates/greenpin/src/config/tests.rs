@@ -153,6 +153,42 @@ fn an_unknown_key_is_named_with_the_nearest_known_one_and_its_place() {
 }
 
 #[test]
+fn a_variable_with_one_underscore_after_its_section_is_a_fault_and_those_of_others_are_not() {
+    let read = |names: &[&str]| {
+        let environment = names.iter().map(|name| (name.into(), "127.0.0.1:1".into()));
+        Config::read("", "", environment)
+    };
+    let error = read(&["GREENPIN_HTTP_LISTEN", "GREENPIN_STORE_ENCRYPTION_KEY_FILE"]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GREENPIN_HTTP_LISTEN: is not read: did you mean GREENPIN_HTTP__LISTEN?\n\
+         GREENPIN_STORE_ENCRYPTION_KEY_FILE: is not read: did you mean GREENPIN_STORE__ENCRYPTION_KEY_FILE?"
+    );
+    assert!(read(&["GREENPIN_LOG", "GREENPIN_SERVICE_HOST", "GREENPIN_PORT"]).is_ok());
+}
+
+#[test]
+fn a_value_that_lacks_its_pair_is_named_at_the_line_of_the_other() {
+    for (text, expected) in [
+        (
+            "[http]\nlisten = \"127.0.0.1:1\"\ntls_certificate = \"a.pem\"\n",
+            "greenpin.toml:3: http.tls_key must be given together with http.tls_certificate",
+        ),
+        (
+            "[recordings]\nsecret_access_key = \"fictional-secret-key\"\n",
+            "greenpin.toml:2: recordings.access_key_id must be given together with recordings.secret_access_key",
+        ),
+        (
+            "[[trunks]]\nname = \"a\"\nusername = \"user\"\n",
+            "greenpin.toml:3: trunks.0.password must be given together with trunks.0.username",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn every_fault_is_told_with_its_rule() {
     let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:192.0.2.256\"\nregister = true\n";
     let error = error(text);

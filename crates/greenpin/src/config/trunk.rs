@@ -206,9 +206,10 @@ fn read_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
         let given = source.get(&key(name), values::credential);
         given.filter(|text: &String| !text.is_empty())
     });
-    if username.is_some() != password.is_some() {
-        source.fault(&key("username"), "must be given together with password");
-    }
+    source.require_both([
+        (&key("username"), username.is_some()),
+        (&key("password"), password.is_some()),
+    ]);
     let (username, password) = username.zip(password)?;
     Some(Credentials {
         username,
@@ -223,12 +224,10 @@ fn read_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
     let username = source.get(&key("accept_username"), values::credential);
     let username = username.filter(|username| !username.is_empty());
     let password = source.get(&key("accept_password"), values::secret);
-    if username.is_some() != password.is_some() {
-        source.fault(
-            &key("accept_username"),
-            "must be given together with accept_password",
-        );
-    }
+    source.require_both([
+        (&key("accept_username"), username.is_some()),
+        (&key("accept_password"), password.is_some()),
+    ]);
     Some(Credentials {
         username: username?,
         password: password?.expose().to_owned(),
