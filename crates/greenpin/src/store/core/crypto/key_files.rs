@@ -8,6 +8,7 @@
 //!
 //! A kill at any moment leaves all keys that the database needs in these files.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -125,7 +126,8 @@ impl KeyFiles {
         destroy(&path).map_err(|source| io_error(&path, source))
     }
 
-    /// Locks the folder of the key file against a second rotation on this machine, until the file is dropped.
+    /// Locks the folder of the key file against a second rotation on this machine, until the file is dropped. Removes
+    /// drafts of keys that a killed process left behind.
     pub(crate) fn lock(&self) -> Result<File, OpenError> {
         let folder = private_folder::of(&self.path);
         let failed = |source| io_error(folder, source);
@@ -136,8 +138,31 @@ impl KeyFiles {
                 fs::TryLockError::Error(error) => error,
             })
         })?;
+        self.remove_drafts().map_err(failed)?;
         Ok(file)
     }
+
+    fn remove_drafts(&self) -> io::Result<()> {
+        let keys = [self.path.clone(), self.next_path()];
+        for entry in fs::read_dir(private_folder::of(&self.path))? {
+            let path = entry?.path();
+            if keys.iter().any(|key| is_draft_of(&path, key)) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the path at which a key file is written before it gets its name.
+fn draft_of(key: &Path) -> PathBuf {
+    key.with_extension(format!("{:016x}", random::u64()))
+}
+
+fn is_draft_of(path: &Path, key: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    let is_random = extension.len() == 16 && extension.bytes().all(|b| b.is_ascii_hexdigit());
+    is_random && path.file_stem() == key.file_stem()
 }
 
 fn io_error(path: &Path, source: io::Error) -> OpenError {
@@ -174,7 +199,7 @@ fn create(path: &Path, model: Option<&fs::Metadata>) -> io::Result<()> {
     let mut key = vec![0; KEY_LENGTH];
     random::fill(&mut key);
     private_folder::create_for(path)?;
-    let draft = path.with_extension(format!("{:016x}", random::u64()));
+    let draft = draft_of(path);
     let mut file = private_folder::create_file(&draft)?;
     if let Some(model) = model {
         let own = file.metadata()?;
@@ -273,6 +298,23 @@ mod tests {
         io::Read::read_to_end(&mut &still_open, &mut octets).unwrap();
         assert_eq!(octets, [0; KEY_LENGTH], "overwritten before it is removed");
         assert_eq!(files.all().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_rotation_removes_drafts_of_keys_that_a_killed_process_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        files.create().unwrap();
+        files.create_next().unwrap();
+        let kept = files.path().with_extension("backup");
+        for path in [draft_of(files.path()), draft_of(&files.next_path()), kept] {
+            fs::write(path, [7; KEY_LENGTH]).unwrap();
+        }
+        let _lock = files.lock().unwrap();
+        let found = fs::read_dir(folder.path().join("deep")).unwrap();
+        let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["master.backup", "master.key", "master.key.new"]);
     }
 
     #[test]
