@@ -132,16 +132,22 @@ pub fn open_recordings(config: &Config) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
     let opened = Recordings::new(recordings.folder.clone(), recordings.bucket.as_ref())?;
     let is_shared = recordings.shared || matches!(config.store.database, Database::File(_));
-    let is_of_node = !is_shared && recordings.bucket.is_none();
+    Ok(match is_shared {
+        true => opened,
+        false => opened.of_node(config.node.clone()),
+    })
+}
+
+/// Warns if other nodes cannot read the recordings of this one.
+fn warn_of_unshared_recordings(config: &Config) {
+    let is_of_node = matches!(config.store.database, Database::Server(_))
+        && !config.recordings.shared
+        && config.recordings.bucket.is_none();
     if is_of_node {
         tracing::warn!(
             "no recordings.url: only this node has the recordings that it makes; set it to a bucket, or to a folder with recordings.shared = true"
         );
     }
-    Ok(match is_shared {
-        true => opened,
-        false => opened.of_node(config.node.clone()),
-    })
 }
 
 impl Server {
@@ -162,6 +168,7 @@ impl Server {
         let lock = DatabaseLock::acquire(&config.store.database)?;
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config)?;
+        warn_of_unshared_recordings(config);
         let membership = join(&store, &config.node).await?;
         let settings = engine_settings(config, &supervisor)?;
         let (live, settled) = watch::channel(live_settings(config, &settings.prompts));
