@@ -9,13 +9,14 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Number, Value};
 use tracing::Instrument as _;
 
 use super::body;
 use super::problem::{Code, FieldError, Problem};
 use super::stored_body;
-use crate::http::RequestId;
+use crate::http::{RequestId, Success};
 use crate::store::{
     Claim, GreenpinId, IdempotentRequest, KeyClaim, StoredAnswer, TenantStore, Timestamp,
 };
@@ -239,6 +240,16 @@ async fn release(store: TenantStore, idempotent: IdempotentRequest, claim: Claim
         }
     });
     let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
+}
+
+/// Returns a successful response as it is stored with its key.
+pub(crate) fn stored_success(response: impl Serialize) -> StoredAnswer {
+    let body = serde_json::to_vec(&Success { response }).unwrap_or_default();
+    StoredAnswer {
+        status: StatusCode::OK.as_u16(),
+        content_type: "application/json".to_owned(),
+        body: stored_body::pack(&body),
+    }
 }
 
 /// Returns `true` for a response that a repeated request gets again: a success, or a fault of the request itself. After

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::field::{Field, Integer, RequestBody as _, request_body};
+use crate::http::middleware::idempotency::stored_success;
 use crate::http::middleware::problem::Problem;
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::validation::Fields;
@@ -43,7 +44,7 @@ problems! {
 }
 
 /// New secret of an endpoint.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 #[schema(description = "New secret of an endpoint.")]
 struct RotatedSecret {
     #[schema(value_type = WebhookId)]
@@ -84,17 +85,22 @@ pub(crate) async fn rotate(
     fields.finish()?;
     let overlap = std::time::Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP).into());
     let until = api.now() + overlap;
-    let secret = store
-        .rotate_secret(&id, until)
-        .await?
-        .ok_or_else(not_found)?;
-    let zone = store.settings().await?.zone();
-    let rotated = RotatedSecret {
-        id: id.to_string(),
-        secret,
-        previous_secret_expires_at: until.rfc3339(&zone),
+    let until_text = until.rfc3339(&store.settings().await?.zone());
+    let rotated = {
+        let id = id.to_string();
+        move |secret: &String| RotatedSecret {
+            id: id.clone(),
+            secret: secret.clone(),
+            previous_secret_expires_at: until_text.clone(),
+        }
     };
-    Ok(success(StatusCode::OK, rotated))
+    let answer = {
+        let rotated = rotated.clone();
+        move |secret: &String| stored_success(rotated(secret))
+    };
+    let secret = store.rotate_secret(&id, until, answer).await?;
+    let secret = secret.ok_or_else(not_found)?;
+    Ok(success(StatusCode::OK, rotated(&secret)))
 }
 
 /// An enabled endpoint.

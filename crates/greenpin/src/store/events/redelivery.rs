@@ -8,7 +8,9 @@ use crate::store::events::sql;
 use crate::store::events::sql::{FailedRow, HeadRow};
 use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{
+    EndpointId, EventId, StoreError, StoredAnswer, TenantId, TenantStore, Timestamp,
+};
 
 /// Maximum number of events in one transaction, so that calls and creates do not wait long.
 pub const MAX_BATCH_EVENTS: u32 = 100;
@@ -48,16 +50,17 @@ impl TenantStore {
         &self,
         event: &EventId,
         now: Timestamp,
+        answer: impl Fn(&usize) -> StoredAnswer + Send + 'static,
     ) -> Result<Option<usize>, StoreError> {
-        let (tenant, event) = (self.tenant_id.clone(), event.clone());
-        let write = self.store.writer.write(move |tx| {
+        let event = event.clone();
+        let requeue_event = move |tx: &Tx<'_>, tenant: &TenantId| {
             let key = (tenant.as_str(), event.as_str());
             let Some(found) = tx.row(sql::EVENT_SELECT, key, HeadRow::read)? else {
                 return Ok(None);
             };
-            requeue(tx, &tenant, &found, now, |_| true).map(Some)
-        });
-        write.await
+            requeue(tx, tenant, &found, now, |_| true).map(Some)
+        };
+        self.write_answered(requeue_event, answer).await
     }
 
     /// Queues events again, oldest first. Reads up to 1,000 events and returns the position to continue from, if more

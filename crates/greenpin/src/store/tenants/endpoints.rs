@@ -13,7 +13,7 @@ use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::EndpointRow;
 use crate::store::tenants::webhook_url::canonical_webhook_url;
-use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{EndpointId, StoreError, StoredAnswer, TenantId, TenantStore, Timestamp};
 
 /// Requested endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,18 +118,19 @@ impl TenantStore {
         &self,
         id: &EndpointId,
         until: Timestamp,
+        answer: impl Fn(&String) -> StoredAnswer + Send + 'static,
     ) -> Result<Option<String>, StoreError> {
-        let (tenant, id, secret) = (self.tenant_id.clone(), id.clone(), draw_secret());
-        let write = self.store.writer.write(move |tx| {
+        let (id, secret) = (id.clone(), draw_secret());
+        let rotate = move |tx: &Tx<'_>, tenant: &TenantId| {
             let encrypted = tx
-                .tenant_key(&tenant)?
+                .tenant_key(tenant)?
                 .encrypt(&secret_context(&id), secret.as_str())?;
             let row = (until.micros(), encrypted, tenant.as_str(), id.as_str());
             let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
             tx.cache().tenants.change();
             Ok(found.then(|| secret.clone()))
-        });
-        write.await
+        };
+        self.write_answered(rotate, answer).await
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::store::Tx;
+use crate::store::core::statement::Statement;
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::IdempotencyRow;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
@@ -107,6 +108,26 @@ impl TenantStore {
         write.await
     }
 
+    /// Runs a write that cannot be repeated without a second effect, such as a new secret. For a request with a claimed
+    /// key, the answer is stored in the same transaction: a retry after a lost answer gets it. `None` from the write
+    /// stores none.
+    pub(crate) async fn write_answered<T: Send + 'static>(
+        &self,
+        write: impl Fn(&Tx<'_>, &TenantId) -> Result<Option<T>, StoreError> + Send + 'static,
+        answer: impl Fn(&T) -> StoredAnswer + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
+        let write = self.store.writer.write(move |tx| {
+            let written = write(tx, &tenant)?;
+            if let (Some(claimed), Some(written)) = (&claimed, &written) {
+                let statement = sql::IDEMPOTENCY_SET_ANSWER_OF_WRITE;
+                set_answer(tx, &tenant, statement, claimed, &answer(written))?;
+            }
+            Ok(written)
+        });
+        write.await
+    }
+
     /// Returns a handle for a request with a claimed key: the written allocation is recorded with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
         Self {
@@ -159,20 +180,14 @@ impl TenantStore {
         claim: Claim,
         answer: StoredAnswer,
     ) -> Result<(), StoreError> {
-        let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
+        let tenant = self.tenant_id.clone();
+        let claimed = ClaimedKey {
+            key: request.key.clone(),
+            claim,
+        };
         let write = self.store.writer.write(move |tx| {
-            let encrypted = tx
-                .tenant_key(&tenant)?
-                .encrypt(&context(&key), answer.body.as_str())?;
-            let row = (
-                i64::from(answer.status),
-                &answer.content_type,
-                encrypted,
-                tenant.as_str(),
-                &key,
-                claim.0.micros(),
-            );
-            tx.execute(sql::IDEMPOTENCY_SET_ANSWER, row).map(|_| ())
+            let statement = sql::IDEMPOTENCY_SET_ANSWER;
+            set_answer(tx, &tenant, statement, &claimed, &answer)
         });
         write.await
     }
@@ -200,6 +215,26 @@ impl Store {
             .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, MAX_BATCH_KEYS)))
             .await
     }
+}
+
+fn set_answer(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    statement: &'static Statement,
+    claimed: &ClaimedKey,
+    answer: &StoredAnswer,
+) -> Result<(), StoreError> {
+    let key = tx.tenant_key(tenant)?;
+    let encrypted = key.encrypt(&context(&claimed.key), answer.body.as_str())?;
+    let row = (
+        i64::from(answer.status),
+        &answer.content_type,
+        encrypted,
+        tenant.as_str(),
+        &claimed.key,
+        claimed.claim.0.micros(),
+    );
+    tx.execute(statement, row).map(|_| ())
 }
 
 fn claim(

@@ -198,6 +198,9 @@ statements! {
     IDEMPOTENCY_SET_ANSWER: AtMostOne =
         "UPDATE idempotency_keys SET status = $1, content_type = $2, answer = $3
          WHERE tenant_id = $4 AND key_digest = $5 AND taken_at = $6 AND status IS NULL";
+    IDEMPOTENCY_SET_ANSWER_OF_WRITE: ExactlyOne =
+        "UPDATE idempotency_keys SET status = $1, content_type = $2, answer = $3
+         WHERE tenant_id = $4 AND key_digest = $5 AND taken_at = $6 AND status IS NULL";
     IDEMPOTENCY_RELEASE: AtMostOne =
         "DELETE FROM idempotency_keys
          WHERE tenant_id = $1 AND key_digest = $2 AND taken_at = $3 AND status IS NULL AND greenpin_id IS NULL";

@@ -125,7 +125,7 @@ async fn a_redelivery_applies_to_an_event_that_is_being_sent() {
     assert_eq!(
         bench
             .tenant
-            .redeliver(&first.event_id, bench.at(3))
+            .redeliver(&first.event_id, bench.at(3), |_| answer("a"))
             .await
             .unwrap(),
         Some(1)
@@ -145,7 +145,7 @@ async fn a_redelivery_applies_to_an_event_that_is_being_sent() {
     assert!(second.body.contains("allocation.deleted"));
     bench
         .tenant
-        .redeliver(&first.event_id, bench.at(6))
+        .redeliver(&first.event_id, bench.at(6), |_| answer("a"))
         .await
         .unwrap();
     assert!(

@@ -28,6 +28,15 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
+/// Answer with a body.
+fn answer(body: &str) -> StoredAnswer {
+    StoredAnswer {
+        status: 200,
+        content_type: "application/json".into(),
+        body: body.into(),
+    }
+}
+
 impl OutboxBench {
     async fn with(endpoints: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -225,7 +234,7 @@ async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_over
     let id = bench.endpoint().await.id;
     let new = bench
         .tenant
-        .rotate_secret(&id, bench.at(1000))
+        .rotate_secret(&id, bench.at(1000), |_| answer("a"))
         .await
         .unwrap()
         .unwrap();
@@ -237,7 +246,7 @@ async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_over
     );
     let third = bench
         .tenant
-        .rotate_secret(&id, bench.at(1000))
+        .rotate_secret(&id, bench.at(1000), |_| answer("a"))
         .await
         .unwrap()
         .unwrap();
@@ -249,7 +258,10 @@ async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_over
     assert_eq!(bench.claim(1000).await[0].secrets, [third]);
     let unknown = EndpointId::new(bench.start);
     assert_eq!(
-        bench.tenant.rotate_secret(&unknown, bench.at(1)).await,
+        bench
+            .tenant
+            .rotate_secret(&unknown, bench.at(1), |_| answer("a"))
+            .await,
         Ok(None)
     );
 }

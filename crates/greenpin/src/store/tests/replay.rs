@@ -41,10 +41,10 @@ async fn failed_events_are_listed_and_can_be_redelivered_by_id_and_by_time_with_
         (2, true)
     );
     assert!(dead(Some(&endpoints[1])).await.is_empty());
-    assert_eq!(
-        bench.tenant.redeliver(&ids[0], bench.at(40)).await,
-        Ok(Some(2))
-    );
+    let sent = bench
+        .tenant
+        .redeliver(&ids[0], bench.at(40), |_| answer("a"));
+    assert_eq!(sent.await, Ok(Some(2)));
     for claimed in bench.claim(40).await {
         assert_eq!(claimed.event_id, ids[0]);
         bench.end(&claimed, AttemptOutcome::Delivered, 40).await;

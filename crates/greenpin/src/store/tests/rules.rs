@@ -254,6 +254,15 @@ fn wanted(vn: &str) -> NewAllocation {
     }
 }
 
+/// Answer with a body.
+fn answer(body: &str) -> StoredAnswer {
+    StoredAnswer {
+        status: 200,
+        content_type: "application/json".into(),
+        body: body.into(),
+    }
+}
+
 /// Returns another PIN of the same length.
 fn wrong(pin: &Pin) -> String {
     let last = if pin.expose().ends_with('0') {

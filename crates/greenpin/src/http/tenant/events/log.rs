@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
 use crate::http::middleware::field::{Field, Parsed, RequestBody as _, request_body};
+use crate::http::middleware::idempotency::stored_success;
 use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
@@ -206,11 +207,11 @@ problems! {
 }
 
 /// Result of a redelivery.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 #[schema(description = "Result of a redelivery.")]
-struct Redelivery<'a> {
+struct Redelivery {
     #[schema(value_type = EventLogId)]
-    event_id: &'a str,
+    event_id: String,
     /// Number of endpoints to receive the event.
     #[schema(value_type = u32)]
     deliveries: usize,
@@ -240,17 +241,20 @@ pub(crate) async fn redeliver(
 ) -> Result<Response, Problem> {
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
     body::empty(&headers, body).await?;
-    let deliveries = store
-        .redeliver(&event_id, api.now())
-        .await?
-        .ok_or_else(not_found)?;
-    Ok(success(
-        StatusCode::OK,
-        Redelivery {
-            event_id: event_id.as_str(),
-            deliveries,
-        },
-    ))
+    let redelivery = {
+        let event_id = event_id.to_string();
+        move |deliveries: &usize| Redelivery {
+            event_id: event_id.clone(),
+            deliveries: *deliveries,
+        }
+    };
+    let answer = {
+        let redelivery = redelivery.clone();
+        move |deliveries: &usize| stored_success(redelivery(deliveries))
+    };
+    let deliveries = store.redeliver(&event_id, api.now(), answer).await?;
+    let deliveries = deliveries.ok_or_else(not_found)?;
+    Ok(success(StatusCode::OK, redelivery(&deliveries)))
 }
 
 /// Declares a required time field in RFC 3339 form.
