@@ -45,6 +45,10 @@ pub enum Action {
     PlayToBoth(Prompt),
     /// Play ring-back tone to the caller until another sound starts or the call is bridged.
     PlayRingback,
+    /// Play the audio that the network of this attempt sends before the answer to the caller. Ring-back tone continues
+    /// until its first packet. Nothing of the caller goes back. The next [`Action::PlayRingback`], another sound or the
+    /// bridge ends it.
+    PlayEarlyMedia(DialAttempt),
     /// Stop the sound to the caller.
     StopPlaying,
     /// Check a complete block of digits in the store. The result comes back as

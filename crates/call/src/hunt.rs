@@ -12,6 +12,17 @@ pub(crate) struct Hunt {
     pending: Vec<PendingAttempt>,
     dialled: u32,
     ring_timeout: Duration,
+    /// Attempt whose early media the caller hears instead of ring-back.
+    heard: Option<DialAttempt>,
+}
+
+/// Change of the sound to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SoundChange {
+    /// Early media ends, so that ring-back starts again.
+    pub(crate) rings_back: bool,
+    /// Attempt whose early media starts.
+    pub(crate) starts: Option<DialAttempt>,
 }
 
 #[derive(Debug)]
@@ -21,6 +32,8 @@ struct PendingAttempt {
     dialled_at: Instant,
     until: Instant,
     ringing: bool,
+    /// The network of the party sends audio.
+    has_early_media: bool,
     /// Playback of the screening prompt; `None` until the party answers.
     screening_playback: Option<u32>,
 }
@@ -32,6 +45,7 @@ impl Hunt {
             pending: Vec::new(),
             dialled: 0,
             ring_timeout,
+            heard: None,
         }
     }
 
@@ -52,18 +66,53 @@ impl Hunt {
             dialled_at: now,
             until,
             ringing: false,
+            has_early_media: false,
             screening_playback: None,
         });
         Some((attempt, number))
     }
 
-    /// Gives an attempt its whole ring time again.
+    fn pending_mut(&mut self, attempt: DialAttempt) -> Option<&mut PendingAttempt> {
+        let mut pending = self.pending.iter_mut();
+        pending.find(|pending| pending.attempt == attempt)
+    }
+
+    /// Gives an attempt its whole ring time again, over another trunk.
     pub(crate) fn restart(&mut self, attempt: DialAttempt, now: Instant) {
         let until = deadline(now, self.ring_timeout);
-        let mut pending = self.pending.iter_mut();
-        if let Some(pending) = pending.find(|pending| pending.attempt == attempt) {
+        if let Some(pending) = self.pending_mut(attempt) {
             pending.until = until;
+            pending.has_early_media = false;
         }
+    }
+
+    /// Notes whether the network of an attempt sends audio before the answer.
+    pub(crate) fn set_early_media(&mut self, attempt: DialAttempt, has_early_media: bool) {
+        if let Some(pending) = self.pending_mut(attempt) {
+            pending.has_early_media = has_early_media;
+        }
+    }
+
+    /// Returns the attempt whose early media the caller should hear: that of the only attempt that is alerting. While
+    /// several attempts alert, or a party is screened, the caller hears ring-back: an announcement about one number says
+    /// nothing about the others.
+    fn early_media_source(&self) -> Option<DialAttempt> {
+        let is_alerting = |pending: &&PendingAttempt| {
+            pending.ringing || pending.has_early_media || pending.screening_playback.is_some()
+        };
+        let mut alerting = self.pending.iter().filter(is_alerting);
+        let (only, others) = (alerting.next()?, alerting.next());
+        let is_heard =
+            only.has_early_media && only.screening_playback.is_none() && others.is_none();
+        is_heard.then_some(only.attempt)
+    }
+
+    /// Returns the change of the sound to the caller since the last call, if any.
+    pub(crate) fn sound_change(&mut self) -> Option<SoundChange> {
+        let starts = self.early_media_source();
+        let before = std::mem::replace(&mut self.heard, starts);
+        let rings_back = before.is_some();
+        (before != starts).then_some(SoundChange { rings_back, starts })
     }
 
     /// Returns the number of an attempt the first time it rings.

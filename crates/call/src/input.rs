@@ -23,6 +23,10 @@ pub enum Input {
     Rerouted(DialAttempt),
     /// The dialled party is being alerted.
     Ringing(DialAttempt),
+    /// The network of a dialled party sends audio before the answer.
+    EarlyMediaStarted(DialAttempt),
+    /// The network of a dialled party has announced that it sends no audio for now.
+    EarlyMediaStopped(DialAttempt),
     /// The dialled party answered.
     Answered(DialAttempt),
     /// The dialled party rejected the call or could not be reached.

@@ -409,6 +409,11 @@ impl Call {
             let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
             return self.end_unavailable(cause, now);
         }
+        if let Some(change) = hunt.sound_change() {
+            let ringback = change.rings_back.then_some(Action::PlayRingback);
+            let early_media = change.starts.map(Action::PlayEarlyMedia);
+            self.actions.extend(ringback.into_iter().chain(early_media));
+        }
         State::Hunting { plan, hunt, record }
     }
 
@@ -422,6 +427,8 @@ impl Call {
     ) -> State {
         match input {
             Input::Rerouted(attempt) => hunt.restart(attempt, now),
+            Input::EarlyMediaStarted(attempt) => hunt.set_early_media(attempt, true),
+            Input::EarlyMediaStopped(attempt) => hunt.set_early_media(attempt, false),
             Input::Ringing(attempt) => {
                 if let Some(number) = hunt.on_ringing(attempt) {
                     self.actions.push_back(Action::ReportRinging(number));

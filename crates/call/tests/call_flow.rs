@@ -559,6 +559,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         3 => Just(Input::PinChecked(Verdict::Refused)),
         2 => prop::collection::vec(0..9u32, 0..4).prop_map(|numbers| accepted(&numbers)),
         2 => attempt().prop_map(Input::Ringing),
+        2 => attempt().prop_map(Input::EarlyMediaStarted),
+        1 => attempt().prop_map(Input::EarlyMediaStopped),
         2 => attempt().prop_map(Input::Answered),
         2 => (attempt(), any_cause()).prop_map(|(attempt, cause)| Input::Failed(attempt, cause)),
         1 => (prop_oneof![Just(Side::Caller), Just(Side::Callee)], any_cause())
@@ -591,7 +593,11 @@ proptest! {
             let new = call.handle(input);
             for action in &new {
                 prop_assert!(confirmed || matches!(action, Action::HangUp(..) | Action::Finish(_)));
-                prop_assert!(pin_accepted || !matches!(action, Action::Bridge(_) | Action::Dial(..)));
+                let connects = matches!(
+                    action,
+                    Action::Bridge(_) | Action::Dial(..) | Action::PlayEarlyMedia(_)
+                );
+                prop_assert!(pin_accepted || !connects);
                 checking = checking || matches!(action, Action::CheckPin(_));
             }
             actions.extend(new);
@@ -790,4 +796,88 @@ fn both_parties_are_warned_once_before_the_maximum_duration() {
         CallCause::TimeLimit
     );
     assert_eq!(call.now - bridged, Duration::from_secs(3600));
+}
+
+#[test]
+fn early_media_replaces_ring_back_until_its_attempt_ends() {
+    let (first, second) = (DialAttempt(0), DialAttempt(1));
+    let mut call = SimulatedCall::hunting(settings(), &[1, 2]);
+    let started = call.handle(Input::EarlyMediaStarted(first));
+    assert_eq!(started, [Action::PlayEarlyMedia(first)]);
+    assert_eq!(call.handle(Input::EarlyMediaStarted(first)), []);
+    assert_eq!(
+        call.handle(Input::Ringing(first)),
+        [Action::ReportRinging(number(1))]
+    );
+    assert_eq!(
+        call.handle(Input::EarlyMediaStopped(first)),
+        [Action::PlayRingback]
+    );
+    assert_eq!(call.handle(Input::EarlyMediaStarted(first)), started);
+    let actions = call.handle(Input::Failed(first, Cause::Busy));
+    assert_eq!(
+        actions,
+        [Action::Dial(second, number(2)), Action::PlayRingback]
+    );
+    let actions = call.handle(Input::EarlyMediaStarted(second));
+    assert_eq!(actions, [Action::PlayEarlyMedia(second)]);
+    let actions = call.advance_to_deadline();
+    assert_eq!(actions[0], Action::Abandon(second));
+    assert!(matches!(
+        actions[1..],
+        [Action::Play(Prompt::Unavailable, _)]
+    ));
+}
+
+#[test]
+fn early_media_of_a_trunk_ends_with_the_change_to_the_next_trunk() {
+    let attempt = DialAttempt(0);
+    let mut call = SimulatedCall::hunting(settings(), &[1]);
+    call.handle(Input::EarlyMediaStarted(attempt));
+    assert_eq!(
+        call.handle(Input::Rerouted(attempt)),
+        [Action::PlayRingback]
+    );
+    let actions = call.handle(Input::Answered(attempt));
+    assert_eq!(actions[0], Action::Bridge(attempt));
+}
+
+#[test]
+fn in_parallel_early_media_is_heard_only_while_no_other_attempt_alerts() {
+    let (first, second) = (DialAttempt(0), DialAttempt(1));
+    let parallel = Collect {
+        parallel: true,
+        ..settings()
+    };
+    let mut call = SimulatedCall::hunting(parallel, &[1, 2]);
+    let actions = call.handle(Input::EarlyMediaStarted(first));
+    assert_eq!(actions, [Action::PlayEarlyMedia(first)]);
+    let actions = call.handle(Input::Ringing(second));
+    assert_eq!(
+        actions,
+        [Action::ReportRinging(number(2)), Action::PlayRingback]
+    );
+    assert_eq!(call.handle(Input::EarlyMediaStarted(second)), []);
+    let actions = call.handle(Input::Failed(first, Cause::Unreachable));
+    assert_eq!(actions, [Action::PlayEarlyMedia(second)]);
+    let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
+    assert_eq!(actions[0], Action::Abandon(second));
+}
+
+#[test]
+fn a_screened_party_is_not_heard_before_the_connection() {
+    let mut call = hunting_with_screening(Screening::Key, false, &[1]);
+    let attempt = DialAttempt(0);
+    call.handle(Input::EarlyMediaStarted(attempt));
+    let actions = call.handle(Input::Answered(attempt));
+    assert_eq!(
+        actions,
+        [
+            Action::PlayTo(attempt, Prompt::AcceptCall, 2),
+            Action::PlayRingback
+        ]
+    );
+    assert_eq!(call.handle(Input::EarlyMediaStarted(attempt)), []);
+    let actions = call.handle(Input::CalleeKey(attempt, accept_key()));
+    assert_eq!(actions[0], Action::Bridge(attempt));
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
+use signalling::sdp::RemoteMedia;
 use signalling::{Event, IncomingCall, LegId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -138,6 +139,7 @@ impl CallLoop {
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
             // Nobody is known to be alerted: the call may still go to the next trunk.
             Event::Progress { .. } => {}
+            Event::EarlyMedia { leg, remote } => self.on_early_media(leg, remote),
             Event::Answered { leg, remote } => {
                 self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)
@@ -168,6 +170,12 @@ impl CallLoop {
                 self.context.on_registered(trunk, registered, status);
             }
         }
+    }
+
+    fn on_early_media(&mut self, leg: LegId, remote: RemoteMedia) {
+        self.with_callee(leg, |call, attempt, context| {
+            call.early_media(attempt, remote, context)
+        });
     }
 
     fn on_hung_up(&mut self, leg: LegId, orderly: bool) {

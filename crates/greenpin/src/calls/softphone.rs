@@ -276,6 +276,7 @@ impl Softphone {
             Event::NoResponse { .. }
             | Event::PeerReason { .. }
             | Event::Progress { .. }
+            | Event::EarlyMedia { .. }
             | Event::Redirected { .. }
             | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),

@@ -66,6 +66,7 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
         tls_identity: Config::read_identity(source, &format!("trunks.{index}")),
         symmetric_rtp: source.get_or(&key("symmetric_rtp"), values::boolean, false),
         direct_media: source.get_or(&key("media"), values::media, false),
+        early_media: source.get_or(&key("early_media"), values::boolean, false),
         srtp: source.get_or(&key("srtp"), values::srtp, SrtpMode::Off),
         priority: source.get_or(&key("priority"), values::priority, 10),
         weight: source.get_or(&key("weight"), values::weight, 1),

@@ -14,6 +14,8 @@
     clippy::print_stderr,
     clippy::indexing_slicing
 )]
+// A trunk of the operator API has more fields than `json!` expands by default.
+#![recursion_limit = "256"]
 
 mod api;
 mod architecture;

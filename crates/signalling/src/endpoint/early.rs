@@ -4,13 +4,14 @@
 use std::time::Instant;
 
 use super::negotiation::{
-    parse_later_offer, preserve_srtp, response_description, unsupported_extensions,
+    negotiated_media, parse_later_offer, preserve_srtp, response_description,
+    unsupported_extensions,
 };
 use super::outgoing::MAX_FORK_BRANCHES;
-use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
+use super::{Endpoint, Event, LegId, LegState, Purpose, SipLeg};
 use crate::dialog::{Dialog, DialogId};
 use crate::sdp::{self, Description, LocalMedia, MediaLayout, RemoteMedia};
-use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
+use crate::sip::{HeaderName, Method, Request, Response, To, TransactionKey};
 
 /// Branch of an INVITE that sent a provisional response.
 #[derive(Debug, Clone)]
@@ -34,13 +35,29 @@ struct EarlyMedia<'a> {
 }
 
 impl Endpoint {
-    /// Handles a provisional response: starts the early dialog, acknowledges a reliable response and keeps an answer.
-    pub(super) fn on_early_response(
-        &mut self,
-        id: LegId,
-        response: &Response,
-        now: Instant,
-    ) -> Option<()> {
+    /// Handles a provisional response: starts the early dialog, acknowledges a reliable response and keeps an answer. The
+    /// first answer of a branch is its early media.
+    pub(super) fn on_early_response(&mut self, id: LegId, response: &Response, now: Instant) {
+        let to = response.headers.typed::<To>().and_then(Result::ok);
+        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
+        let is_known = self.early_answer(id, tag).is_some();
+        self.start_early_dialog(id, response, now);
+        let answer = self.early_answer(id, tag).filter(|_| !is_known).cloned();
+        let leg = self.legs.get(&id);
+        let remote = answer.zip(leg).and_then(|(answer, leg)| {
+            negotiated_media(answer, leg.local.as_ref(), self.media_rule(leg.path))
+        });
+        if let Some(remote) = remote {
+            self.emit(id, Event::EarlyMedia { leg: id, remote });
+        }
+    }
+
+    /// Returns the answer in the early dialog of a branch.
+    fn early_answer(&self, id: LegId, tag: &[u8]) -> Option<&Description> {
+        self.early_dialog(id, tag)?.answer.as_ref()
+    }
+
+    fn start_early_dialog(&mut self, id: LegId, response: &Response, now: Instant) -> Option<()> {
         let SipLeg {
             state: LegState::Outgoing(invite),
             path,
@@ -159,6 +176,7 @@ impl Endpoint {
             Ok(offer) => offer,
             Err(status) => return self.respond_status(key, request, status, now),
         };
+        let has_offer = offer.is_some();
         let answer = match self.answer_early(id, request, offer) {
             Ok(answer) => answer,
             Err(status) => return self.respond_status(key, request, status, now),
@@ -178,6 +196,11 @@ impl Endpoint {
             None => builder,
         };
         self.respond_or_abandon(key, builder, now);
+        let early = self.early_dialog_of(id, request);
+        let renegotiated = early.and_then(|(early, _)| early.renegotiated);
+        if let Some(remote) = renegotiated.filter(|_| has_offer) {
+            self.emit(id, Event::EarlyMedia { leg: id, remote });
+        }
     }
 
     /// Takes over the offer of an UPDATE and returns the answer, or the status that rejects the offer.

@@ -39,6 +39,14 @@ pub enum Event {
         /// Provisional status except 100 and 180: 181 forwarded, 182 queued, 183 session progress.
         status: u16,
     },
+    /// The network of the called party sends audio before the answer (RFC 3960), or has changed it. If several branches
+    /// of a fork do so, the audio of the last one counts.
+    EarlyMedia {
+        /// The leg.
+        leg: LegId,
+        /// Audio of the early dialog.
+        remote: RemoteMedia,
+    },
     /// The called party answered.
     Answered {
         /// The leg.

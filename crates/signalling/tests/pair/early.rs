@@ -133,3 +133,56 @@ fn an_abandoned_invite_without_a_response_is_not_retransmitted() {
     assert_eq!((pair.sent("ACK").len(), pair.sent("BYE").len()), (1, 1));
     assert_eq!(pair.events, []);
 }
+
+#[test]
+fn the_first_description_of_each_branch_is_its_early_media() {
+    let (mut pair, leg, invite) = Pair::dial_manually();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let forked = body.replace("192.0.2.77", "192.0.2.78");
+    pair.answer_manually(answer_to(&invite, 180, "one", "", ""));
+    for (status, tag, body) in [
+        (183, "one", &body),
+        (180, "one", &body),
+        (183, "two", &forked),
+    ] {
+        pair.answer_manually(answer_to(&invite, status, tag, SDP, body));
+    }
+    let sources: Vec<_> = pair
+        .events
+        .drain(..)
+        .filter_map(|(_, event)| match event {
+            Event::EarlyMedia { leg: of, remote } if of == leg => Some(remote.rtp.ip().to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sources, ["192.0.2.77", "192.0.2.78"]);
+}
+
+#[test]
+fn early_media_follows_an_offer_in_its_dialog() {
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let (mut pair, _, invite) = Pair::dial_manually();
+    pair.answer_manually(answer_to(&invite, 183, "one", RELIABLE, &body));
+    pair.events.clear();
+    let inactive = body.replace("sendrecv", "inactive");
+    assert_eq!(pair.inject_early("UPDATE", "one", 1, &inactive), 200);
+    assert_eq!(pair.inject_early("UPDATE", "one", 2, ""), 200);
+    let events: Vec<Event> = pair.events.drain(..).map(|(_, event)| event).collect();
+    assert!(
+        matches!(events[..], [Event::EarlyMedia { remote, .. }] if !remote.receive),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn early_media_without_a_codec_of_the_offer_or_after_a_hang_up_is_ignored() {
+    let is_early = |(_, event): &(End, Event)| matches!(event, Event::EarlyMedia { .. });
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let (mut pair, leg, invite) = Pair::dial_manually();
+    let unknown = body.replace("RTP/AVP 8", "RTP/AVP 18");
+    pair.answer_manually(answer_to(&invite, 183, "one", SDP, &unknown));
+    pair.answer_manually(answer_to(&invite, 183, "two", SDP, "no description"));
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.answer_manually(answer_to(&invite, 183, "three", SDP, &body));
+    assert!(!pair.events.iter().any(is_early), "{:?}", pair.events);
+}

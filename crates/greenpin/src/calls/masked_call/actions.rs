@@ -40,6 +40,7 @@ impl MaskedCall {
             }
             Action::PlayToBoth(prompt) => self.play_to_both(prompt, context),
             Action::PlayRingback => self.caller.stream.iter().for_each(LegMedia::play_ringback),
+            Action::PlayEarlyMedia(attempt) => self.play_early_media(attempt),
             Action::StopPlaying => self.caller.stream.iter().for_each(LegMedia::stop_playing),
             Action::CheckPin(pin) => self.record_writer.check_pin(pin),
             Action::Dial(attempt, number) => return self.dial(attempt, number, context),
@@ -86,6 +87,15 @@ impl MaskedCall {
                 context.prompts.get(prompt, self.voice.as_ref()),
                 u64::from(playback),
             );
+        }
+    }
+
+    fn play_early_media(&self, attempt: DialAttempt) {
+        let callee = self.callees.get(&attempt);
+        let callee = callee.and_then(|leg| leg.stream.as_ref());
+        if let Some((caller, callee)) = self.caller.stream.as_ref().zip(callee) {
+            tracing::debug!(call_sid = %self.sid, "playing early media to the caller");
+            caller.play_early_media(callee);
         }
     }
 

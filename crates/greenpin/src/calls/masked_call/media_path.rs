@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use call::{Input, Side};
+use call::{DialAttempt, Input, Side};
 use signalling::sdp::RemoteMedia;
 use signalling::{Network, Redirection};
 
@@ -36,6 +36,33 @@ impl MaskedCall {
                 .for_each(LegMedia::interrupt);
             self.route_media(context);
         }
+    }
+
+    /// Handles the audio that the network of a dialled party sends before the answer, if its trunk allows it. Nothing is
+    /// sent to it.
+    pub(in crate::calls) fn early_media(
+        &mut self,
+        attempt: DialAttempt,
+        remote: RemoteMedia,
+        context: &mut EngineContext,
+    ) {
+        let Some(leg) = self.callees.get(&attempt) else {
+            return;
+        };
+        let trunk = context.settings.trunks.get(leg.trunk);
+        if !trunk.is_some_and(|trunk| trunk.early_media) {
+            return;
+        }
+        let silent = RemoteMedia {
+            send: false,
+            ..remote
+        };
+        connect_to(leg, silent, context);
+        let input = match remote.receive {
+            true => Input::EarlyMediaStarted(attempt),
+            false => Input::EarlyMediaStopped(attempt),
+        };
+        self.step(input, context);
     }
 
     /// Handles the acceptance of a re-INVITE by a party's gateway.
@@ -168,9 +195,14 @@ impl MaskedCall {
 
 /// Connects a leg's stream to its peer, if both are known.
 pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
-    let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else {
-        return;
-    };
+    if let Some(remote) = leg.remote {
+        connect_to(leg, remote, context);
+    }
+}
+
+/// Connects a leg's stream to this media of its peer.
+fn connect_to(leg: &CallLeg, remote: RemoteMedia, context: &EngineContext) {
+    let Some(stream) = &leg.stream else { return };
     let trunk = context.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
         Some(trunk) if !trunk.sip.media_from.is_empty() => {

@@ -35,11 +35,15 @@ pub(super) enum LegCommand {
     StopPlaying,
     SendDigits(Vec<Digit>),
     Bridge(MediaId),
+    /// Play the audio of this leg to another one, before the answer of its party.
+    EarlyMediaTo(MediaId),
     Unbridge,
     Interrupt,
     Record(PathBuf, Option<RecordingKey>),
     Listen(UnboundedSender<Vec<i16>>),
-    Close { report: bool },
+    Close {
+        report: bool,
+    },
 }
 
 /// Sender to a media thread.

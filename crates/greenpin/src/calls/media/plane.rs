@@ -241,6 +241,20 @@ impl LegMedia {
     /// Bridges the audio and keys of two legs in both directions. Stops clips on both legs and ends earlier bridges. A
     /// leg of another media thread moves to this leg's thread first.
     pub fn bridge(&self, other: &LegMedia) {
+        self.fetch(other);
+        self.send_to_leg(LegCommand::Bridge(other.id));
+    }
+
+    /// Plays the audio of another leg whose party has not answered. Ringback continues until its first packet. Nothing is
+    /// sent back to the other leg, and no keys are passed on. Ends earlier bridges of both legs; the next ringback ends
+    /// it.
+    pub fn play_early_media(&self, other: &LegMedia) {
+        self.fetch(other);
+        other.send_to_leg(LegCommand::EarlyMediaTo(self.id));
+    }
+
+    /// Moves another leg to the thread of this leg.
+    fn fetch(&self, other: &LegMedia) {
         let target = self.thread.load(Ordering::Relaxed);
         let source = other.thread.swap(target, Ordering::Relaxed);
         if target != source
@@ -252,7 +266,6 @@ impl LegMedia {
             to.send(Command::Expect(other.id));
             from.send(Command::HandOver(other.id, to.clone()));
         }
-        self.send_to_leg(LegCommand::Bridge(other.id));
     }
 
     /// Ends the bridge of both legs, if any.

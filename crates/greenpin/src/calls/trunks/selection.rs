@@ -45,6 +45,8 @@ pub struct TrunkSettings {
     pub symmetric_rtp: bool,
     /// Allow the trunk's gateway to exchange media directly with the gateway of another trunk.
     pub direct_media: bool,
+    /// Play the audio that the trunk sends before the answer of a dialled party to the caller.
+    pub early_media: bool,
     /// SRTP mode.
     pub srtp: SrtpMode,
     /// Priority. Trunks with a lower number are tried first.
@@ -118,6 +120,7 @@ impl Default for TrunkSettings {
             media_ports: None,
             symmetric_rtp: false,
             direct_media: false,
+            early_media: false,
             srtp: SrtpMode::Off,
             priority: 10,
             weight: 1,

@@ -97,6 +97,8 @@ pub(crate) struct TrunkDetails {
     /// `direct` if the gateway may exchange audio directly with another gateway; otherwise `relay`.
     #[schema(value_type = MediaWord)]
     media: &'static str,
+    /// `true` if the caller hears the audio that the carrier sends before a dialled party answers.
+    early_media: bool,
     /// Encryption of the audio.
     #[schema(value_type = SrtpWord)]
     srtp: &'static str,
@@ -187,6 +189,7 @@ impl TrunkDetails {
             symmetric_rtp: trunk.symmetric_rtp,
             nat: trunk.sip.nat,
             media: values::media_name(trunk.direct_media),
+            early_media: trunk.early_media,
             srtp: values::srtp_name(trunk.srtp),
             username: trunk
                 .sip

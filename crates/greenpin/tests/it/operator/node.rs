@@ -174,7 +174,7 @@ fn trunks_are_shown_as_they_are_configured() {
     let trunks = expect_response(operator_request(&setup.server, "GET", "/trunks"), 200);
     let expected = json!([{
         "name": "carrier", "peer": format!("sip:{};transport=udp", setup.agent.address()),
-        "outbound_proxy": null, "accept_from": ["127.0.0.1/32"], "tls_peer_name": null, "public_address": null, "media_public_address": null, "media_ports": null, "media_from": [], "accept_username": null, "keep_alive": 0, "response_timeout": 4, "failover_on": [408, 480, 500, 502, 503, 504], "register": false, "country": "IN", "show_withheld": false, "allow_destinations": [], "deny_destinations": [], "virtual_numbers": [], "tenants": [], "from_user": null, "from_domain": null, "identity_header": "p-asserted-identity", "user_phone": false, "symmetric_rtp": false, "nat": false, "media": "relay", "srtp": "off",
+        "outbound_proxy": null, "accept_from": ["127.0.0.1/32"], "tls_peer_name": null, "public_address": null, "media_public_address": null, "media_ports": null, "media_from": [], "accept_username": null, "keep_alive": 0, "response_timeout": 4, "failover_on": [408, 480, 500, 502, 503, 504], "register": false, "country": "IN", "show_withheld": false, "allow_destinations": [], "deny_destinations": [], "virtual_numbers": [], "tenants": [], "from_user": null, "from_domain": null, "identity_header": "p-asserted-identity", "user_phone": false, "symmetric_rtp": false, "nat": false, "media": "relay", "early_media": false, "srtp": "off",
         "username": null, "priority": 10, "weight": 1,
         "number_format": "e164", "prefix": "", "codecs": [], "caller_from": "p-asserted-identity", "called_from": "request-uri",
         "max_calls": null, "max_calls_per_second": null,

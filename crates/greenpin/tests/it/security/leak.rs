@@ -68,8 +68,9 @@ fn nothing_leaks_with_direct_media() {
 /// Starts a server with an allocation. The numbers of its parties do not occur by chance.
 fn start(direct: bool) -> (CallSetup, Value) {
     let mut agent = Party::unconnected(AGENT);
-    let media = if direct { "media = \"direct\"\n" } else { "" };
-    let server = Server::with(&trunk("carrier", agent.address(), media));
+    let media = if direct { "direct" } else { "relay" };
+    let media = format!("media = {media:?}\nearly_media = true");
+    let server = Server::with(&trunk("carrier", agent.address(), &media));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
     let inbox = WebhookInbox::open();
@@ -108,9 +109,10 @@ fn nothing_leaks(direct: bool) {
     customer.wait_until_quiet();
     customer.press(allocation["pin"].as_str().unwrap());
     agent.receive_invite();
-    for status in [180, 183, 200] {
-        agent.respond(status);
-    }
+    agent.respond(180);
+    agent.respond_early(183);
+    agent.say_until_heard(0x33, &mut customer, 0x2a);
+    agent.respond(200);
     agent.serve("ACK");
     if direct {
         customer.accept_reinvite();

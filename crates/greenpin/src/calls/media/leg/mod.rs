@@ -30,6 +30,8 @@ pub(super) struct MediaLeg {
     pub(super) ports: PortPair,
     /// Slot of the bridged leg.
     pub(super) bridged: Option<usize>,
+    /// Slot of the leg whose early media is played to this leg. That leg is bridged in one direction only.
+    pub(super) early_source: Option<usize>,
     pub(super) recording: Option<Box<LegRecording>>,
     pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
     pub(super) ticking: bool,
@@ -93,6 +95,7 @@ impl MediaLeg {
             id,
             ports,
             bridged: None,
+            early_source: None,
             recording: None,
             listener: None,
             ticking: false,
@@ -333,6 +336,9 @@ impl MediaLeg {
         irregular: bool,
         now: Duration,
     ) -> Forward {
+        if self.early_source.is_some() && from.codec_for(packet.header.payload_type).is_some() {
+            self.stop_ringback();
+        }
         let Some(negotiated) = self
             .negotiated
             .as_ref()

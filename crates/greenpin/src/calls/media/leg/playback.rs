@@ -76,6 +76,13 @@ impl MediaLeg {
         }
     }
 
+    /// Stops ringback, if any.
+    pub(super) fn stop_ringback(&mut self) {
+        if matches!(self.playback, Playback::Ringback(_)) {
+            self.stop_playing();
+        }
+    }
+
     /// Stops the comfort noise, if any.
     pub(in crate::calls::media) fn stop_noise(&mut self) {
         if matches!(self.playback, Playback::Noise { .. }) {

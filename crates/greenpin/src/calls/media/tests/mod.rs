@@ -2,6 +2,7 @@
 
 mod comfort_noise;
 mod digits;
+mod early_media;
 mod forwarding;
 mod leg;
 mod opus;

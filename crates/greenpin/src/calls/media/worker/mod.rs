@@ -236,6 +236,7 @@ impl Worker {
         self.ticking.retain(|ticking| *ticking != slot);
         for leg in self.slots.iter_mut().flatten() {
             leg.bridged = leg.bridged.filter(|bridged| *bridged != slot);
+            leg.early_source = leg.early_source.filter(|source| *source != slot);
         }
         self.failed.insert(id);
         emit(&self.events, MediaEvent::Failed { id });
@@ -426,10 +427,11 @@ impl Worker {
         match command {
             LegCommand::Connect(remote) => self.connect(slot, &remote),
             LegCommand::Play(clip, token) => leg.play(clip, token),
-            LegCommand::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
+            LegCommand::Ringback => self.play_ringback(slot),
             LegCommand::StopPlaying => leg.stop_playing(),
             LegCommand::SendDigits(digits) => leg.send_keys(digits),
             LegCommand::Bridge(other) => self.bridge(slot, other),
+            LegCommand::EarlyMediaTo(listener) => self.play_early_media(slot, listener),
             LegCommand::Unbridge => self.unbridge(slot),
             LegCommand::Interrupt => leg.interrupt(self.now),
             LegCommand::Record(path, key) => {
@@ -493,13 +495,40 @@ impl Worker {
             return;
         };
         leg.stop_noise();
-        if let Some(Some(other)) = leg
-            .bridged
-            .take()
-            .and_then(|other| self.slots.get_mut(other))
-        {
-            other.bridged = None;
-            other.stop_noise();
+        let others = [leg.bridged.take(), leg.early_source.take()];
+        for other in others.into_iter().flatten() {
+            if let Some(Some(other)) = self.slots.get_mut(other) {
+                (other.bridged, other.early_source) = (None, None);
+                other.stop_noise();
+            }
+        }
+    }
+
+    /// Plays ringback to a leg in place of early media.
+    fn play_ringback(&mut self, slot: usize) {
+        let leg = self.slots.get(slot).and_then(Option::as_ref);
+        if leg.is_some_and(|leg| leg.early_source.is_some()) {
+            self.unbridge(slot);
+        }
+        if let Some(Some(leg)) = self.slots.get_mut(slot) {
+            leg.play_ringback(RingbackTone::new(&self.ringback));
+        }
+    }
+
+    /// Plays the early media of the leg in `source` to a listener.
+    fn play_early_media(&mut self, source: usize, listener: MediaId) {
+        let listener = self.by_id.get(&listener).copied();
+        let Some(listener) = listener.filter(|listener| *listener != source) else {
+            return;
+        };
+        self.unbridge(source);
+        self.unbridge(listener);
+        if let Some(Some(leg)) = self.slots.get_mut(source) {
+            leg.bridged = Some(listener);
+            leg.forwards_press = false;
+        }
+        if let Some(Some(leg)) = self.slots.get_mut(listener) {
+            leg.early_source = Some(source);
         }
     }
 

@@ -179,7 +179,10 @@ impl Worker {
         let digits = leg.event_digits(packet, self.now);
         for digit in &digits {
             emit_digit(&self.events, leg.id, *digit, DigitSource::Event);
-            leg.forwards_press = leg.bridged.is_some();
+            // Keys are not passed on before the answer.
+            leg.forwards_press = self
+                .bridged(leg)
+                .is_some_and(|other| other.early_source.is_none());
         }
         digits
     }

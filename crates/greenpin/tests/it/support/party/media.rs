@@ -293,6 +293,41 @@ impl Party {
         }
     }
 
+    /// Sends audio until another party hears it. That party says something meanwhile.
+    pub fn say_until_heard(&mut self, octet: u8, listener: &mut Self, says: u8) {
+        let deadline = Instant::now() + TIMEOUT;
+        let is_heard = |packet: Vec<u8>| packet.get(12..) == Some(&[octet; 160]);
+        loop {
+            assert!(Instant::now() < deadline, "no audio of {octet:#x} heard");
+            self.send_audio(octet);
+            listener.send_audio(says);
+            if listener.rtp_packet().is_some_and(is_heard) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a tone. Returns the octets of the uniform packets before it.
+    pub fn wait_for_tone(&mut self) -> Vec<u8> {
+        self.drain_media();
+        let deadline = Instant::now() + TIMEOUT;
+        let mut uniform = Vec::new();
+        loop {
+            assert!(Instant::now() < deadline, "no tone heard");
+            let Some(packet) = self.rtp_packet().filter(|packet| packet.len() > 100) else {
+                continue;
+            };
+            let mut octets = packet[12..].to_vec();
+            octets.sort_unstable();
+            octets.dedup();
+            match octets[..] {
+                [octet] => uniform.push(octet),
+                [_, _] => {}
+                _ => return uniform,
+            }
+        }
+    }
+
     /// Sends a packet of audio. Returns `true` if the next received packet contains sound.
     pub fn send_and_check_audio(&mut self) -> bool {
         self.send_audio(0x2a);

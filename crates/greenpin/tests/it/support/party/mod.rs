@@ -369,6 +369,12 @@ impl Party {
         self.reply(&invite, status, content, &body);
     }
 
+    /// Sends a provisional response to the INVITE with a session description, before the answer.
+    pub fn respond_early(&self, status: u16) {
+        let content = "Content-Type: application/sdp\r\n";
+        self.reply(&self.last, status, content, &self.sdp(true));
+    }
+
     /// Responds to the INVITE with a given session description.
     pub fn respond_with_sdp(&mut self, description: &str) {
         self.reply(
