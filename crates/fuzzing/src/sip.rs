@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, Description, LocalMedia, offer};
 use signalling::{
-    Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, OutgoingCall, SipMessage,
-    SipTimers, Transport, Trunk, TrunkPeer,
+    Endpoint, EndpointLoad, EndpointSettings, Event, Framer, ListenAddress, Network, OutgoingCall,
+    SipMessage, SipTimers, Transport, Trunk, TrunkPeer,
 };
 
 const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -37,9 +37,7 @@ fn endpoint() -> Endpoint {
     let settings = EndpointSettings {
         advertised: LOCAL_ADDRESS,
         own_addresses: Vec::new(),
-        udp_port: 5060,
-        tcp_port: 5060,
-        tls_port: 5061,
+        listen: ListenAddress::for_each_transport(LOCAL_ADDRESS, [5060, 5060, 5061]),
         timers: SipTimers::default(),
         trunks,
     };

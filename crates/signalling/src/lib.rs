@@ -29,8 +29,9 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{
-    DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall,
-    LegId, OutgoingCall, PeerReason, Redirection, SipTimers, UnansweredRequest,
+    Arrival, DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event,
+    IncomingCall, LegId, ListenAddress, OutgoingCall, PeerReason, Redirection, SipTimers,
+    UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, NumberVerification, PresentedNumber};
 pub use sdp::MediaHost;

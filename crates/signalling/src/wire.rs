@@ -64,6 +64,9 @@ pub struct Path {
     pub connection: Option<SocketAddr>,
     /// The peer may be behind a NAT: requests go to the source of its messages, not to its `Contact`.
     pub nat: bool,
+    /// Index of the address of this host that the path uses, in [`crate::EndpointSettings::listen`]. `None`: the one that
+    /// fits transport, destination and trunk.
+    pub local: Option<u8>,
     /// Index of the peer's trunk in [`crate::EndpointSettings::trunks`], if known. The TLS
     /// certificate must match this trunk.
     pub trunk: Option<usize>,

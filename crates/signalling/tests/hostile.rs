@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{
-    Credentials, Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, SipMessage,
-    SipTimers, Transport, Trunk, TrunkPeer,
+    Credentials, Endpoint, EndpointLoad, EndpointSettings, Event, Framer, ListenAddress, Network,
+    SipMessage, SipTimers, Transport, Trunk, TrunkPeer,
 };
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
@@ -35,9 +35,7 @@ fn endpoint() -> Endpoint {
     let settings = EndpointSettings {
         advertised,
         own_addresses: Vec::new(),
-        udp_port: 5060,
-        tcp_port: 5060,
-        tls_port: 5061,
+        listen: ListenAddress::for_each_transport(advertised, [5060, 5060, 5061]),
         timers: SipTimers::default(),
         trunks: vec![trunk],
     };
@@ -64,9 +62,7 @@ fn endpoint_with_password() -> Endpoint {
     let settings = EndpointSettings {
         advertised,
         own_addresses: Vec::new(),
-        udp_port: 5060,
-        tcp_port: 5060,
-        tls_port: 5061,
+        listen: ListenAddress::for_each_transport(advertised, [5060, 5060, 5061]),
         timers: SipTimers::default(),
         trunks: vec![trunk],
     };

@@ -7,6 +7,7 @@ pub use super::sip::connections::{
     CONNECT_TIMEOUT, FIRST_MESSAGE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_SOURCE, MAX_UNLISTED_CONNECTIONS, MESSAGE_TIMEOUT, UNACKNOWLEDGED_TIMEOUT,
 };
+pub use super::sip::listen::MAX_LISTEN_ADDRESSES;
 pub use super::sip::media_hosts::{MAX_MEDIA_HOST_LOOKUPS, MEDIA_HOST_TIMEOUT};
 pub use super::sip::sockets::MAX_DATAGRAM_BYTES;
 pub use super::trunks::dns::{

@@ -51,7 +51,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::call_loop::CallLoop;
 use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
-use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgent};
+use self::sip::{
+    BindError, Listen, SipSockets, Tls, TlsCertificates, TlsServer, UserAgent, first_address,
+};
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
@@ -68,18 +70,14 @@ const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Settings of the engine.
 #[derive(Clone)]
 pub struct EngineSettings {
-    /// Address for SIP over UDP. Port 0 takes any free port.
-    pub udp: SocketAddr,
-    /// Address for SIP over TCP; `None`: off. Port 0 takes the port of UDP.
-    pub tcp: Option<SocketAddr>,
-    /// Address and certificate for SIP over TLS; `None`: off.
-    pub tls: Option<TlsListen>,
+    /// Addresses for SIP, at least one of them for UDP.
+    pub listen: Vec<ListenSettings>,
+    /// Certificate for SIP over TLS; `None`: off.
+    pub tls: Option<TlsServer>,
     /// DNS server for the host names of trunks; `None`: the system's resolver.
     pub dns: Option<SocketAddr>,
-    /// IP address announced to peers for SIP.
+    /// IP address of this server for all that concerns no single peer.
     pub advertised: IpAddr,
-    /// IP address announced to peers for media.
-    pub media_address: IpAddr,
     /// Mark of SIP packets over UDP.
     pub dscp: Dscp,
     /// Timers of SIP transactions.
@@ -106,6 +104,32 @@ pub struct EngineSettings {
     pub tenant_limit: CallLimit,
     /// Supervisor of the engine's tasks.
     pub supervisor: Supervisor,
+}
+
+/// Address for SIP, and the addresses of the audio of its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// Transport and address. Port 0 takes any free port, for TCP that of UDP at the same IP address.
+    pub listen: Listen,
+    /// IP address announced to peers for SIP.
+    pub advertised: IpAddr,
+    /// Local IP address of the media ports.
+    pub media_bind: IpAddr,
+    /// IP address announced to peers for media.
+    pub media_advertised: IpAddr,
+}
+
+impl ListenSettings {
+    /// Creates settings that announce the listen address itself.
+    pub fn plain(listen: Listen) -> Self {
+        let ip = listen.address.ip();
+        Self {
+            listen,
+            advertised: ip,
+            media_bind: ip,
+            media_advertised: ip,
+        }
+    }
 }
 
 /// Settings that a running engine takes over. Calls under way continue with them.
@@ -138,12 +162,8 @@ pub enum StartError {
 
 /// Running engine. [`Engine::stop`] drains the calls and ends it. Without it the call loop runs until the process exits.
 pub struct Engine {
-    /// Local address of SIP over UDP.
-    pub udp: SocketAddr,
-    /// Local address of SIP over TCP.
-    pub tcp: Option<SocketAddr>,
-    /// Local address of SIP over TLS.
-    pub tls: Option<SocketAddr>,
+    /// Bound addresses of SIP, in the order of the settings.
+    pub listen: Vec<Listen>,
     handle: Handle,
     certificates: Arc<TlsCertificates>,
     reloading: tokio::task::JoinHandle<()>,
@@ -223,11 +243,24 @@ pub struct EngineLoad {
 }
 
 impl EngineSettings {
-    /// Returns the address at which the peer of a trunk reaches the media ports.
-    fn media_address(&self, trunk: usize) -> IpAddr {
+    /// Returns the address at which the peer of a trunk reaches the media ports of a leg at this listen address.
+    fn media_address(&self, trunk: usize, local: Option<u8>) -> IpAddr {
         let trunk = self.trunks.get(trunk);
         let own = trunk.and_then(|trunk| trunk.media_address.or(trunk.sip.advertised));
-        own.unwrap_or(self.media_address)
+        let listen = self.listen_settings(local);
+        own.or(listen.map(|listen| listen.media_advertised))
+            .unwrap_or(self.advertised)
+    }
+
+    /// Returns the local IP address of the media ports of a leg at this listen address.
+    fn media_bind(&self, local: Option<u8>) -> IpAddr {
+        let listen = self.listen_settings(local);
+        listen.map_or(self.media.bind, |listen| listen.media_bind)
+    }
+
+    /// Returns the settings of a listen address; without an index those of the first one.
+    fn listen_settings(&self, local: Option<u8>) -> Option<&ListenSettings> {
+        self.listen.get(local.map_or(0, usize::from))
     }
 
     /// Returns the media ports of each trunk with its own range.
@@ -261,19 +294,17 @@ impl Engine {
             .collect();
         let encrypted: Vec<bool> = peers.iter().map(Option::is_some).collect();
         let tls = Tls {
-            listen: settings.tls.clone(),
+            server: settings.tls.clone(),
             peers,
             peer_names: settings.peer_names(),
         };
         let supervisor = settings.supervisor.clone();
-        let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls, &supervisor).await?;
+        let wanted: Vec<Listen> = settings.listen.iter().map(|own| own.listen).collect();
+        let sockets = SipSockets::bind_with(&wanted, tls, &supervisor)?;
         sockets
             .mark(settings.dscp)
             .map_err(io("cannot mark the SIP packets"))?;
-        let udp = sockets
-            .udp_address()
-            .map_err(io("cannot read the SIP address"))?;
-        let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
+        let listen = sockets.addresses().to_vec();
         let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media = MediaSettings {
@@ -285,7 +316,7 @@ impl Engine {
             MediaPlane::start(media, media_events).map_err(io("cannot start the media plane"))?;
         // Without DNS settings of the system, session descriptions with a host name are rejected.
         let resolver = trunks::dns::resolver(settings.dns).ok();
-        let agent = UserAgent::new(endpoint_settings(&settings, udp, tcp, tls), sockets)
+        let agent = UserAgent::new(endpoint_settings(&settings, &listen), sockets)
             .with_resolver(resolver)
             .with_silence(settings.silent.clone());
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -297,14 +328,18 @@ impl Engine {
             supervisor.spawn_restarting(Part::Certificates, move || watched.clone().watch());
         let task = supervisor.spawn(Part::CallLoop, call_loop.run(media_inbox, inbox));
         Ok(Self {
-            udp,
-            tcp,
-            tls,
+            listen,
             handle: Handle(commands),
             certificates,
             reloading,
             task,
         })
+    }
+
+    /// Returns the first address of SIP over UDP.
+    pub fn udp(&self) -> SocketAddr {
+        let unbound = SocketAddr::from(([0, 0, 0, 0], 0));
+        first_address(&self.listen, Transport::Udp).unwrap_or(unbound)
     }
 
     /// Returns a handle to this engine.
@@ -348,52 +383,57 @@ impl Drop for Engine {
     }
 }
 
-/// Returns the settings of the SIP endpoint. Without TCP or TLS its port is that of the next weaker transport.
-fn endpoint_settings(
-    settings: &EngineSettings,
-    udp: SocketAddr,
-    tcp: Option<SocketAddr>,
-    tls: Option<SocketAddr>,
-) -> signalling::EndpointSettings {
+/// Returns the settings of the SIP endpoint with these bound addresses.
+fn endpoint_settings(settings: &EngineSettings, bound: &[Listen]) -> signalling::EndpointSettings {
     let trunks = settings.trunks.iter();
+    let listen = bound.iter().zip(&settings.listen);
+    let listen = listen.map(|(bound, own)| signalling::ListenAddress {
+        transport: bound.transport,
+        address: bound.address,
+        advertised: own.advertised,
+    });
     signalling::EndpointSettings {
         advertised: settings.advertised,
-        own_addresses: own_addresses(settings, [Some(udp), tcp, tls]),
-        udp_port: udp.port(),
-        tcp_port: tcp.unwrap_or(udp).port(),
-        tls_port: tls.or(tcp).unwrap_or(udp).port(),
+        listen: listen.collect(),
+        own_addresses: own_addresses(settings),
         timers: settings.timers,
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
 }
 
 /// Returns the addresses of this host that the configuration names.
-fn own_addresses(
-    settings: &EngineSettings,
-    listening: [Option<SocketAddr>; 3],
-) -> Vec<std::net::IpAddr> {
-    let listening = listening.into_iter().flatten().map(|address| address.ip());
-    [
-        settings.advertised,
-        settings.media_address,
-        settings.media.bind,
-    ]
-    .into_iter()
-    .chain(
-        settings
-            .trunks
-            .iter()
-            .filter_map(|trunk| trunk.sip.advertised),
-    )
-    .chain(
-        settings
-            .trunks
-            .iter()
-            .filter_map(|trunk| trunk.media_address),
-    )
-    .chain(listening)
-    .filter(|address| !address.is_unspecified())
-    .collect()
+fn own_addresses(settings: &EngineSettings) -> Vec<IpAddr> {
+    let listening = settings.listen.iter().flat_map(|own| {
+        let ListenSettings {
+            listen,
+            advertised,
+            media_bind,
+            media_advertised,
+        } = own;
+        [
+            listen.address.ip(),
+            *advertised,
+            *media_bind,
+            *media_advertised,
+        ]
+    });
+    [settings.advertised, settings.media.bind]
+        .into_iter()
+        .chain(
+            settings
+                .trunks
+                .iter()
+                .filter_map(|trunk| trunk.sip.advertised),
+        )
+        .chain(
+            settings
+                .trunks
+                .iter()
+                .filter_map(|trunk| trunk.media_address),
+        )
+        .chain(listening)
+        .filter(|address| !address.is_unspecified())
+        .collect()
 }
 
 /// Starts a resolver task for every trunk with a host name.

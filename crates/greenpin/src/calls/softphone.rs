@@ -9,8 +9,8 @@ use media::{Clip, Digit};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{
-    DialError, EndpointSettings, Event, LegId, Network, OutgoingCall, SipTimers, Transport, Trunk,
-    TrunkPeer,
+    DialError, EndpointSettings, Event, LegId, ListenAddress, Network, OutgoingCall, SipTimers,
+    Transport, Trunk, TrunkPeer,
 };
 use tokio::sync::mpsc;
 
@@ -80,7 +80,7 @@ impl Softphone {
     /// Binds the sockets of the phone.
     pub async fn start(settings: SoftphoneSettings) -> Result<Self, StartError> {
         let io = |step| move |source| StartError::Io { step, source };
-        let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
+        let sockets = SipSockets::bind(settings.listen, Some(settings.listen))?;
         let address = sockets
             .udp_address()
             .map_err(io("cannot read the phone's address"))?;
@@ -108,9 +108,10 @@ impl Softphone {
         let settings = EndpointSettings {
             advertised,
             own_addresses: Vec::new(),
-            udp_port: address.port(),
-            tcp_port,
-            tls_port: tcp_port,
+            listen: ListenAddress::for_each_transport(
+                advertised,
+                [address.port(), tcp_port, tcp_port],
+            ),
             timers: SipTimers::default(),
             trunks: vec![trunk],
         };

@@ -75,12 +75,13 @@ impl EngineHarness {
             ..TrunkSettings::default()
         };
         let mut settings = EngineSettings {
-            udp: any_port(),
-            tcp: None,
+            listen: vec![ListenSettings::plain(Listen {
+                transport: Transport::Udp,
+                address: any_port(),
+            })],
             tls: None,
             dns: None,
             advertised: any_port().ip(),
-            media_address: any_port().ip(),
             dscp: Dscp::default(),
             timers: SipTimers::default(),
             silent: Vec::new(),
@@ -117,7 +118,7 @@ impl EngineHarness {
 
     /// Creates a caller who was answered and entered the PIN.
     async fn caller(&self) -> (Softphone, LegId) {
-        let mut caller = phone(self.engine.udp, 33_400).await;
+        let mut caller = phone(self.engine.udp(), 33_400).await;
         let leg = caller.dial(VN, CUSTOMER).unwrap();
         until(&mut caller, |event| {
             matches!(event, SoftphoneEvent::Answered(_))
@@ -305,7 +306,7 @@ async fn a_call_with_direct_media_does_not_count_as_silent() {
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.answer(ringing);
     // Another caller without audio is hung up. By then the bridged call would be too.
-    let mut silent = phone(harness.engine.udp, 33_600).await;
+    let mut silent = phone(harness.engine.udp(), 33_600).await;
     silent.dial(VN, CUSTOMER).unwrap();
     let hung_up = async {
         loop {
@@ -332,7 +333,7 @@ async fn a_call_with_direct_media_does_not_count_as_silent() {
 async fn a_call_beyond_the_limit_is_rejected_with_503() {
     let harness = EngineHarness::new().await;
     let (_caller, _) = harness.caller().await;
-    let mut other = phone(harness.engine.udp, 33_500).await;
+    let mut other = phone(harness.engine.udp(), 33_500).await;
     other.dial(VN, CUSTOMER).unwrap();
     until(&mut other, |event| {
         matches!(event, SoftphoneEvent::Failed(503))
@@ -353,7 +354,7 @@ async fn assert_only_one_call_ends_at(fail_point: &'static str) {
     harness.agent.answer(ringing);
     // A late input of the first call must not meet the fail point.
     harness.wait_for_bridge(&mut caller).await;
-    let mut other = phone(harness.engine.udp, 33_700).await;
+    let mut other = phone(harness.engine.udp(), 33_700).await;
     let second = other.dial(VN, CUSTOMER).unwrap();
     until(&mut other, |event| {
         matches!(event, SoftphoneEvent::Answered(_))
@@ -401,7 +402,7 @@ async fn a_panic_in_the_media_of_one_leg_ends_its_call_alone() {
 async fn the_end_of_a_media_thread_is_reported() {
     let harness = EngineHarness::new().await;
     harness.supervisor.arm(Part::MediaThread.as_str());
-    let mut caller = phone(harness.engine.udp, 33_800).await;
+    let mut caller = phone(harness.engine.udp(), 33_800).await;
     caller.dial(VN, CUSTOMER).unwrap();
     let failed = async {
         tokio::select! {

@@ -268,7 +268,7 @@ async fn phone_settings(
 ) -> Result<SoftphoneSettings, String> {
     let server = match &arguments.server {
         Some(server) => resolve(server).await?,
-        None => SocketAddr::new(config.sip.public_address, config.sip.udp.port()),
+        None => SocketAddr::new(config.sip.public_address, config.sip.udp().port()),
     };
     let own: IpAddr = match server.ip() {
         IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),

@@ -86,17 +86,10 @@ fn reload(server: &Server, running: Config, file: Option<&Path>) -> Config {
 
 /// Logs the addresses of the server.
 fn log_addresses(config: &Config, server: &Server) {
-    let tcp = server
-        .sip_tcp
-        .map(|address| format!(" tcp:{address}"))
-        .unwrap_or_default();
-    let tls = server
-        .sip_tls
-        .map(|address| format!(" tls:{address}"))
-        .unwrap_or_default();
+    let sip: Vec<String> = server.sip_listen.iter().map(ToString::to_string).collect();
     tracing::info!(
         http = %format_args!("{}://{}", server.http_scheme, server.http),
-        sip = %format_args!("udp:{}{tcp}{tls}", server.sip),
+        sip = sip.join(" "),
         store = %config.store.database,
         trunks = config.trunks.len(),
         "greenpin is ready"

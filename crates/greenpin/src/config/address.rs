@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use signalling::{Host, Transport, TrunkPeer};
 
 use super::values::{InvalidValue, RawValue, name_of, require};
+use crate::calls::limits::MAX_LISTEN_ADDRESSES;
 use crate::calls::sip::Listen;
 
 const TRANSPORTS: [(&str, Transport); 3] = [
@@ -17,32 +18,55 @@ pub(super) fn transport_name(transport: Transport) -> &'static str {
     name_of(&TRANSPORTS, transport)
 }
 
-/// Listen addresses of SIP.
-pub(super) struct ListenAddresses {
-    pub(super) udp: SocketAddr,
-    pub(super) tcp: Option<SocketAddr>,
-    pub(super) tls: Option<SocketAddr>,
+/// Parses the listen addresses of SIP. Those for UDP come first in the result, then TCP and TLS.
+pub(super) fn listen(raw: &RawValue) -> Result<Vec<Listen>, InvalidValue> {
+    let rule = format!(
+        "a list of 1 to {MAX_LISTEN_ADDRESSES} addresses \"udp:ADDRESS:PORT\", \"tcp:ADDRESS:PORT\" or \
+         \"tls:ADDRESS:PORT\", at least one of them for UDP"
+    );
+    let items = require(raw.list(), &rule)?;
+    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
+    let has_udp = |listens: &Vec<Listen>| {
+        let mut listens = listens.iter();
+        listens.any(|listen| listen.transport == Transport::Udp)
+    };
+    let listens = listens.filter(|listens| listens.len() <= MAX_LISTEN_ADDRESSES);
+    let mut listens = require(listens.filter(has_udp), &rule)?;
+    let rank = |listen: &Listen| {
+        let mut transports = TRANSPORTS.iter();
+        transports.position(|(_, transport)| *transport == listen.transport)
+    };
+    listens.sort_by_key(rank);
+    Ok(listens)
 }
 
-/// Parses the listen addresses: one for UDP, at most one each for TCP and TLS.
-pub(super) fn listen(raw: &RawValue) -> Result<ListenAddresses, InvalidValue> {
-    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
-    let items = require(raw.list(), rule)?;
-    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
-    let listens = require(listens, rule)?;
-    let of = |transport| {
-        let mut found = listens
-            .iter()
-            .filter(move |listen| listen.transport == transport);
-        (
-            found.next().map(|listen| listen.address),
-            found.next().is_none(),
-        )
-    };
-    match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
-        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(ListenAddresses { udp, tcp, tls }),
-        _ => require(None, rule),
+/// Returns the rule that two of the listen addresses break, if any.
+pub(super) fn listen_conflict(listens: &[Listen]) -> Option<&'static str> {
+    let others = |index: usize| listens.get(index.saturating_add(1)..).unwrap_or_default();
+    let pairs = listens.iter().enumerate();
+    let mut pairs =
+        pairs.flat_map(|(index, first)| others(index).iter().map(move |other| (first, other)));
+    pairs.find_map(|(first, other)| pair_conflict(first, other))
+}
+
+fn pair_conflict(first: &Listen, other: &Listen) -> Option<&'static str> {
+    let is_same_kind = first.transport.is_stream() == other.transport.is_stream();
+    let port = first.address.port();
+    if !is_same_kind || port == 0 || port != other.address.port() {
+        return None;
     }
+    let (ip, other_ip) = (first.address.ip(), other.address.ip());
+    let is_same_version = ip.to_canonical().is_ipv4() == other_ip.to_canonical().is_ipv4();
+    if ip == other_ip {
+        return Some(match first.transport == other.transport {
+            true => "must not have the same address twice",
+            false => "must not have tcp and tls at the same address and port",
+        });
+    }
+    let is_covered = is_same_version && (ip.is_unspecified() || other_ip.is_unspecified());
+    is_covered.then_some(
+        "must not have 0.0.0.0 or [::] beside another address of the same IP version with the same port",
+    )
 }
 
 /// Parses `sip:HOST[:PORT][;transport=udp|tcp|tls]` or `sips:HOST[:PORT]`. For `sip:NAME` the DNS

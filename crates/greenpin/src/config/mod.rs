@@ -11,17 +11,17 @@ pub(crate) mod values;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use signalling::{SipTimers, Transport};
 
-use crate::calls::Dscp;
 pub use crate::calls::TrunkSettings as Trunk;
 use crate::calls::media::{MediaSettings, RecordingFormat};
-use crate::calls::sip::{Identity, TlsListen};
+use crate::calls::sip::{Identity, Listen, TlsServer, first_address};
+use crate::calls::{Dscp, ListenSettings};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
 
@@ -106,12 +106,10 @@ pub struct Store {
 /// SIP.
 #[derive(Debug, Clone)]
 pub struct Sip {
-    /// Listen address for UDP.
-    pub udp: SocketAddr,
-    /// Listen address for TCP, if it is served.
-    pub tcp: Option<SocketAddr>,
-    /// Listen address for TLS, if it is served.
-    pub tls: Option<TlsListen>,
+    /// Listen addresses for UDP, TCP and TLS, in this order. The first one is for UDP.
+    pub listen: Vec<Listen>,
+    /// Certificates for TLS, if it is served.
+    pub tls: Option<TlsServer>,
     /// DNS server that resolves the names of trunks; `None`: those of the system.
     pub dns: Option<SocketAddr>,
     /// Address at which peers reach this server.
@@ -127,6 +125,21 @@ pub struct Sip {
     /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: limits of tenants without their own
     /// in the settings.
     pub tenant_limit: CallLimit,
+}
+
+impl Sip {
+    /// Returns the first listen address for UDP.
+    pub fn udp(&self) -> SocketAddr {
+        let udp = first_address(&self.listen, Transport::Udp);
+        udp.unwrap_or(SocketAddr::new(self.public_address, 0))
+    }
+
+    /// Returns `true` for an address that peers reach at `public_address`: the first one, also over other transports, and
+    /// those that name none.
+    fn is_public(&self, listen: &Listen) -> bool {
+        let ip = listen.address.ip();
+        ip == self.udp().ip() || ip.is_unspecified()
+    }
 }
 
 /// Audio.
@@ -372,22 +385,14 @@ impl Config {
     }
 
     fn take_sip(source: &mut Source) -> Sip {
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let default = address::ListenAddresses {
-            udp: loopback,
-            tcp: Some(loopback),
-            tls: None,
-        };
-        let address::ListenAddresses { udp, tcp, tls } =
-            source.get_or("sip.listen", address::listen, default);
-        let tls = Self::take_tls(source, tls);
+        let default = [Transport::Udp, Transport::Tcp].map(|transport| Listen {
+            transport,
+            address: SocketAddr::from(([127, 0, 0, 1], 5060)),
+        });
+        let listen = source.get_or("sip.listen", address::listen, default.to_vec());
+        let tls = Self::take_tls(source, &listen);
         let public_address = source.get("sip.public_address", values::ip);
-        if public_address.is_none() && udp.ip().is_unspecified() {
-            source.fault(
-                "sip.public_address",
-                "must be given where sip.listen names no address of its own",
-            );
-        }
+        let public_address = Self::check_listen(source, &listen, public_address);
         let dscp = source.get_or("sip.dscp", values::dscp, Dscp::default());
         let max_calls = source.get_or("sip.max_calls", values::calls, 4000);
         let tenant_limit = CallLimit {
@@ -399,17 +404,69 @@ impl Config {
             ),
         };
         Sip {
-            udp,
-            tcp,
+            listen,
             tls,
             dns: source.get("sip.dns", values::address),
-            public_address: public_address.unwrap_or(udp.ip()),
+            public_address,
             dscp,
             timers: Self::take_timers(source),
             silent: source.get_or("sip.silence", values::silence, Vec::new()),
             max_calls,
             tenant_limit,
         }
+    }
+
+    /// Notes a fault for addresses that exclude each other, and for one without an address for peers. Returns the address
+    /// for peers.
+    fn check_listen(source: &mut Source, listen: &[Listen], public: Option<IpAddr>) -> IpAddr {
+        if let Some(rule) = address::listen_conflict(listen) {
+            source.fault("sip.listen", rule);
+        }
+        let first = first_address(listen, Transport::Udp);
+        let first = first.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |first| first.ip());
+        if public.is_none() && first.is_unspecified() {
+            source.fault(
+                "sip.public_address",
+                "must be given where sip.listen names no address of its own",
+            );
+        }
+        let public = public.unwrap_or(first);
+        let is_unreachable = |listen: &Listen| {
+            let ip = listen.address.ip();
+            ip.is_unspecified() && ip != first && ip.is_ipv4() != public.is_ipv4()
+        };
+        if listen.iter().any(is_unreachable) {
+            source.fault(
+                "sip.listen",
+                "must name an address instead of 0.0.0.0 or [::] where sip.public_address has the other IP version",
+            );
+        }
+        public
+    }
+
+    /// Returns the listen addresses with what peers see of each.
+    pub fn listen_settings(&self) -> Vec<ListenSettings> {
+        let (sip, media) = (&self.sip, &self.media);
+        let public_media = media.public_address.unwrap_or(sip.public_address);
+        let settings = |listen: &Listen| {
+            let ip = listen.address.ip();
+            let advertised = match sip.is_public(listen) {
+                true => sip.public_address,
+                false => ip.to_canonical(),
+            };
+            let shares_media = media.listen.is_some() || sip.is_public(listen);
+            ListenSettings {
+                listen: *listen,
+                advertised,
+                media_bind: media.listen.unwrap_or(ip),
+                media_advertised: if shares_media {
+                    public_media
+                } else {
+                    advertised
+                },
+            }
+        };
+        sip.listen.iter().map(settings).collect()
     }
 
     fn take_timers(source: &mut Source) -> SipTimers {
@@ -424,7 +481,8 @@ impl Config {
         timers
     }
 
-    fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {
+    fn take_tls(source: &mut Source, listen: &[Listen]) -> Option<TlsServer> {
+        let address = first_address(listen, Transport::Tls);
         let identity = Self::read_identity(source, "sip");
         let client_ca = source.get("sip.tls_client_ca", values::path);
         if address.is_some() && identity.is_none() {
@@ -441,8 +499,8 @@ impl Config {
                 source.fault(key, "is for nothing where sip.listen has no \"tls:\"");
             }
         }
-        Some(TlsListen {
-            address: address?,
+        address?;
+        Some(TlsServer {
             identity: identity?,
             client_ca,
         })

@@ -9,6 +9,11 @@ fn read(text: &str) -> Result<Config, ConfigError> {
     Config::read("greenpin.toml", text, [])
 }
 
+/// Returns the listen addresses as in the file.
+fn addresses(config: &Config) -> Vec<String> {
+    config.sip.listen.iter().map(ToString::to_string).collect()
+}
+
 fn error(text: &str) -> String {
     read(text).unwrap_err().to_string()
 }
@@ -20,8 +25,8 @@ fn an_empty_file_gives_the_documented_defaults() {
     assert_eq!(config.store.database.to_string(), "sqlite:data/greenpin.db");
     assert_eq!(config.store.key_file, Path::new("data/master.key"));
     assert_eq!(
-        (config.sip.udp.to_string(), config.sip.tcp),
-        ("127.0.0.1:5060".into(), Some(config.sip.udp))
+        addresses(&config),
+        ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
     );
     assert_eq!(config.media.ports, 20_000..=29_999);
     assert!(config.trunks.is_empty() && !config.webhooks_allow_private);
@@ -104,12 +109,8 @@ fn the_environment_goes_over_the_file() {
     let environment = environment.map(|(key, value)| (key.into(), value.into()));
     let config = Config::read("", "http.listen = \"127.0.0.1:9\"", environment).unwrap();
     assert_eq!(
-        (
-            config.http.listen.port(),
-            config.sip.udp.port(),
-            config.sip.tcp
-        ),
-        (1, 2, None)
+        (config.http.listen.port(), addresses(&config)),
+        (1, vec!["udp:127.0.0.1:2".to_owned()])
     );
     assert_eq!(config.trunks[0].name, "env");
     assert!(config.webhooks_allow_private);
@@ -562,5 +563,107 @@ fn a_reload_takes_over_no_other_list_of_trunks() {
         assert_eq!(reload.config.trunks[0].name, "one");
         assert!(reload.needs_restart.contains("trunks"));
         assert!(reload.changed.iter().all(|key| key == "sip.max_calls"));
+    }
+}
+
+#[test]
+fn several_listen_addresses_are_ordered_by_transport_and_announced_as_they_are() {
+    let text = |more: &str| {
+        format!(
+            "[sip]\nlisten = [\"tcp:192.0.2.2:5060\", \"udp:192.0.2.1:5060\", \"udp:[2001:db8::1]:5060\", \
+             \"tcp:192.0.2.1:5060\"]\n{more}"
+        )
+    };
+    let shown = |config: &Config| -> Vec<[String; 4]> {
+        let listen = config.listen_settings().into_iter();
+        let shown = listen.map(|own| {
+            let media = [own.media_bind, own.media_advertised].map(|ip| ip.to_string());
+            let [bind, media] = media;
+            [
+                own.listen.to_string(),
+                own.advertised.to_string(),
+                bind,
+                media,
+            ]
+        });
+        shown.collect()
+    };
+    let row = |row: [&str; 4]| row.map(str::to_owned);
+    let config = read(&text("public_address = \"203.0.113.10\"\n")).unwrap();
+    assert_eq!(
+        shown(&config),
+        [
+            row([
+                "udp:192.0.2.1:5060",
+                "203.0.113.10",
+                "192.0.2.1",
+                "203.0.113.10"
+            ]),
+            row([
+                "udp:[2001:db8::1]:5060",
+                "2001:db8::1",
+                "2001:db8::1",
+                "2001:db8::1"
+            ]),
+            row(["tcp:192.0.2.2:5060", "192.0.2.2", "192.0.2.2", "192.0.2.2"]),
+            row([
+                "tcp:192.0.2.1:5060",
+                "203.0.113.10",
+                "192.0.2.1",
+                "203.0.113.10"
+            ]),
+        ]
+    );
+    let media = "[media]\nlisten = \"192.0.2.9\"\npublic_address = \"203.0.113.9\"\n";
+    let config = read(&text(media)).unwrap();
+    for own in config.listen_settings() {
+        assert_eq!(own.media_bind.to_string(), "192.0.2.9");
+        assert_eq!(own.media_advertised.to_string(), "203.0.113.9");
+    }
+    assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
+}
+
+#[test]
+fn listen_addresses_that_exclude_each_other_are_faults() {
+    let nine: Vec<String> = (1..=9)
+        .map(|last| format!("\"udp:192.0.2.{last}:5060\""))
+        .collect();
+    let nine = nine.join(", ");
+    for (listen, rule) in [
+        ("\"tcp:192.0.2.1:5060\"", "at least one of them for UDP"),
+        (nine.as_str(), "a list of 1 to 8 addresses"),
+        ("\"udp:192.0.2.1\"", "a list of 1 to 8 addresses"),
+        (
+            "\"udp:192.0.2.1:5060\", \"udp:192.0.2.1:5060\"",
+            "must not have the same address twice",
+        ),
+        (
+            "\"udp:192.0.2.1:5060\", \"tcp:192.0.2.1:5060\", \"tls:192.0.2.1:5060\"",
+            "must not have tcp and tls at the same address and port",
+        ),
+        (
+            "\"udp:192.0.2.1:5060\", \"udp:0.0.0.0:5060\"",
+            "must not have 0.0.0.0 or [::] beside another address",
+        ),
+        (
+            "\"udp:192.0.2.1:5060\", \"udp:[::]:5060\"",
+            "must name an address instead of 0.0.0.0 or [::]",
+        ),
+    ] {
+        let text = format!(
+            "[sip]\nlisten = [{listen}]\ntls_certificate = \"a.pem\"\ntls_key = \"b.pem\"\n"
+        );
+        let error = error(&text);
+        assert!(
+            error.contains(&format!("sip.listen {}", "")) && error.contains(rule),
+            "{error}"
+        );
+    }
+    for listen in [
+        "\"udp:192.0.2.1:5060\", \"udp:192.0.2.1:5080\"",
+        "\"udp:192.0.2.1:5060\", \"tcp:0.0.0.0:5060\"",
+        "\"udp:127.0.0.1:0\", \"udp:127.0.0.1:0\"",
+    ] {
+        read(&format!("[sip]\nlisten = [{listen}]\n")).unwrap();
     }
 }

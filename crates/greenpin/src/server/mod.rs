@@ -21,6 +21,7 @@ use self::database_lock::LockError;
 use self::http_listener::{HttpListener, HttpTask};
 use self::membership::keep_alive;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
+use crate::calls::sip::Listen;
 use crate::calls::sip::TlsError;
 use crate::calls::{Engine, EngineChanges, EngineSettings, Handle, StartError};
 use crate::config::Config;
@@ -37,12 +38,10 @@ pub struct Server {
     pub http: SocketAddr,
     /// Scheme of the API: `http` or `https`.
     pub http_scheme: &'static str,
-    /// Address of SIP over UDP.
+    /// First address of SIP over UDP.
     pub sip: SocketAddr,
-    /// Address of SIP over TCP, if it is served.
-    pub sip_tcp: Option<SocketAddr>,
-    /// Address of SIP over TLS, if it is served.
-    pub sip_tls: Option<SocketAddr>,
+    /// All addresses of SIP, those for UDP first.
+    pub sip_listen: Vec<Listen>,
     /// The store.
     pub store: Store,
     engine: Engine,
@@ -192,9 +191,8 @@ impl Server {
         Ok(Self {
             http,
             http_scheme,
-            sip: engine.udp,
-            sip_tcp: engine.tcp,
-            sip_tls: engine.tls,
+            sip: engine.udp(),
+            sip_listen: engine.listen.clone(),
             store,
             engine,
             dispatcher,
@@ -321,21 +319,16 @@ fn engine_settings(
 ) -> Result<EngineSettings, PromptError> {
     let prompts = read_prompts(config)?;
     Ok(EngineSettings {
-        udp: config.sip.udp,
-        tcp: config.sip.tcp,
+        listen: config.listen_settings(),
         tls: config.sip.tls.clone(),
         dns: config.sip.dns,
         advertised: config.sip.public_address,
-        media_address: config
-            .media
-            .public_address
-            .unwrap_or(config.sip.public_address),
         dscp: config.sip.dscp,
         timers: config.sip.timers,
         silent: config.sip.silent.clone(),
         trunks: config.trunks.clone(),
         media: MediaSettings {
-            bind: config.media.listen.unwrap_or(config.sip.udp.ip()),
+            bind: config.media.listen.unwrap_or(config.sip.udp().ip()),
             dscp: config.media.dscp,
             silence_limit: config.media.silence_timeout,
             ports: config.media.ports.clone(),

@@ -6,7 +6,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use signalling::Transport;
+
 use super::*;
+use crate::calls::sip::first_address;
 use crate::store::{NewTenant, TenantId, TenantSettings};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -106,7 +109,7 @@ async fn the_end_of_the_webhook_task_is_reported() {
 async fn the_end_of_a_sip_listener_is_reported() {
     let harness = ServerHarness::start(Supervisor::default()).await;
     harness.server.supervisor.arm(Part::SipListener.as_str());
-    let address = harness.server.sip_tcp.unwrap();
+    let address = first_address(&harness.server.sip_listen, Transport::Tcp).unwrap();
     let _connection = TcpStream::connect(address).await;
     harness.assert_failed(Part::SipListener).await;
 }

@@ -20,7 +20,9 @@ impl Endpoint {
     /// Returns the next request without a response. If nothing has arrived over its connection since it was sent, the
     /// connection is dead: close it, and send the next message over a new one.
     pub fn poll_unanswered(&mut self) -> Option<UnansweredRequest> {
-        self.unanswered.pop_front()
+        let mut unanswered = self.unanswered.pop_front()?;
+        unanswered.path.local = self.local_index(unanswered.path);
+        Some(unanswered)
     }
 
     /// Notes that a request of the endpoint got no response.

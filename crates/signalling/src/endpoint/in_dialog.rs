@@ -71,6 +71,7 @@ impl Endpoint {
             && source.transport == leg.path.transport
         {
             leg.path.connection = source.connection;
+            leg.path.local = source.local;
         }
     }
 

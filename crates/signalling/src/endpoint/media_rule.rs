@@ -102,9 +102,7 @@ mod tests {
         let settings = EndpointSettings {
             advertised: advertised.parse().unwrap(),
             own_addresses: vec!["192.0.2.1".parse().unwrap()],
-            udp_port: 5060,
-            tcp_port: 5060,
-            tls_port: 5061,
+            listen: Vec::new(),
             timers: SipTimers::default(),
             trunks: Vec::new(),
         };

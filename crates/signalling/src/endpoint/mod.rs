@@ -13,6 +13,7 @@ mod incoming;
 mod info;
 pub(crate) mod keep_alive;
 mod large_invite;
+mod local_address;
 mod media_rule;
 mod negotiation;
 mod outgoing;
@@ -46,8 +47,10 @@ use crate::wire::{Path, Ticket, Transmit, Transport};
 
 pub use connection::UnansweredRequest;
 pub use event::{Event, IncomingCall, LegId};
+pub use local_address::ListenAddress;
 pub use outgoing::{DialError, OutgoingCall};
 pub use reason::{EndReason, PeerReason};
+pub use receive::Arrival;
 pub use redirect::Redirection;
 use responses::response;
 use trunk_state::TrunkState;
@@ -58,17 +61,13 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// Addresses, ports and trunks of an endpoint.
 #[derive(Debug, Clone)]
 pub struct EndpointSettings {
-    /// Address written into `Via`, `Contact` and `From`. Peers send to it.
+    /// Address of the host, for all that concerns no single peer.
     pub advertised: IpAddr,
+    /// Addresses that the host listens on, the preferred ones first.
+    pub listen: Vec<ListenAddress>,
     /// Addresses of this host. No audio is sent to them, unless `advertised` is a loopback address
     /// or a trunk allows it.
     pub own_addresses: Vec<IpAddr>,
-    /// Local UDP port.
-    pub udp_port: u16,
-    /// Local TCP port.
-    pub tcp_port: u16,
-    /// Local TLS port.
-    pub tls_port: u16,
     /// Timers of the transactions.
     pub timers: SipTimers,
     /// Peers allowed to call and to be called.
@@ -367,7 +366,9 @@ impl Endpoint {
 
     /// Returns the next message to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        let mut transmit = self.transmits.pop_front()?;
+        transmit.path.local = self.local_index(transmit.path);
+        Some(transmit)
     }
 
     /// Returns the next event.
@@ -569,18 +570,6 @@ impl Endpoint {
             "SIP/2.0/{} {host};branch=z9hG4bK{branch};rport",
             path.transport.via()
         )
-    }
-
-    /// Returns the address and port at which the peer of a path reaches the endpoint.
-    fn local_host(&self, path: Path) -> SocketAddr {
-        let port = match path.transport {
-            Transport::Udp => self.settings.udp_port,
-            Transport::Tcp => self.settings.tcp_port,
-            Transport::Tls => self.settings.tls_port,
-        };
-        let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
-        let own = trunk.and_then(|trunk| trunk.advertised);
-        SocketAddr::new(own.unwrap_or(self.settings.advertised), port)
     }
 
     fn contact(&self, contact: &LocalContact, path: Path) -> String {

@@ -18,6 +18,19 @@ use crate::sip::{
 };
 use crate::wire::{MessageContent, Path, SipMessage, Transmit, Transport};
 
+/// Origin of a received message.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Transport.
+    pub transport: Transport,
+    /// Address of the sender. Over TCP and TLS this is the peer's end of the connection.
+    pub source: SocketAddr,
+    /// Index of the address that the message came to, in [`crate::EndpointSettings::listen`]. Responses leave from it.
+    pub local: Option<u8>,
+    /// Trunks that the certificate of the connection names (`tls_peer_name`).
+    pub certified: &'a [usize],
+}
+
 impl Endpoint {
     /// Handles a message that arrived from `source`. Over TCP and TLS this is the peer's end of the
     /// connection.
@@ -28,25 +41,26 @@ impl Endpoint {
         message: SipMessage,
         now: Instant,
     ) {
-        self.receive_certified(transport, source, &[], message, now);
+        let arrival = Arrival {
+            transport,
+            source,
+            local: None,
+            certified: &[],
+        };
+        self.receive_at(arrival, message, now);
     }
 
-    /// Handles a message that arrived over a connection whose certificate names these trunks (`tls_peer_name`).
-    pub fn receive_certified(
-        &mut self,
-        transport: Transport,
-        source: SocketAddr,
-        certified: &[usize],
-        message: SipMessage,
-        now: Instant,
-    ) {
+    /// Handles a message that arrived at an address of the host, over a connection if the transport has some.
+    pub fn receive_at(&mut self, arrival: Arrival<'_>, message: SipMessage, now: Instant) {
         self.last_leg = None;
+        let certified = arrival.certified;
         let path = Path {
-            transport,
-            destination: source,
-            connection: Some(source),
+            transport: arrival.transport,
+            destination: arrival.source,
+            connection: Some(arrival.source),
             trunk: None,
             nat: false,
+            local: arrival.local,
         };
         match message.0 {
             MessageContent::Whole(Message::Request(mut request)) => {

@@ -93,6 +93,7 @@ impl Endpoint {
         let SipLeg {
             state: LegState::Outgoing(invite),
             path,
+            contact,
             ..
         } = self.legs.get_mut(&id)?
         else {
@@ -104,14 +105,17 @@ impl Endpoint {
         invite.attempted.push(path.destination);
         let (mut request, attempted, failed) =
             (invite.request.clone(), invite.attempted.clone(), *path);
+        let contact = contact.clone();
         let next = self.next_path(failed, &attempted)?;
         if let Some(trunk) = failed.trunk {
             self.register_at_current_target(trunk, now);
         }
         let sequence = super::receive::sequence(&request).checked_add(1)?;
         let via = self.via(next);
+        let contact = self.contact(&contact, next);
         for name in [
             HeaderName::Via,
+            HeaderName::Contact,
             HeaderName::CSeq,
             HeaderName::Authorization,
             HeaderName::ProxyAuthorization,
@@ -119,6 +123,9 @@ impl Endpoint {
             request.headers.remove_all(&name);
         }
         let sequence = format!("{sequence} {}", Method::Invite);
+        request
+            .headers
+            .push_front(Header::build(HeaderName::Contact, contact).ok()?);
         request
             .headers
             .push_front(Header::build(HeaderName::CSeq, sequence).ok()?);

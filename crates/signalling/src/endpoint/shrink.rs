@@ -47,9 +47,7 @@ mod tests {
         let settings = EndpointSettings {
             advertised: IpAddr::V4(Ipv4Addr::LOCALHOST),
             own_addresses: Vec::new(),
-            udp_port: 5060,
-            tcp_port: 5060,
-            tls_port: 5061,
+            listen: Vec::new(),
             timers: SipTimers::default(),
             trunks: vec![Trunk {
                 accept_from,

@@ -76,10 +76,11 @@ impl TrunkState {
             if group.addresses.contains(&current) {
                 return Some(current);
             }
-            let mut addresses = group.addresses.iter();
-            addresses
-                .find(|address| !self.failed.contains(address))
-                .copied()
+            // All calls use the IP version of the target in use, for which the audio has its address.
+            let fits = |address: &&SocketAddr| {
+                address.is_ipv4() == current.is_ipv4() && !self.failed.contains(address)
+            };
+            group.addresses.iter().find(fits).copied()
         };
         let mut groups = self.groups.iter();
         let Some(priority) = groups
@@ -276,6 +277,7 @@ impl Endpoint {
             destination,
             connection: Some(destination),
             trunk: Some(trunk),
+            local: None,
             nat: settings.nat,
         })
     }
@@ -324,6 +326,7 @@ impl Endpoint {
             transport: state.transport,
             destination,
             connection: Some(destination),
+            local: None,
             ..failed
         })
     }

@@ -23,8 +23,8 @@ use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
     Credentials, Digest, EndReason, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall,
-    LegId, Network, OutgoingCall, PeerReason, Redirection, SipMessage, SipTimers, Transport, Trunk,
-    TrunkPeer,
+    LegId, ListenAddress, Network, OutgoingCall, PeerReason, Redirection, SipMessage, SipTimers,
+    Transport, Trunk, TrunkPeer,
 };
 
 const IDLE: EndpointLoad = EndpointLoad {
@@ -111,9 +111,7 @@ fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
     let settings = EndpointSettings {
         advertised: address(own).ip(),
         own_addresses: Vec::new(),
-        udp_port: 5060,
-        tcp_port: 5060,
-        tls_port: 5061,
+        listen: ListenAddress::for_each_transport(address(own).ip(), [5060, 5060, 5061]),
         timers: SipTimers::default(),
         trunks: vec![trunk],
     };

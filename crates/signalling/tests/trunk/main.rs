@@ -7,6 +7,7 @@
 )]
 
 mod keep_alive;
+mod local_addresses;
 mod registration;
 mod sources;
 mod targets;
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
-    Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, OutgoingCall,
-    SipMessage, SipTimers, TargetGroup, Transport, Trunk, TrunkPeer,
+    Arrival, Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, ListenAddress,
+    OutgoingCall, SipMessage, SipTimers, TargetGroup, Transport, Trunk, TrunkPeer,
 };
 
 /// Endpoint with one trunk. The test writes the responses of the trunk.
@@ -54,9 +55,7 @@ impl SingleEndpoint {
         let settings = EndpointSettings {
             advertised,
             own_addresses: Vec::new(),
-            udp_port: 5060,
-            tcp_port: 5060,
-            tls_port: 5061,
+            listen: ListenAddress::for_each_transport(advertised, [5060, 5060, 5061]),
             timers: SipTimers::default(),
             trunks: vec![trunk],
         };

@@ -67,8 +67,9 @@ impl MaskedCall {
         let Some(stream) = &self.caller.stream else {
             return;
         };
+        let local = context.agent.local_of_leg(self.caller.id);
         let local = stream.describe(
-            context.settings.media_address(self.caller.trunk),
+            context.settings.media_address(self.caller.trunk, local),
             srtp(context, self.caller.trunk),
         );
         let leg = self.caller.id;
@@ -259,7 +260,8 @@ impl MaskedCall {
             true => None,
             false => Some(context.media.reserve_leg(owner.trunk)?),
         };
-        Some((open_stream(context, owner)?, ports))
+        let local = context.agent.local_of_trunk(owner.trunk);
+        Some((open_stream(context, owner, local)?, ports))
     }
 
     /// Formats the dialled number and the virtual number for the trunk.
@@ -286,7 +288,8 @@ impl MaskedCall {
         context: &EngineContext,
     ) -> OutgoingCall {
         let caller = self.caller.remote;
-        let address = context.settings.media_address(trunk);
+        let local = context.agent.local_of_trunk(trunk);
+        let address = context.settings.media_address(trunk, local);
         let local = stream.describe(address, srtp(context, trunk));
         OutgoingCall {
             trunk,
@@ -367,8 +370,14 @@ fn end_reason(cause: Cause) -> EndReason {
     }
 }
 
-pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Option<LegMedia> {
-    match context.media.open_for(owner.trunk) {
+/// Opens the media of a leg at this listen address.
+pub(super) fn open_stream(
+    context: &mut EngineContext,
+    owner: LegOwner,
+    local: Option<u8>,
+) -> Option<LegMedia> {
+    let bind = context.settings.media_bind(local);
+    match context.media.open_for(owner.trunk, bind) {
         Ok(stream) => {
             context.streams.insert(stream.id(), owner);
             Some(stream)

@@ -349,14 +349,13 @@ impl MaskedCall {
         route: call::Route,
         context: &mut EngineContext,
     ) -> call::Route {
-        match open_stream(
-            context,
-            LegOwner {
-                call: self.id,
-                role: Role::Caller,
-                trunk: self.caller.trunk,
-            },
-        ) {
+        let owner = LegOwner {
+            call: self.id,
+            role: Role::Caller,
+            trunk: self.caller.trunk,
+        };
+        let local = context.agent.local_of_leg(self.caller.id);
+        match open_stream(context, owner, local) {
             Some(stream) => {
                 self.caller.stream = Some(stream);
                 route

@@ -26,7 +26,7 @@ use crate::crypto::random;
 
 use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
-use super::ports::{OpenLegError, PortPool, PortReservation};
+use super::ports::{OpenLegError, PortPair, PortPool, PortReservation};
 use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::RecordingWriter;
@@ -92,16 +92,15 @@ impl MediaPlane {
 
     /// Opens a leg: binds an even RTP port and the next port for RTCP. Ports in use by other programs are skipped.
     pub fn open(&self) -> Result<LegMedia, OpenLegError> {
-        self.open_in(&self.shared.pool)
+        Ok(self.open_with(self.shared.pool.bind()?))
     }
 
-    /// Opens a leg of a trunk, with a port of the trunk's range.
-    pub fn open_for(&self, trunk: usize) -> Result<LegMedia, OpenLegError> {
-        self.open_in(self.shared.pool(trunk))
+    /// Opens a leg of a trunk at a local IP address, with a port of the trunk's range.
+    pub fn open_for(&self, trunk: usize, bind: IpAddr) -> Result<LegMedia, OpenLegError> {
+        Ok(self.open_with(self.shared.pool(trunk).bind_at(bind)?))
     }
 
-    fn open_in(&self, pool: &Arc<PortPool>) -> Result<LegMedia, OpenLegError> {
-        let ports = pool.bind()?;
+    fn open_with(&self, ports: PortPair) -> LegMedia {
         let (mut drawn, mut keys) = ([0; 34], [0; 132]);
         random::fill(&mut drawn);
         random::fill(&mut keys);
@@ -122,7 +121,7 @@ impl MediaPlane {
         leg.send(Command::Adopt(Box::new(MediaLeg::new(
             id, ports, &drawn, secrets,
         ))));
-        Ok(leg)
+        leg
     }
 
     /// Reserves ports for a call from a trunk: those of the caller, and those of one dialled leg in the common range.

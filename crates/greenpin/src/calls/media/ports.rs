@@ -118,12 +118,17 @@ impl PortPool {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Binds a pair of ports. Ports in use by another program are skipped and tried again later.
+    /// Binds a pair of ports at the address of the pool.
     pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenLegError> {
+        self.bind_at(self.bind)
+    }
+
+    /// Binds a pair of ports at an IP address. Ports in use by another program are skipped and tried again later.
+    pub(super) fn bind_at(self: &Arc<Self>, ip: IpAddr) -> Result<PortPair, OpenLegError> {
         let attempts = self.lock().len();
         for _ in 0..attempts {
             let port = self.lock().pop_front().ok_or(OpenLegError::NoPortFree)?;
-            match self.bind_pair(port) {
+            match self.bind_pair(ip, port) {
                 Ok((rtp, rtcp)) => {
                     self.in_use.fetch_add(1, Ordering::Relaxed);
                     METRICS.rtp_port_pairs.inc();
@@ -149,9 +154,9 @@ impl PortPool {
         Err(OpenLegError::NoPortFree)
     }
 
-    fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+    fn bind_pair(&self, ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
         let bind = |port| {
-            let address = SocketAddr::new(self.bind, port);
+            let address = SocketAddr::new(ip, port);
             let socket = UdpSocket::bind(address)?;
             self.dscp.apply(&socket, address)?;
             Ok::<_, io::Error>(socket)

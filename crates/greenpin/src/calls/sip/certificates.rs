@@ -10,14 +10,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::inbound::CertifiedTrunks;
-use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer, is_named};
+use super::tls::{Connector, Identity, Tls, TlsError, TlsPeer, TlsServer, is_named};
 pub use crate::crypto::reloadable::RELOAD_INTERVAL;
 use crate::crypto::reloadable::{CertificateFiles, Reloadable};
 use crate::metrics::METRICS;
 
 /// TLS certificates of one user agent.
 pub struct TlsCertificates {
-    listen: Option<Reloadable<TlsListen, TlsAcceptor>>,
+    server: Option<Reloadable<TlsServer, TlsAcceptor>>,
     peers: Vec<Option<Reloadable<TlsPeer, Connector>>>,
     /// Name in the client certificate of each trunk.
     peer_names: Vec<Option<String>>,
@@ -27,13 +27,13 @@ pub struct TlsCertificates {
 impl TlsCertificates {
     /// Loads every file.
     pub(super) fn read(settings: Tls) -> Result<Self, TlsError> {
-        let listen = settings.listen.map(Reloadable::new).transpose()?;
+        let server = settings.server.map(Reloadable::new).transpose()?;
         let peers = settings
             .peers
             .into_iter()
             .map(|peer| peer.map(Reloadable::new).transpose());
         Ok(Self {
-            listen,
+            server,
             peers: peers.collect::<Result<_, _>>()?,
             peer_names: settings.peer_names,
             requested: Notify::new(),
@@ -47,7 +47,7 @@ impl TlsCertificates {
 
     /// Returns the TLS acceptor for a new incoming connection.
     pub(super) fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        self.listen
+        self.server
             .as_ref()
             .map(Reloadable::current)
             .ok_or_else(no_certificate)
@@ -88,9 +88,9 @@ impl TlsCertificates {
     }
 
     fn reload_if_changed(&self, requested: bool) {
-        self.listen
+        self.server
             .iter()
-            .for_each(|listen| listen.reload_if_changed(requested));
+            .for_each(|server| server.reload_if_changed(requested));
         self.peers
             .iter()
             .flatten()
@@ -98,7 +98,7 @@ impl TlsCertificates {
     }
 }
 
-impl CertificateFiles<TlsAcceptor> for TlsListen {
+impl CertificateFiles<TlsAcceptor> for TlsServer {
     fn read(&self) -> Result<TlsAcceptor, TlsError> {
         self.acceptor()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use signalling::{Framer, Network, Path, Ticket, Transmit, Transport, UnansweredRequest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
@@ -52,12 +52,16 @@ pub(super) struct Connections {
     acceptors: Vec<tokio::task::JoinHandle<()>>,
     certificates: Arc<TlsCertificates>,
     listed: ListedNetworks,
+    /// IP addresses that outgoing connections leave from, by the index of the listen address.
+    sources: Vec<Option<IpAddr>>,
 }
 
 /// Listener for TCP or TLS.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) encrypted: bool,
+    /// Index of the listen address.
+    pub(super) local: Option<u8>,
 }
 
 /// Key of a connection in the table.
@@ -66,6 +70,8 @@ struct ConnectionKey {
     transport: Transport,
     /// Remote address.
     peer: SocketAddr,
+    /// Index of the listen address that the connection came to or that it leaves from.
+    local: Option<u8>,
     /// Trunk of an outgoing TLS connection. Its peer has presented a certificate for this trunk.
     trunk: Option<usize>,
 }
@@ -109,6 +115,7 @@ fn known_keys(path: Path) -> impl Iterator<Item = ConnectionKey> {
     let key = move |peer, trunk| ConnectionKey {
         transport,
         peer,
+        local: path.local,
         trunk,
     };
     let trunk = path.trunk.filter(|_| transport == Transport::Tls);
@@ -123,6 +130,7 @@ impl Connections {
     /// Starts the listeners. Dropping the result closes them and every connection.
     pub(super) fn serve(
         listeners: Vec<Listener>,
+        sources: Vec<Option<IpAddr>>,
         certificates: Arc<TlsCertificates>,
         inbound: mpsc::Sender<Inbound>,
         supervisor: &Supervisor,
@@ -148,7 +156,15 @@ impl Connections {
             acceptors,
             certificates,
             listed,
+            sources,
         }
+    }
+
+    /// Returns the IP address that a connection of a path leaves from; `None`: the one that the system chooses.
+    fn source(&self, path: Path) -> Option<IpAddr> {
+        let source = self.sources.get(usize::from(path.local?));
+        let is_fitting = |source: &IpAddr| source.is_ipv4() == path.destination.is_ipv4();
+        source.copied().flatten().filter(is_fitting)
     }
 
     /// Sets the networks of the trunks.
@@ -198,13 +214,15 @@ impl Connections {
                 let key = ConnectionKey {
                     transport: path.transport,
                     peer: path.destination,
+                    local: path.local,
                     trunk,
                 };
+                let source = self.source(path);
                 let (open, connection) =
                     SipConnection::new(key, MAX_QUEUED_MESSAGES, &self.table, &self.inbound);
                 let queue = open.queue.clone();
                 table.insert(key, open);
-                tokio::spawn(connect(connection, tls, self.certificates.clone()));
+                tokio::spawn(connect(connection, source, tls, self.certificates.clone()));
                 queue
             }
         };
@@ -260,6 +278,7 @@ impl Acceptor {
             let key = ConnectionKey {
                 transport,
                 peer,
+                local: listener.local,
                 trunk: None,
             };
             let Some(connection) = self.admit(key) else {
@@ -331,11 +350,12 @@ async fn run_accepted(
 /// Opens a connection to a peer and runs it, after the TLS handshake if it is encrypted.
 async fn connect(
     connection: SipConnection,
+    source: Option<IpAddr>,
     tls: Option<Connector>,
     certificates: Arc<TlsCertificates>,
 ) {
     let peer = connection.key.peer;
-    let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
+    let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, connect_from(source, peer)).await
     else {
         return connection.close().await;
     };
@@ -356,6 +376,19 @@ async fn connect(
         }
         Err(_) => connection.close().await,
     }
+}
+
+/// Opens a TCP connection from a local IP address; `None`: the one that the system chooses.
+async fn connect_from(source: Option<IpAddr>, peer: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(peer).await;
+    };
+    let socket = match source {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(peer).await
 }
 
 impl SipConnection {
@@ -489,6 +522,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, reading: Reading<'_>) -> Optio
             let message = Inbound::Message {
                 transport: key.transport,
                 source: key.peer,
+                local: key.local,
                 certified: reading.certified.clone(),
                 message,
             };
@@ -574,6 +608,7 @@ mod tests {
         ConnectionKey {
             transport: Transport::Tcp,
             peer: SocketAddr::from((address, port)),
+            local: None,
             trunk: None,
         }
     }
@@ -605,11 +640,17 @@ mod tests {
             connection: None,
             trunk: Some(0),
             nat: false,
+            local: None,
         };
         let (sender, inbound) = mpsc::channel(8);
         let certificates = Arc::new(TlsCertificates::read(Tls::default()).unwrap());
-        let connections =
-            Connections::serve(Vec::new(), certificates, sender, &Supervisor::default());
+        let connections = Connections::serve(
+            Vec::new(),
+            Vec::new(),
+            certificates,
+            sender,
+            &Supervisor::default(),
+        );
         (connections, inbound, listener, path)
     }
 
@@ -693,9 +734,7 @@ mod tests {
         let settings = signalling::EndpointSettings {
             own_addresses: Vec::new(),
             advertised: [127, 0, 0, 1].into(),
-            udp_port: 5060,
-            tcp_port: 5060,
-            tls_port: 5061,
+            listen: Vec::new(),
             timers: signalling::SipTimers::default(),
             trunks: vec![trunk],
         };

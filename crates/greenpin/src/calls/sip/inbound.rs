@@ -16,6 +16,8 @@ pub(super) enum Inbound {
     Message {
         transport: Transport,
         source: SocketAddr,
+        /// Index of the address that it came to.
+        local: Option<u8>,
         certified: CertifiedTrunks,
         message: SipMessage,
     },

@@ -19,6 +19,7 @@ pub const MAX_MEDIA_HOST_LOOKUPS: usize = 64;
 pub(super) struct Received {
     pub(super) transport: Transport,
     pub(super) source: SocketAddr,
+    pub(super) local: Option<u8>,
     pub(super) certified: CertifiedTrunks,
     pub(super) message: SipMessage,
 }

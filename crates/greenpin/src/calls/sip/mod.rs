@@ -1,8 +1,10 @@
 //! Sockets under the SIP endpoint of the [`signalling`] crate.
 
+mod bind;
 pub(super) mod certificates;
 pub(super) mod connections;
 mod inbound;
+pub(super) mod listen;
 pub(super) mod media_hosts;
 pub(super) mod sockets;
 mod tls;
@@ -10,7 +12,7 @@ mod tls;
 use std::time::Instant;
 
 use hickory_resolver::TokioResolver;
-use signalling::{Endpoint, EndpointSettings, Event, TargetGroup, Transport};
+use signalling::{Arrival, Endpoint, EndpointSettings, Event, TargetGroup, Transport};
 
 use self::inbound::Inbound;
 use self::media_hosts::{MediaHostLookups, Received};
@@ -19,8 +21,10 @@ use crate::metrics::METRICS;
 use crate::supervision::isolate;
 
 pub use self::certificates::TlsCertificates;
-pub use self::sockets::{BindError, Listen, SipSockets};
-pub use self::tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
+pub(crate) use self::listen::first_address;
+pub use self::listen::{BindError, Listen};
+pub use self::sockets::SipSockets;
+pub use self::tls::{Identity, Tls, TlsError, TlsPeer, TlsServer};
 
 /// SIP user agent: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {
@@ -91,6 +95,16 @@ impl UserAgent {
         self.endpoint.call_id(leg)
     }
 
+    /// Returns the index of the listen address that a leg uses.
+    pub fn local_of_leg(&self, leg: signalling::LegId) -> Option<u8> {
+        self.endpoint.local_of_leg(leg)
+    }
+
+    /// Returns the index of the listen address that calls to a trunk leave from.
+    pub fn local_of_trunk(&self, trunk: usize) -> Option<u8> {
+        self.endpoint.local_of_trunk(trunk)
+    }
+
     /// Returns the networks from which a trunk's calls and media may arrive.
     pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
         self.endpoint.networks(trunk)
@@ -122,12 +136,14 @@ impl UserAgent {
             Inbound::Message {
                 transport,
                 source,
+                local,
                 certified,
                 message,
             } => {
                 let received = Received {
                     transport,
                     source,
+                    local,
                     certified,
                     message,
                 };
@@ -165,12 +181,17 @@ impl UserAgent {
         let Received {
             transport,
             source,
+            local,
             certified,
             message,
         } = received;
-        self.isolate(|endpoint, now| {
-            endpoint.receive_certified(transport, source, &certified, message, now);
-        });
+        let arrival = Arrival {
+            transport,
+            source,
+            local,
+            certified: &certified,
+        };
+        self.isolate(|endpoint, now| endpoint.receive_at(arrival, message, now));
     }
 
     /// Processes one message or timer. A panic ends the leg that it concerns, and nothing else.

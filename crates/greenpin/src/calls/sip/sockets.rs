@@ -1,20 +1,22 @@
-//! SIP sockets: one UDP socket, and listeners for TCP and TLS.
+//! SIP sockets: UDP sockets, and listeners for TCP and TLS.
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::str::FromStr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use signalling::{Network, SipMessage, Transmit, Transport, UnansweredRequest};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::bind::{BoundSocket, Socket, bind_all};
 use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
 use super::inbound::{CertifiedTrunks, Inbound};
-use super::tls::{Tls, TlsError};
+use super::listen::{BindError, Listen, first_address};
+use super::tls::Tls;
 use crate::calls::source_address::unmapped;
 use crate::calls::traffic_class::Dscp;
 use crate::metrics::METRICS;
@@ -22,221 +24,109 @@ use crate::supervision::Supervisor;
 
 /// Maximum size of a UDP datagram.
 pub const MAX_DATAGRAM_BYTES: usize = 65_535;
-/// Maximum number of attempts to find a port that is free for both UDP and TCP.
-const MAX_PORT_ATTEMPTS: u32 = 16;
 /// Maximum number of received messages in the queue. Beyond it, connections stop reading.
 const MAX_WAITING_MESSAGES: usize = 1024;
-/// Size of the UDP socket buffers, for bursts while the engine is busy.
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
-/// Transport and address to listen on, written `udp:127.0.0.1:5060`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listen {
-    /// UDP, TCP or TLS.
-    pub transport: Transport,
-    /// Address. Port 0 takes any free port.
-    pub address: SocketAddr,
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || {
-            format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}")
-        };
-        let (transport, address) = text.split_once(':').ok_or_else(error)?;
-        let transport = match transport {
-            "udp" => Transport::Udp,
-            "tcp" => Transport::Tcp,
-            "tls" => Transport::Tls,
-            _ => return Err(error()),
-        };
-        Ok(Self {
-            transport,
-            address: address.parse().map_err(|_| error())?,
-        })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-            Transport::Tls => "tls",
-        };
-        write!(f, "{transport}:{}", self.address)
-    }
-}
-
-/// Error while binding the SIP sockets.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// An address cannot be bound.
-    #[error("cannot listen for SIP on {listen}: {source}")]
-    Address {
-        /// Transport and address.
-        listen: Listen,
-        /// Cause.
-        source: io::Error,
-    },
-    /// A certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
 
 /// Sockets of one user agent.
 pub struct SipSockets {
-    udp: UdpSocket,
+    udp: Vec<UdpListener>,
+    /// Socket that is read first, so that each gets its turn.
+    next: usize,
     buffer: Box<[u8]>,
     /// Certified trunks of a datagram: none.
     uncertified: CertifiedTrunks,
     connections: Connections,
     certificates: Arc<TlsCertificates>,
     inbound: mpsc::Receiver<Inbound>,
-    tcp_address: Option<SocketAddr>,
-    tls_address: Option<SocketAddr>,
+    /// Bound addresses, in the order of the settings.
+    addresses: Vec<Listen>,
 }
 
-/// Bound sockets before the start of their tasks.
-struct Bound {
-    udp: UdpSocket,
-    tcp: Option<TcpListener>,
+/// UDP socket of a listen address.
+struct UdpListener {
+    socket: UdpSocket,
+    /// Index of the listen address.
+    local: Option<u8>,
 }
 
 impl SipSockets {
-    /// Binds a UDP socket, and a TCP listener on request. If both ports are 0, both sockets get the same port, as peers
-    /// expect of a SIP element.
-    pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
-        Self::bind_with(udp, tcp, Tls::default(), &Supervisor::default()).await
+    /// Binds a UDP socket, and a TCP listener on request, within a runtime. If both ports are 0, both sockets get the same
+    /// port, as peers expect of a SIP element.
+    pub fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
+        let listen = |transport| move |address| Listen { transport, address };
+        let udp = Some(udp).map(listen(Transport::Udp));
+        let tcp = tcp.map(listen(Transport::Tcp));
+        let listen: Vec<Listen> = udp.into_iter().chain(tcp).collect();
+        Self::bind_with(&listen, Tls::default(), &Supervisor::default())
     }
 
-    /// Binds the sockets of [`SipSockets::bind`] and a TLS listener.
-    pub async fn bind_with(
-        udp: SocketAddr,
-        tcp: Option<SocketAddr>,
+    /// Binds a socket for each address, within a runtime. A TCP listener with port 0 gets the port of the UDP socket with the same IP
+    /// address and port 0, if there is one.
+    pub fn bind_with(
+        listen: &[Listen],
         tls: Tls,
         supervisor: &Supervisor,
     ) -> Result<Self, BindError> {
-        let bound = Self::bind_both(udp, tcp).await?;
-        let mut listeners = Vec::new();
-        if let Some(listen) = &tls.listen {
-            let failed = |source| BindError::Address {
-                listen: Listen {
-                    transport: Transport::Tls,
-                    address: listen.address,
-                },
-                source,
-            };
-            let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
-            listeners.push(Listener {
-                socket,
-                encrypted: true,
-            });
-        }
-        Ok(Self::start(
-            bound,
-            listeners,
-            Arc::new(TlsCertificates::read(tls)?),
-            supervisor,
-        ))
+        let certificates = Arc::new(TlsCertificates::read(tls)?);
+        let bound = bind_all(listen)?;
+        Ok(Self::start(bound, certificates, supervisor))
     }
 
     fn start(
-        bound: Bound,
-        mut listeners: Vec<Listener>,
+        bound: Vec<BoundSocket>,
         certificates: Arc<TlsCertificates>,
         supervisor: &Supervisor,
     ) -> Self {
-        let address = |socket: &TcpListener| socket.local_addr().ok();
-        let tls_address = listeners
-            .first()
-            .and_then(|listener| address(&listener.socket));
-        let tcp_address = bound.tcp.as_ref().and_then(address);
-        listeners.extend(bound.tcp.map(|socket| Listener {
-            socket,
-            encrypted: false,
-        }));
+        let addresses: Vec<Listen> = bound.iter().map(|bound| bound.listen).collect();
+        let sources = connection_sources(&addresses);
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
+        for (index, bound) in bound.into_iter().enumerate() {
+            let local = u8::try_from(index).ok();
+            match bound.socket {
+                Socket::Datagrams(socket) => udp.push(UdpListener { socket, local }),
+                Socket::Connections(socket) => listeners.push(Listener {
+                    socket,
+                    encrypted: bound.listen.transport == Transport::Tls,
+                    local,
+                }),
+            }
+        }
         let (sender, inbound) = mpsc::channel(MAX_WAITING_MESSAGES);
-        let connections = Connections::serve(listeners, certificates.clone(), sender, supervisor);
-        let buffer = vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice();
+        let connections =
+            Connections::serve(listeners, sources, certificates.clone(), sender, supervisor);
         Self {
-            udp: bound.udp,
-            buffer,
+            udp,
+            next: 0,
+            buffer: vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice(),
             uncertified: CertifiedTrunks::default(),
             connections,
             certificates,
             inbound,
-            tcp_address,
-            tls_address,
+            addresses,
         }
-    }
-
-    async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
-        let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
-        let mut attempts = if any_port { MAX_PORT_ATTEMPTS } else { 1 };
-        loop {
-            attempts = u32::saturating_sub(attempts, 1);
-            match Self::bind_pair(udp, tcp).await {
-                // Another program uses the TCP port with the number chosen for UDP.
-                Err(_) if attempts > 0 => {}
-                bound => return bound,
-            }
-        }
-    }
-
-    async fn bind_pair(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
-        let failed = |transport, address| {
-            move |source| BindError::Address {
-                listen: Listen { transport, address },
-                source,
-            }
-        };
-        let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
-        let port = socket
-            .local_addr()
-            .map_err(failed(Transport::Udp, udp))?
-            .port();
-        let tcp = tcp.map(|tcp| {
-            if tcp.port() == 0 {
-                SocketAddr::new(tcp.ip(), port)
-            } else {
-                tcp
-            }
-        });
-        let listener = match tcp {
-            Some(tcp) => Some(
-                TcpListener::bind(tcp)
-                    .await
-                    .map_err(failed(Transport::Tcp, tcp))?,
-            ),
-            None => None,
-        };
-        Ok(Bound {
-            udp: socket,
-            tcp: listener,
-        })
     }
 
     /// Marks the packets over UDP.
     pub(in crate::calls) fn mark(&self, dscp: Dscp) -> io::Result<()> {
-        dscp.apply(&self.udp, self.udp.local_addr()?)
+        self.udp
+            .iter()
+            .try_for_each(|udp| dscp.apply(&udp.socket, udp.socket.local_addr()?))
     }
 
-    /// Local address of the UDP socket.
+    /// Bound addresses, in the order of the settings.
+    pub fn addresses(&self) -> &[Listen] {
+        &self.addresses
+    }
+
+    /// Local address of the first UDP socket.
     pub fn udp_address(&self) -> io::Result<SocketAddr> {
-        self.udp.local_addr()
+        let address = first_address(&self.addresses, Transport::Udp);
+        address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// Local address of the TCP listener.
+    /// Local address of the first TCP listener.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp_address
-    }
-
-    /// Local address of the TLS listener.
-    pub fn tls_address(&self) -> Option<SocketAddr> {
-        self.tls_address
+        first_address(&self.addresses, Transport::Tcp)
     }
 
     /// TLS certificates of these sockets.
@@ -245,17 +135,19 @@ impl SipSockets {
     }
 
     pub(super) async fn receive(&mut self) -> Inbound {
-        tokio::select! {
-            received = self.udp.recv_from(&mut self.buffer) => match received {
-                Ok((length, source)) => self.datagram(length, unmapped(source)),
-                // ICMP error for an earlier datagram. The timers of its transaction handle the loss.
-                Err(_) => Inbound::Nothing,
-            },
-            Some(inbound) = self.inbound.recv() => inbound,
+        let (udp, next, buffer) = (&self.udp, &mut self.next, &mut self.buffer);
+        let (local, received) = tokio::select! {
+            received = receive_datagram(udp, next, buffer) => received,
+            Some(inbound) = self.inbound.recv() => return inbound,
+        };
+        match received {
+            Ok((length, source)) => self.datagram(length, unmapped(source), local),
+            // ICMP error for an earlier datagram. The timers of its transaction handle the loss.
+            Err(_) => Inbound::Nothing,
         }
     }
 
-    fn datagram(&self, length: usize, source: SocketAddr) -> Inbound {
+    fn datagram(&self, length: usize, source: SocketAddr, local: Option<u8>) -> Inbound {
         let bytes = self.buffer.get(..length).unwrap_or_default();
         // Keep-alives (RFC 5626, section 3.5.1) consist of a few bytes of white space.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
@@ -266,6 +158,7 @@ impl SipSockets {
                 certified: self.uncertified.clone(),
                 transport: Transport::Udp,
                 source,
+                local,
                 message,
             },
             None => {
@@ -286,48 +179,63 @@ impl SipSockets {
         self.connections.end_if_silent(unanswered);
     }
 
+    /// Returns the UDP socket of a listen address, or else the first one.
+    fn udp_socket(&self, local: Option<u8>) -> io::Result<&UdpSocket> {
+        let mut sockets = self.udp.iter();
+        let found = sockets.find(|udp| udp.local == local);
+        let udp = found.or(self.udp.first());
+        udp.map(|udp| &udp.socket)
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    }
+
     /// Sends a message, or queues it for its connection.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         match transmit.path.transport {
-            Transport::Udp => match self
-                .udp
-                .try_send_to(&transmit.bytes, transmit.path.destination)
-            {
-                // A full buffer equals a lost datagram, and SIP retransmits.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-                other => other.map(drop),
-            },
+            Transport::Udp => {
+                let socket = self.udp_socket(transmit.path.local)?;
+                match socket.try_send_to(&transmit.bytes, transmit.path.destination) {
+                    // A full buffer equals a lost datagram, and SIP retransmits.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                    other => other.map(drop),
+                }
+            }
             Transport::Tcp | Transport::Tls => self.connections.send(transmit),
         }
     }
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(address)?;
-    socket.set_nonblocking(true)?;
-    let reference = socket2::SockRef::from(&socket);
-    // The system may grant less.
-    reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-    reference.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    UdpSocket::from_std(socket)
+/// Returns the IP address that outgoing connections leave from, for each listen address. The system chooses it while a
+/// transport has one address.
+fn connection_sources(addresses: &[Listen]) -> Vec<Option<IpAddr>> {
+    let source = |listen: &Listen| {
+        let of_transport = |other: &&Listen| other.transport == listen.transport;
+        let count = addresses.iter().filter(of_transport).count();
+        let ip = listen.address.ip();
+        (count > 1 && !ip.is_unspecified()).then_some(ip)
+    };
+    addresses.iter().map(source).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listen_address_is_displayed_as_it_is_parsed() {
-        let listen: Listen = "udp:127.0.0.1:5060".parse().unwrap();
-        assert_eq!(listen.to_string(), "udp:127.0.0.1:5060");
-        for wrong in [
-            "",
-            "udp",
-            "sctp:127.0.0.1:5060",
-            "tcp:localhost:5060",
-            "tcp:127.0.0.1",
-        ] {
-            assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
+/// Waits for a datagram on any socket. Returns the index of its listen address. Dropping the future loses nothing.
+async fn receive_datagram(
+    sockets: &[UdpListener],
+    next: &mut usize,
+    buffer: &mut [u8],
+) -> (Option<u8>, io::Result<(usize, SocketAddr)>) {
+    std::future::poll_fn(|context| {
+        for offset in 0..sockets.len() {
+            let index = next.wrapping_add(offset).checked_rem(sockets.len());
+            let Some(udp) = index.and_then(|index| sockets.get(index)) else {
+                continue;
+            };
+            let mut datagram = ReadBuf::new(buffer);
+            if let Poll::Ready(received) = udp.socket.poll_recv_from(context, &mut datagram) {
+                *next = index.unwrap_or(0).wrapping_add(1);
+                let length = datagram.filled().len();
+                return Poll::Ready((udp.local, received.map(|source| (length, source))));
+            }
         }
-    }
+        Poll::Pending
+    })
+    .await
 }

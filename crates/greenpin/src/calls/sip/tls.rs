@@ -1,6 +1,5 @@
 //! TLS for SIP (RFC 3261, section 26.2): server and client certificates, and verification of the peers.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,19 +15,17 @@ use crate::crypto::tls_roots;
 /// TLS settings of one user agent.
 #[derive(Debug, Default)]
 pub struct Tls {
-    /// TLS listener; `None`: off.
-    pub listen: Option<TlsListen>,
+    /// Settings of the TLS listeners; `None`: none.
+    pub server: Option<TlsServer>,
     /// TLS settings for the peer of each trunk; `None`: no TLS.
     pub peers: Vec<Option<TlsPeer>>,
     /// Name in the client certificate of each trunk's peer (`tls_peer_name`); `None`: the trunk is known by its address.
     pub peer_names: Vec<Option<String>>,
 }
 
-/// Settings of the TLS listener.
+/// Settings of the TLS listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsListen {
-    /// Address. Port 0 takes any free port.
-    pub address: SocketAddr,
+pub struct TlsServer {
     /// Server certificate.
     pub identity: Identity,
     /// PEM file with the CA certificates for client certificates; `None`: clients need no certificate.
@@ -55,7 +52,7 @@ pub(super) struct Connector {
     pub(super) name: ServerName<'static>,
 }
 
-impl TlsListen {
+impl TlsServer {
     /// Loads the files into a TLS acceptor.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let config = self.identity.server_config(self.client_ca.as_deref())?;

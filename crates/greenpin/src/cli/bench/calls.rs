@@ -12,7 +12,8 @@ use media::{Digit, EventPayload, Header};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{
-    EndpointSettings, Event, LegId, Network, OutgoingCall, SipTimers, Transport, Trunk, TrunkPeer,
+    EndpointSettings, Event, LegId, ListenAddress, Network, OutgoingCall, SipTimers, Transport,
+    Trunk, TrunkPeer,
 };
 use tokio::net::UdpSocket;
 
@@ -154,9 +155,7 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
     let settings = EndpointSettings {
         advertised: own.ip(),
         own_addresses: Vec::new(),
-        udp_port: own.port(),
-        tcp_port: own.port(),
-        tls_port: own.port(),
+        listen: ListenAddress::for_each_transport(own.ip(), [own.port(); 3]),
         timers: SipTimers::default(),
         trunks: vec![trunk],
     };
@@ -204,12 +203,8 @@ impl Generator {
                 .await?;
             pins.push(prepared.allocate(number(index)?, record).await?.pin);
         }
-        let callers = SipSockets::bind(any_port(), None)
-            .await
-            .map_err(|error| error.to_string())?;
-        let agents = SipSockets::bind(any_port(), None)
-            .await
-            .map_err(|error| error.to_string())?;
+        let callers = SipSockets::bind(any_port(), None).map_err(|error| error.to_string())?;
+        let agents = SipSockets::bind(any_port(), None).map_err(|error| error.to_string())?;
         let server = prepared
             .start(agents.udp_address().map_err(|error| error.to_string())?)
             .await?;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use self::progress::Progress;
 use super::output::{exit_code, fail};
+use crate::calls::sip::Listen;
 use crate::cli::local_client;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
@@ -444,8 +445,13 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     config.http.listen = anywhere;
     config.store.database = Database::File(folder.path().join(DATABASE));
     config.store.key_file = folder.path().join(KEY_FILE);
-    config.sip.udp = anywhere;
-    config.sip.tcp = Some(anywhere);
+    let transports = [signalling::Transport::Udp, signalling::Transport::Tcp];
+    config.sip.listen = transports
+        .map(|transport| Listen {
+            transport,
+            address: anywhere,
+        })
+        .to_vec();
     config.sip.public_address = anywhere.ip();
     config.recordings.folder = folder.path().join("recordings");
     config.webhooks_allow_private = true;

@@ -6,4 +6,5 @@ mod capacity;
 mod destinations;
 mod digits;
 mod drain;
+mod listen_addresses;
 mod masked_call;

@@ -340,6 +340,7 @@ fn call_rows() -> Vec<Row> {
         "leg without RTP" => format!("{} (`media.silence_timeout`)", time(MediaSettings::default().silence_limit)),
         "attempts in a call record" => number(store::MAX_RECORDED_ATTEMPTS),
         "calls by `media.ports`" => "a quarter of the ports: four are reserved for each call when it is admitted".to_owned(),
+        "addresses in `sip.listen`" => number(calls::MAX_LISTEN_ADDRESSES),
         "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),
         "sending to an address that no RTP or RTCP has ever come from" => time(MediaSettings::default().unanswered_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),

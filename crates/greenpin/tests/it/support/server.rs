@@ -176,14 +176,17 @@ impl Server {
 
     /// Returns the address of SIP over TLS.
     pub fn sip_tls(&self) -> SocketAddr {
+        self.sip_addresses("tls:")[0]
+    }
+
+    /// Returns the addresses of SIP over a transport, such as `udp:`.
+    pub fn sip_addresses(&self, transport: &str) -> Vec<SocketAddr> {
         let ready = self.log().lines().find_map(ready_line).unwrap();
         let words = ready["sip"].as_str().unwrap().to_owned();
-        words
+        let addresses = words
             .split(' ')
-            .find_map(|word| word.strip_prefix("tls:"))
-            .unwrap()
-            .parse()
-            .unwrap()
+            .filter_map(|word| word.strip_prefix(transport));
+        addresses.map(|word| word.parse().unwrap()).collect()
     }
 
     /// Returns the log since the last start.

@@ -49,6 +49,8 @@ pub struct Party {
     presses: Vec<(u32, u8)>,
     /// Encryption of the audio.
     crypto: Option<Crypto>,
+    /// Source of the last SIP message.
+    source: Option<SocketAddr>,
 }
 
 /// Number of parties created so far.
@@ -94,7 +96,13 @@ impl Party {
             maps: "",
             presses: Vec::new(),
             crypto: None,
+            source: None,
         }
+    }
+
+    /// Returns the source of the last SIP message.
+    pub fn last_source(&self) -> SocketAddr {
+        self.source.unwrap()
     }
 
     /// Creates a party without a server, to be called or connected later.
@@ -469,9 +477,10 @@ impl Party {
         let mut buffer = [0; 65_535];
         while Instant::now() < deadline {
             self.drain_media();
-            let Ok((length, _)) = self.sip.recv_from(&mut buffer) else {
+            let Ok((length, source)) = self.sip.recv_from(&mut buffer) else {
                 continue;
             };
+            self.source = Some(source);
             self.received.extend_from_slice(&buffer[..length]);
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if fits(&text) {
