@@ -25,7 +25,7 @@ pub enum Input {
     Ringing(DialAttempt),
     /// The network of a dialled party sends audio before the answer.
     EarlyMediaStarted(DialAttempt),
-    /// The network of a dialled party has announced that it sends no audio for now.
+    /// The network of a dialled party sends no audio any more: it has announced so, or another network is tried.
     EarlyMediaStopped(DialAttempt),
     /// The dialled party answered.
     Answered(DialAttempt),

@@ -140,6 +140,7 @@ impl CallLoop {
             // Nobody is known to be alerted: the call may still go to the next trunk.
             Event::Progress { .. } => {}
             Event::EarlyMedia { leg, remote } => self.on_early_media(leg, remote),
+            Event::EarlyMediaEnded(leg) => self.with_attempt(leg, Input::EarlyMediaStopped),
             Event::Answered { leg, remote } => {
                 self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)

@@ -278,6 +278,7 @@ impl Softphone {
             | Event::PeerReason { .. }
             | Event::Progress { .. }
             | Event::EarlyMedia { .. }
+            | Event::EarlyMediaEnded(_)
             | Event::Redirected { .. }
             | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),

@@ -47,6 +47,8 @@ pub enum Event {
         /// Audio of the early dialog.
         remote: RemoteMedia,
     },
+    /// The early media has ended without an answer: the call goes to the next target of its trunk.
+    EarlyMediaEnded(LegId),
     /// The called party answered.
     Answered {
         /// The leg.

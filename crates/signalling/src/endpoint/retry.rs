@@ -137,7 +137,10 @@ impl Endpoint {
         if let LegState::Outgoing(invite) = &mut leg.state {
             invite.answered_challenge = None;
             invite.progress = None;
-            invite.early.clear();
+            let has_audio = invite.early.drain(..).any(|early| early.answer.is_some());
+            if has_audio {
+                self.emit(id, Event::EarlyMediaEnded(id));
+            }
         }
         self.resend_invite(id, request, now);
         Some(())

@@ -143,6 +143,10 @@ impl SingleEndpoint {
     }
 
     fn answer(&mut self, request: &str, status: u16, headers: &str) {
+        self.answer_with(request, status, headers, "");
+    }
+
+    fn answer_with(&mut self, request: &str, status: u16, headers: &str, body: &str) {
         let line = |name: &str| {
             request
                 .lines()
@@ -154,7 +158,8 @@ impl SingleEndpoint {
             ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].map(line);
         let response = format!(
             "SIP/2.0 {status} X\r\n{via}\r\n{from}\r\n{to};tag=registrar\r\n{call_id}\r\n{cseq}\r\n{headers}\
-             Content-Length: 0\r\n\r\n"
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
         );
         let message = SipMessage::from_datagram(response.into()).unwrap();
         self.endpoint

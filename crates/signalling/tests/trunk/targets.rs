@@ -452,3 +452,40 @@ fn an_invite_that_is_too_large_for_udp_goes_over_tcp_and_back_to_udp_without_it(
     let (transport, ..) = dial(&mut single);
     assert_eq!(transport, Transport::Tcp, "asked again");
 }
+
+#[test]
+fn early_media_ends_with_the_change_to_the_next_target() {
+    let mut single = SingleEndpoint::with_name(None);
+    let groups = group(targets(2));
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, groups, single.now);
+    let leg = single.dial().unwrap();
+    single.take_events();
+    let invite = single.last().0.to_owned();
+    let description = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+                       m=audio 30000 RTP/AVP 8\r\n";
+    single.answer_with(
+        &invite,
+        183,
+        "Content-Type: application/sdp\r\n",
+        description,
+    );
+    let events = single.take_events();
+    assert!(
+        matches!(
+            events[..],
+            [
+                Event::EarlyMedia { .. },
+                Event::Progress { status: 183, .. }
+            ]
+        ),
+        "{events:?}"
+    );
+    single.answer(&invite, 503, "");
+    assert_eq!(single.take_events(), [Event::EarlyMediaEnded(leg)]);
+    let second = single.last().0.to_owned();
+    assert!(second.starts_with("INVITE ") && second != invite);
+    single.answer(&second, 503, "");
+    assert_eq!(single.take_events(), [Event::Failed { leg, status: 503 }]);
+}

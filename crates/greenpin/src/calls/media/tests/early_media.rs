@@ -66,7 +66,12 @@ fn ringback_lasts_until_the_first_packet_of_early_media_and_comes_again_after_it
 
 #[test]
 fn nothing_of_the_caller_reaches_a_leg_before_its_answer() {
-    let mut harness = MediaHarness::new(33_220..=33_239);
+    // The callee's leg moves to the thread of the caller.
+    let mut harness = MediaHarness::with(MediaSettings {
+        ports: 33_220..=33_239,
+        threads: 2,
+        ..MediaSettings::default()
+    });
     let ([caller, callee], [mut alice, mut bob]) = early_media(&mut harness);
     alice.send(caller.local_port(), &[0x2a; 160]);
     alice.press(caller.local_port(), '7');
