@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::negotiation::{parse_later_offer, preserve_srtp, unsupported_extensions};
-use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose};
-use crate::sdp::{self, Description, RemoteMedia};
+use super::{EndReason, Endpoint, Event, LegId, LegState, Purpose, Redirection};
+use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia, SdpError};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
 impl Endpoint {
@@ -95,23 +95,20 @@ impl Endpoint {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, request, status, now),
         };
-        let crypto = description
-            .as_ref()
-            .zip(leg.local.as_ref())
-            .map(|(offer, local)| offer.offered_key(local));
-        let Ok(crypto) = crypto.transpose() else {
+        let Ok(remote) = offered_media(description.as_ref(), leg.local.as_ref(), codec) else {
             return self.respond_status(key, request, 488, now);
         };
         let Some(session) = self.negotiate_session(key, request, now) else {
             return;
         };
-        let remote = description.as_ref().map(|description| RemoteMedia {
-            crypto: crypto.flatten(),
-            ..description.remote_preferring(codec)
-        });
         let codec = remote.map_or(codec, |remote| remote.codec);
+        let repeated = description
+            .as_ref()
+            .zip(remote)
+            .and_then(|(offer, remote)| self.repeated_redirection(id, offer, remote));
+        let body = self.renegotiation_body(id, request, description.as_ref(), (codec, repeated));
         let Some(response) =
-            self.renegotiation_response(id, request, description.as_ref(), codec, session)
+            body.and_then(|body| self.renegotiation_response(id, request, body, session))
         else {
             return self.abandon(key);
         };
@@ -134,24 +131,28 @@ impl Endpoint {
             _ => self.respond(key, response, now),
         }
         self.restart_session_timer(id, session, now);
-        if let Some(remote) = remote {
+        if let Some(remote) = remote.filter(|_| repeated.is_none()) {
             self.emit(id, Event::MediaChanged { leg: id, remote });
         }
     }
 
-    fn renegotiation_response(
+    /// Returns the description in the response to a re-INVITE or UPDATE; the inner `None`: it has none.
+    fn renegotiation_body(
         &mut self,
         id: LegId,
         request: &Request,
         description: Option<&Description>,
-        codec: sdp::Codec,
-        session: Option<super::session::SessionTimer>,
-    ) -> Option<Response> {
+        (codec, repeated): (Codec, Option<Redirection>),
+    ) -> Option<Option<String>> {
         let leg = self.legs.get_mut(&id)?;
         let local = leg.local.as_mut()?;
+        if let Some(redirection) = repeated {
+            return Some(Some(sdp::redirection(&leg.layout, local, &redirection)));
+        }
         // The answer names the local address, even if the peer's audio was redirected before.
-        let body = match description {
+        Some(match description {
             Some(description) => {
+                leg.redirected = None;
                 local.version = local.version.wrapping_add(1);
                 let answer = description.answer(local, codec);
                 *local = preserve_srtp(*local, Some(description));
@@ -159,6 +160,7 @@ impl Endpoint {
                 Some(answer)
             }
             None if request.method == Method::Invite => {
+                leg.redirected = None;
                 local.version = local.version.wrapping_add(1);
                 let trunk = leg
                     .path
@@ -172,7 +174,17 @@ impl Endpoint {
                 ))
             }
             None => None,
-        };
+        })
+    }
+
+    fn renegotiation_response(
+        &mut self,
+        id: LegId,
+        request: &Request,
+        body: Option<String>,
+        session: Option<super::session::SessionTimer>,
+    ) -> Option<Response> {
+        let leg = self.legs.get(&id)?;
         let (path, contact) = (leg.path, leg.contact.clone());
         let builder = self.response(request, 200)?;
         let mut builder = self.success_headers(builder, request, &contact, path)?;
@@ -252,4 +264,19 @@ impl Endpoint {
             self.request(request, path, Purpose::Bye(None), now);
         }
     }
+}
+
+/// Returns the audio of an offer within a call, with the codec in use if it offers it. Fails if the audio is in clear but
+/// the leg is encrypted.
+fn offered_media(
+    offer: Option<&Description>,
+    local: Option<&LocalMedia>,
+    codec: Codec,
+) -> Result<Option<RemoteMedia>, SdpError> {
+    let Some(offer) = offer else { return Ok(None) };
+    let crypto = local.map(|local| offer.offered_key(local)).transpose()?;
+    Ok(Some(RemoteMedia {
+        crypto: crypto.flatten(),
+        ..offer.remote_preferring(codec)
+    }))
 }

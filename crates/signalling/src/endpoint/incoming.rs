@@ -157,6 +157,7 @@ impl Endpoint {
             session: None,
             outgoing: false,
             pending_reinvite: None,
+            redirected: None,
             hung_up: false,
             end_reason: EndReason::default(),
         });

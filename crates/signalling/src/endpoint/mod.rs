@@ -273,6 +273,8 @@ struct SipLeg {
     outgoing: bool,
     /// Re-INVITE requested by the engine and not yet answered.
     pending_reinvite: Option<redirect::PendingReinvite>,
+    /// Last redirection that the peer accepted, if it has not changed its audio since.
+    redirected: Option<Box<redirect::AcceptedRedirection>>,
     /// The engine hung up and receives no further events of this leg.
     hung_up: bool,
     /// Reason for which the engine hung up.

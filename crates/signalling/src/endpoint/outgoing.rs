@@ -112,6 +112,7 @@ impl Endpoint {
             session: None,
             outgoing: true,
             pending_reinvite: None,
+            redirected: None,
             hung_up: false,
             end_reason: EndReason::default(),
         });

@@ -8,7 +8,9 @@ use super::challenge::AnsweredChallenge;
 use super::negotiation::response_description;
 use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, OpusParameters, RemoteMedia, SdpError, TelephoneEventFormat};
+use crate::sdp::{
+    self, Codec, Description, OpusParameters, RemoteMedia, SdpError, TelephoneEventFormat,
+};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -40,6 +42,26 @@ pub(super) struct PendingReinvite {
     sent: bool,
     /// The request collided with a re-INVITE of the peer and waits for its next attempt.
     deferred: bool,
+}
+
+/// Redirection that the peer accepted, and the audio of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AcceptedRedirection {
+    redirection: Redirection,
+    remote: RemoteMedia,
+}
+
+impl AcceptedRedirection {
+    /// Returns the redirection if the audio of an offer is that of the answer to it. What only an offer of the endpoint
+    /// decides does not count.
+    fn unchanged_by(&self, offered: RemoteMedia) -> Option<Redirection> {
+        let essential = |remote: RemoteMedia| RemoteMedia {
+            offered_telephone_event: None,
+            comfort_noise: false,
+            ..remote
+        };
+        (essential(offered) == essential(self.remote)).then_some(self.redirection)
+    }
 }
 
 /// INVITE sent within a dialog. It outlives its leg to acknowledge late or retransmitted 2xx
@@ -89,6 +111,20 @@ impl Endpoint {
             .get(&id)
             .and_then(|leg| leg.pending_reinvite)
             .is_some_and(|pending| pending.sent)
+    }
+
+    /// Returns the redirection in force if an offer of the peer changes nothing about it, such as that of a session
+    /// refresh. The answer is then the last description of the endpoint again (RFC 3264, section 8).
+    pub(super) fn repeated_redirection(
+        &self,
+        id: LegId,
+        offer: &Description,
+        remote: RemoteMedia,
+    ) -> Option<Redirection> {
+        let leg = self.legs.get(&id)?;
+        let has_same_lines = offer.layout().has_lines_of(&leg.layout);
+        let redirected = leg.redirected.as_ref().filter(|_| has_same_lines)?;
+        redirected.unchanged_by(remote)
     }
 
     /// Sends the pending re-INVITE, unless an INVITE of the peer is still unacknowledged.
@@ -277,16 +313,17 @@ impl Endpoint {
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.restart_session_timer(id, agreed, now);
-                self.emit(
-                    id,
-                    Event::Redirected {
-                        leg: id,
-                        remote: RemoteMedia {
-                            offered_telephone_event: offered.telephone_event,
-                            ..answer.remote()
-                        },
-                    },
-                );
+                let remote = RemoteMedia {
+                    offered_telephone_event: offered.telephone_event,
+                    ..answer.remote()
+                };
+                if let Some(leg) = self.legs.get_mut(&id) {
+                    leg.redirected = Some(Box::new(AcceptedRedirection {
+                        redirection: offered,
+                        remote,
+                    }));
+                }
+                self.emit(id, Event::Redirected { leg: id, remote });
             }
             // The response does not answer the offer, so the destination of the audio is unknown.
             _ => self.end_lost_leg(id, now),

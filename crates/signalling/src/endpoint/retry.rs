@@ -72,6 +72,7 @@ impl Endpoint {
             session: None,
             outgoing: true,
             pending_reinvite: None,
+            redirected: None,
             hung_up: true,
             end_reason: EndReason::default(),
         });

@@ -38,6 +38,19 @@ impl MediaLayout {
         line.map_or("RTP/AVP", |line| &line.protocol)
     }
 
+    /// Returns `true` if both sessions have the same media lines in the same order.
+    pub(crate) fn has_lines_of(&self, other: &Self) -> bool {
+        self.audio == other.audio && self.lines().eq(other.lines())
+    }
+
+    /// Returns the kind and the protocol of each media line.
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let single = self.lines.is_empty().then_some(("audio", "RTP/AVP"));
+        let lines = self.lines.iter();
+        let lines = lines.map(|line| (line.kind.as_str(), line.protocol.as_str()));
+        single.into_iter().chain(lines)
+    }
+
     /// Appends all lines to a description: the audio stream as given, all others rejected. Without `audio`, the audio
     /// stream is rejected, too.
     pub(super) fn write(&self, text: &mut String, audio: Option<&str>) {

@@ -43,6 +43,12 @@ impl Pair {
         })
     }
 
+    /// Returns the last request of the callee with this method.
+    fn sent_by_callee(&self, method: &str) -> &str {
+        let mut sent = self.wire[1].iter().rev();
+        sent.find(|message| message.starts_with(method)).unwrap()
+    }
+
     /// Ends the rest of a call, in any state.
     fn end(mut self, legs: [LegId; 2]) -> [Vec<String>; 2] {
         for (end, leg) in self.ends.iter_mut().zip(legs) {
@@ -200,4 +206,57 @@ fn a_rejected_re_invite_keeps_the_call_and_an_unknown_dialog_ends_it() {
 #[test]
 fn a_re_invite_with_only_a_provisional_response_ends_the_call() {
     assert_eq!(refused_with("100").0, None);
+}
+
+/// Returns the description of a message.
+fn body(message: &str) -> &str {
+    message.split_once("\r\n\r\n").unwrap().1
+}
+
+#[test]
+fn an_offer_that_changes_nothing_leaves_the_audio_where_it_is() {
+    let mut pair = Pair::lossless();
+    let (caller, callee) = pair.connect();
+    pair.redirect(End::Callee, callee, other_address());
+    assert_eq!(pair.redirected(End::Callee), Some(200));
+    let offered = body(pair.sent_by_callee("INVITE")).to_owned();
+    let mut sent = pair.wire[0].iter().rev();
+    let answer =
+        sent.find(|message| message.starts_with("SIP/2.0 200") && message.contains("m=audio"));
+    let unchanged = body(answer.unwrap()).to_owned();
+    // A refresh may name all formats again, and count its version.
+    let more = unchanged
+        .replace("RTP/AVP 0", "RTP/AVP 0 8 13")
+        .replace("o=- 1 1 ", "o=- 1 2 ");
+    assert_ne!(more, unchanged);
+    for (sequence, method, refresh) in [
+        (100, "INVITE", &unchanged),
+        (101, "UPDATE", &unchanged),
+        (102, "UPDATE", &more),
+    ] {
+        pair.inject(method, sequence, SDP, refresh);
+        assert!(pair.answer().starts_with("SIP/2.0 200 OK"));
+        assert_eq!(body(pair.answer()), offered, "{method}");
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+    }
+    let is_change = |(end, event): &(End, Event)| {
+        *end == End::Callee && matches!(event, Event::MediaChanged { .. })
+    };
+    assert!(!pair.events.iter().any(is_change));
+
+    let video = format!("{unchanged}m=video 4002 RTP/AVP 96\r\n");
+    let moved = unchanged.replacen("m=audio 2", "m=audio 3", 1);
+    for (sequence, changed) in [(103, &moved), (104, &unchanged), (105, &video)] {
+        pair.inject("UPDATE", sequence, SDP, changed);
+        assert!(
+            body(pair.answer()).contains("c=IN IP4 192.0.2.2\r\n"),
+            "back at the endpoint"
+        );
+        pair.run_until(End::Callee, |event| {
+            matches!(event, Event::MediaChanged { .. }).then_some(())
+        });
+    }
+    pair.end([caller, callee]);
 }

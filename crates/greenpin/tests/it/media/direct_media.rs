@@ -1,5 +1,7 @@
 //! Direct media between the gateways of two carriers, and its return to the server.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::call_setup::{CallSetup, pin_of};
@@ -168,4 +170,42 @@ fn a_key_by_info_returns_the_call_to_relay_and_is_forwarded() {
     assert_eq!(setup.agent.receive_keys(1, 97), "*");
     setup.both_talk();
     assert_eq!(setup.hang_up_and_read_media().0, "direct");
+}
+
+#[test]
+fn a_session_refresh_without_a_change_leaves_a_direct_call_direct() {
+    let mut setup = CallSetup::direct();
+    let agent = setup.agent.audio_address();
+    let refresh = setup.customer.description("sendrecv");
+    // More often than a call can become direct.
+    for _ in 0..10 {
+        assert_eq!(setup.customer.send_in_dialog("INVITE", SDP, &refresh), 200);
+        let media = format!("c=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} ", agent.port());
+        assert!(
+            setup.customer.last.contains(&media),
+            "{}",
+            setup.customer.last
+        );
+        setup.customer.acknowledge();
+        assert_eq!(setup.customer.send_in_dialog("UPDATE", SDP, &refresh), 200);
+        assert!(
+            setup.customer.last.contains(&media),
+            "{}",
+            setup.customer.last
+        );
+    }
+    assert!(setup.is_direct());
+    setup.both_talk();
+    setup.hang_up();
+    let received = String::from_utf8_lossy(&setup.agent.received).into_owned();
+    let invites: BTreeSet<&str> = received
+        .lines()
+        .filter(|line| line.starts_with("CSeq: ") && line.ends_with(" INVITE"))
+        .collect();
+    assert_eq!(
+        invites.len(),
+        2,
+        "no re-INVITE after the first: {invites:?}"
+    );
+    assert_eq!(setup.record().0, "direct");
 }
