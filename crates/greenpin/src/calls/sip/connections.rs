@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ pub(super) struct Connections {
     inbound: mpsc::Sender<Inbound>,
     acceptors: Vec<tokio::task::JoinHandle<()>>,
     certificates: Arc<TlsCertificates>,
-    listed: ListedNetworks,
+    admission: SharedAdmission,
     /// IP addresses that outgoing connections leave from, by the index of the listen address.
     sources: Vec<Option<IpAddr>>,
 }
@@ -89,8 +90,21 @@ struct OpenConnection {
     last_received: LastReceived,
 }
 
-/// Networks of the trunks. A connection from elsewhere has a smaller share.
-pub(super) type ListedNetworks = Arc<RwLock<Vec<Network>>>;
+/// Networks of the trunks, and the transports on which strangers get no response.
+#[derive(Debug, Default)]
+struct Admission {
+    /// Networks of the trunks. A connection from elsewhere has a smaller share.
+    listed: Vec<Network>,
+    silent: Vec<Transport>,
+}
+
+type SharedAdmission = Arc<RwLock<Admission>>;
+
+impl Admission {
+    fn is_listed(&self, peer: IpAddr) -> bool {
+        self.listed.iter().any(|network| network.contains(peer))
+    }
+}
 
 struct Outbound {
     bytes: Bytes,
@@ -106,6 +120,7 @@ struct SipConnection {
     end: oneshot::Receiver<()>,
     last_received: LastReceived,
     table: Table,
+    admission: SharedAdmission,
     inbound: mpsc::Sender<Inbound>,
 }
 
@@ -136,14 +151,14 @@ impl Connections {
         supervisor: &Supervisor,
     ) -> Self {
         let table = Table::default();
-        let listed = ListedNetworks::default();
+        let admission = SharedAdmission::default();
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
                 let acceptor = Acceptor {
                     certificates: certificates.clone(),
                     table: table.clone(),
-                    listed: listed.clone(),
+                    admission: admission.clone(),
                     inbound: inbound.clone(),
                     supervisor: supervisor.clone(),
                 };
@@ -155,7 +170,7 @@ impl Connections {
             inbound,
             acceptors,
             certificates,
-            listed,
+            admission,
             sources,
         }
     }
@@ -169,7 +184,17 @@ impl Connections {
 
     /// Sets the networks of the trunks.
     pub(super) fn set_listed(&self, networks: Vec<Network>) {
-        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = networks;
+        self.admission().listed = networks;
+    }
+
+    /// Sets the transports on which strangers get no response.
+    pub(super) fn set_silent(&self, transports: Vec<Transport>) {
+        self.admission().silent = transports;
+    }
+
+    fn admission(&self) -> RwLockWriteGuard<'_, Admission> {
+        let admission = self.admission.write();
+        admission.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the connection of a request without a response if nothing has arrived over it since.
@@ -218,8 +243,12 @@ impl Connections {
                     trunk,
                 };
                 let source = self.source(path);
-                let (open, connection) =
-                    SipConnection::new(key, MAX_QUEUED_MESSAGES, &self.table, &self.inbound);
+                let (open, connection) = SipConnection::new(
+                    key,
+                    MAX_QUEUED_MESSAGES,
+                    (&self.table, &self.admission),
+                    &self.inbound,
+                );
                 let queue = open.queue.clone();
                 table.insert(key, open);
                 tokio::spawn(connect(connection, source, tls, self.certificates.clone()));
@@ -249,7 +278,7 @@ impl Drop for Connections {
 struct Acceptor {
     certificates: Arc<TlsCertificates>,
     table: Table,
-    listed: ListedNetworks,
+    admission: SharedAdmission,
     inbound: mpsc::Sender<Inbound>,
     supervisor: Supervisor,
 }
@@ -293,8 +322,9 @@ impl Acceptor {
 
     /// Adds a connection to the table if its source may open another one.
     fn admit(&self, key: ConnectionKey) -> Option<SipConnection> {
-        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
-        let is_listed = |peer: IpAddr| listed.iter().any(|network| network.contains(peer));
+        let admission = self.admission.read();
+        let admission = admission.unwrap_or_else(PoisonError::into_inner);
+        let is_listed = |peer: IpAddr| admission.is_listed(peer);
         let mut open = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let address = key.peer.ip();
         let queued = if is_listed(address) {
@@ -311,7 +341,8 @@ impl Acceptor {
         if open.len() >= MAX_CONNECTIONS {
             return None;
         }
-        let (entry, connection) = SipConnection::new(key, queued, &self.table, &self.inbound);
+        let (entry, connection) =
+            SipConnection::new(key, queued, (&self.table, &self.admission), &self.inbound);
         open.insert(key, entry);
         Some(connection)
     }
@@ -396,7 +427,7 @@ impl SipConnection {
     fn new(
         key: ConnectionKey,
         capacity: usize,
-        table: &Table,
+        (table, admission): (&Table, &SharedAdmission),
         inbound: &mpsc::Sender<Inbound>,
     ) -> (OpenConnection, Self) {
         let (sender, queue) = mpsc::channel(capacity);
@@ -414,6 +445,7 @@ impl SipConnection {
             end,
             last_received,
             table: table.clone(),
+            admission: admission.clone(),
             inbound: inbound.clone(),
         };
         (open, connection)
@@ -428,17 +460,20 @@ impl SipConnection {
     ) {
         let (reader, writer) = tokio::io::split(stream);
         let (replies, reply_queue) = mpsc::channel(4);
+        let has_sent = AtomicBool::new(false);
         let reading = Reading {
             key: self.key,
             is_outgoing,
             certified,
+            admission: &self.admission,
+            has_sent: &has_sent,
             replies,
             inbound: &self.inbound,
             last_received: &self.last_received,
         };
         tokio::select! {
             _ = read(reader, reading) => {}
-            () = write(writer, &mut self.queue, &mut self.in_progress, reply_queue) => {}
+            () = write(writer, (&mut self.queue, &has_sent), &mut self.in_progress, reply_queue) => {}
             () = ended(&mut self.end) => {}
         }
         let (
@@ -488,10 +523,25 @@ struct Reading<'a> {
     key: ConnectionKey,
     is_outgoing: bool,
     certified: CertifiedTrunks,
+    admission: &'a SharedAdmission,
+    /// A message was sent over the connection.
+    has_sent: &'a AtomicBool,
     /// Responses and pongs of the connection itself.
     replies: mpsc::Sender<Bytes>,
     inbound: &'a mpsc::Sender<Inbound>,
     last_received: &'a LastReceived,
+}
+
+impl Reading<'_> {
+    /// Returns `true` if the peer is a stranger on a transport on which strangers get no response.
+    fn is_silent(&self) -> bool {
+        let admission = self.admission.read();
+        let admission = admission.unwrap_or_else(PoisonError::into_inner);
+        let is_stranger = !self.is_outgoing
+            && self.certified.is_empty()
+            && !admission.is_listed(self.key.peer.ip());
+        is_stranger && admission.silent.contains(&self.key.transport)
+    }
 }
 
 /// Reads until the peer closes the connection or breaks the framing.
@@ -530,6 +580,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, reading: Reading<'_>) -> Optio
         }
         if let Err(broken) = pushed {
             tracing::debug!("closed a connection with invalid SIP framing");
+            if reading.is_silent() {
+                return None;
+            }
             if let Some(answer) = broken.answer {
                 let _ = replies.try_send(answer);
             }
@@ -537,7 +590,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, reading: Reading<'_>) -> Optio
                 .await
                 .ok();
         }
-        if framer.take_ping() {
+        // Strangers get a pong once they have got a response, such as a challenge.
+        let may_pong = !reading.is_silent() || reading.has_sent.load(Ordering::Relaxed);
+        if framer.take_ping() && may_pong {
             let _ = replies.try_send(Bytes::from_static(b"\r\n"));
         }
     }
@@ -553,7 +608,7 @@ async fn discard(mut reader: impl AsyncRead + Unpin) {
 /// Writes the messages of the queue. `in_progress` holds a message until all of it is written.
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
-    queue: &mut mpsc::Receiver<Outbound>,
+    (queue, has_sent): (&mut mpsc::Receiver<Outbound>, &AtomicBool),
     in_progress: &mut Option<Outbound>,
     mut replies: mpsc::Receiver<Bytes>,
 ) {
@@ -570,6 +625,7 @@ async fn write(
                 if send(&mut writer, &bytes).await.is_err() {
                     break;
                 }
+                has_sent.store(true, Ordering::Relaxed);
                 *in_progress = None;
             }
         }
@@ -598,7 +654,10 @@ mod tests {
         Acceptor {
             certificates: Arc::new(TlsCertificates::read(Tls::default()).unwrap()),
             table: Table::default(),
-            listed: Arc::new(RwLock::new(listed)),
+            admission: Arc::new(RwLock::new(Admission {
+                listed,
+                silent: Vec::new(),
+            })),
             inbound,
             supervisor: Supervisor::default(),
         }

@@ -49,6 +49,7 @@ impl UserAgent {
 
     /// Leaves rejected requests from strangers without a response on these transports.
     pub fn with_silence(mut self, transports: Vec<Transport>) -> Self {
+        self.sockets.set_silent(transports.clone());
         self.endpoint.set_silent(transports);
         self
     }

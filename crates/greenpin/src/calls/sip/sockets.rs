@@ -174,6 +174,11 @@ impl SipSockets {
         self.connections.set_listed(networks);
     }
 
+    /// Sets the transports on which strangers get no response.
+    pub(super) fn set_silent(&self, transports: Vec<Transport>) {
+        self.connections.set_silent(transports);
+    }
+
     /// Ends the connection of a request without a response if nothing has arrived over it since.
     pub(super) fn end_if_silent(&mut self, unanswered: &UnansweredRequest) {
         self.connections.end_if_silent(unanswered);

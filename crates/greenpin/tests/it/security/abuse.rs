@@ -277,3 +277,50 @@ fn mass_guessing_closes_a_number_to_unlisted_callers_but_not_to_its_customers() 
     setup.both_talk();
     stranger.bye();
 }
+
+/// Sends bytes over TCP from an address. Returns all that comes back until the server closes the connection.
+fn response_over_tcp(source: &str, server: SocketAddr, bytes: &[u8]) -> String {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let source: SocketAddr = source.parse().unwrap();
+    socket.bind(&source.into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let (mut received, mut buffer) = (Vec::new(), [0; 2048]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => received.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error) => panic!("the connection stays open: {error}"),
+        }
+    }
+    String::from_utf8(received).unwrap()
+}
+
+#[test]
+fn a_stranger_with_a_broken_stream_gets_no_response_under_silence() {
+    const STRANGER: &str = "127.0.0.2:0";
+    const TRUNK: &str = "127.0.0.1:0";
+    let broken = request("INVITE", VN, CUSTOMER, 1, "127.0.0.2:5060".parse().unwrap());
+    let broken = broken.replace(" SIP/2.0\r\nVia", "  SIP/2.0\r\nVia");
+    let pinged = format!("\r\n\r\n{broken}");
+    for (keys, answered) in [
+        ("", true),
+        ("silence = true\n", false),
+        ("silence = [\"udp\"]\n", true),
+    ] {
+        let sip = format!("[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n{keys}");
+        let server = CallSetup::start_with("", &sip).server;
+        let from = |source, bytes: &str| response_over_tcp(source, server.sip, bytes.as_bytes());
+        let answer = from(STRANGER, &broken);
+        assert_eq!(answer.starts_with("SIP/2.0 400 "), answered, "{keys}");
+        assert_eq!(from(STRANGER, &pinged).is_empty(), !answered, "{keys}");
+        if !answered {
+            assert_eq!(answer, "");
+        }
+        assert!(from(TRUNK, &broken).starts_with("SIP/2.0 400 "), "{keys}");
+        assert_eq!(from(STRANGER, "\u{1}\u{2}garbage\r\n\r\n"), "");
+    }
+}
