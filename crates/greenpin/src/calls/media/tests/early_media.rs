@@ -27,7 +27,7 @@ fn next_sound(peer: &Socket) -> Vec<u8> {
 
 #[test]
 fn ringback_lasts_until_the_first_packet_of_early_media_and_comes_again_after_it() {
-    let mut harness = MediaHarness::new(33_200..=33_219);
+    let mut harness = MediaHarness::new(32_440..=32_459);
     let ([caller, callee], [alice, mut bob]) = early_media(&mut harness);
     next_sound(&alice);
     // Keys are no audio, and no key is passed on before the answer.
@@ -68,7 +68,7 @@ fn ringback_lasts_until_the_first_packet_of_early_media_and_comes_again_after_it
 fn nothing_of_the_caller_reaches_a_leg_before_its_answer() {
     // The callee's leg moves to the thread of the caller.
     let mut harness = MediaHarness::with(MediaSettings {
-        ports: 33_220..=33_239,
+        ports: 32_460..=32_479,
         threads: 2,
         ..MediaSettings::default()
     });
@@ -92,7 +92,7 @@ fn nothing_of_the_caller_reaches_a_leg_before_its_answer() {
 
 #[test]
 fn early_media_ends_with_either_leg() {
-    let mut harness = MediaHarness::new(33_240..=33_259);
+    let mut harness = MediaHarness::new(32_480..=32_499);
     let ([caller, callee], [alice, mut bob]) = early_media(&mut harness);
     bob.send(callee.local_port(), &[0x2a; 160]);
     harness.close(caller);
@@ -104,4 +104,28 @@ fn early_media_ends_with_either_leg() {
     harness.wait_until_done(&callee);
     harness.close(callee);
     assert_eq!(harness.close(other).sent_packets, 0);
+}
+
+#[test]
+fn early_media_is_transcoded_like_the_audio_of_a_bridged_call() {
+    for (ports, codec) in [
+        (32_500..=32_519, Codec::Opus),
+        (32_520..=32_539, Codec::G722),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("received.wav");
+        let mut harness = MediaHarness::new(ports);
+        let (caller, alice) = harness.pair(Codec::Pcma, Some(101));
+        let (callee, bob) = harness.pair(codec, Some(101));
+        caller.play_ringback();
+        caller.play_early_media(&callee);
+        harness.wait_until_done(&callee);
+        alice.record(file.clone(), None);
+        bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 1);
+        harness.played(1);
+        harness.close(alice);
+        harness.recorded().unwrap();
+        let heard = frequency(&channels(&file).0);
+        assert!((heard - 1000.0).abs() < 10.0, "{codec:?}: {heard}");
+    }
 }
