@@ -171,7 +171,7 @@ impl PinAttempt<'_> {
     }
 
     /// Confirms the charge after a wrong PIN. Writes an event for each allocation that is now locked, and for an
-    /// exhausted budget of the number. Returns the allocation for the refusal event, if it is unambiguous.
+    /// exhausted budget of the number or of the trunk. Returns the allocation for the refusal event, if it is unambiguous.
     fn confirm(&self, charge: AttemptCharge) -> Result<Option<GreenpinId>, StoreError> {
         match charge {
             AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(None),

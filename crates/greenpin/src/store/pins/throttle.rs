@@ -202,7 +202,7 @@ impl Throttle {
     }
 
     /// Confirms an attempt whose PIN was wrong: the fifth one locks the caller out. Returns `true` if the attempt has
-    /// exhausted the budget of the number.
+    /// exhausted the budget of the number or of the trunk.
     pub(crate) fn confirm(&mut self, charged: ChargedBudget, now: Timestamp) -> bool {
         let history = &mut self.history;
         if history.wrong_attempts >= MAX_WRONG_ATTEMPTS {
@@ -212,7 +212,9 @@ impl Throttle {
             history.refusals = history.refusals.saturating_add(1);
             history.refused_until = now + pause;
         }
-        charged == ChargedBudget::Shared && self.number.left == 0
+        let trunk = self.sources.map(|sources| sources.trunk);
+        let mut budgets = trunk.into_iter().chain([self.number]);
+        charged == ChargedBudget::Shared && budgets.any(|budget| budget.left == 0)
     }
 
     fn refill(&mut self, now: Timestamp) {
@@ -267,13 +269,18 @@ mod tests {
 
     /// Makes wrong attempts, each of a caller without a history, until one is refused. Returns their number.
     fn wrong_attempts(throttle: &mut Throttle, now: Timestamp) -> u32 {
-        let mut count = 0;
+        attack(throttle, now).0
+    }
+
+    /// The same; returns also whether the last attempt is reported as an attack.
+    fn attack(throttle: &mut Throttle, now: Timestamp) -> (u32, bool) {
+        let (mut count, mut is_attack) = (0, false);
         loop {
             throttle.history = CallerHistory::empty();
             let Some(charged) = throttle.charge(now) else {
-                return count;
+                return (count, is_attack);
             };
-            throttle.confirm(charged, now);
+            is_attack = throttle.confirm(charged, now);
             count += 1;
         }
     }
@@ -281,7 +288,7 @@ mod tests {
     #[test]
     fn without_a_limit_of_the_odds_only_the_number_has_a_budget() {
         let mut throttle = throttle(false);
-        assert_eq!(wrong_attempts(&mut throttle, at(0)), 20);
+        assert_eq!(attack(&mut throttle, at(0)), (20, true));
         assert_eq!(wrong_attempts(&mut throttle, at(24 * HOUR)), 20);
         assert_eq!(wrong_attempts(&mut throttle, at(25 * HOUR)), 2);
     }
@@ -289,13 +296,13 @@ mod tests {
     #[test]
     fn a_block_and_a_trunk_cannot_take_the_budget_of_the_number() {
         let mut throttle = throttle(true);
-        assert_eq!(wrong_attempts(&mut throttle, at(0)), 5);
-        for expected in [5, 5, 0] {
+        assert_eq!(attack(&mut throttle, at(0)), (5, false));
+        for expected in [(5, false), (5, true), (0, false)] {
             throttle.sources = throttle.sources.map(|sources| SourceBudgets {
                 block: BLOCK_BUDGET.full(at(0)),
                 ..sources
             });
-            assert_eq!(wrong_attempts(&mut throttle, at(0)), expected);
+            assert_eq!(attack(&mut throttle, at(0)), expected);
         }
         throttle.sources = Some(SourceBudgets {
             trunk: TRUNK_BUDGET.full(at(0)),

@@ -187,7 +187,7 @@ impl ChargedCaller {
         self.store(tx, number)
     }
 
-    /// Confirms the charge after a wrong PIN. Returns whether the budget of the number is exhausted now.
+    /// Confirms the charge after a wrong PIN. Returns whether the budget of the number or of the trunk is exhausted now.
     pub(crate) fn confirm(
         mut self,
         tx: &Tx<'_>,
