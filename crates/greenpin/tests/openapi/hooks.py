@@ -9,6 +9,8 @@ import schemathesis
 NUMBERS = os.environ["NUMBERS"].split(",")
 CALLS = os.environ["CALLS"].split(",")
 ZONES = ["Asia/Kolkata", "UTC", "America/New_York", "Pacific/Chatham"]
+COUNTRIES = ["IN", "US", "DE", "JP"]
+COUNTRY = re.compile(r"[A-Z]{2}")
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -29,6 +31,9 @@ def map_body(context, body):
     # Of these the schema cannot say which there are.
     if isinstance(body.get("timezone"), str):
         body["timezone"] = ZONES[len(body["timezone"]) % len(ZONES)]
+    country = body.get("country")
+    if isinstance(country, str) and COUNTRY.fullmatch(country):
+        body["country"] = COUNTRIES[ord(country[0]) % len(COUNTRIES)]
     # A narrow range would have nearly every create refused from here on.
     for limit in ("min_duration", "max_duration"):
         if isinstance(body.get(limit), int) and 300 <= body[limit] <= 14_688_000:
