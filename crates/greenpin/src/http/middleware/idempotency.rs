@@ -242,13 +242,18 @@ async fn release(store: TenantStore, idempotent: IdempotentRequest, claim: Claim
     let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
 }
 
-/// Returns a successful response as it is stored with its key.
-pub(crate) fn stored_success(response: impl Serialize) -> StoredAnswer {
-    let body = serde_json::to_vec(&Success { response }).unwrap_or_default();
-    StoredAnswer {
-        status: StatusCode::OK.as_u16(),
-        content_type: "application/json".to_owned(),
-        body: stored_body::pack(&body),
+/// Returns a function that makes the successful response to a write as it is stored with its key.
+pub(crate) fn stored_success<T, R: Serialize>(
+    response_of: impl Fn(&T) -> R,
+) -> impl Fn(&T) -> StoredAnswer {
+    move |written| {
+        let response = response_of(written);
+        let body = serde_json::to_vec(&Success { response }).unwrap_or_default();
+        StoredAnswer {
+            status: StatusCode::OK.as_u16(),
+            content_type: "application/json".to_owned(),
+            body: stored_body::pack(&body),
+        }
     }
 }
 

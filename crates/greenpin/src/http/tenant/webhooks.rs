@@ -94,10 +94,7 @@ pub(crate) async fn rotate(
             previous_secret_expires_at: until_text.clone(),
         }
     };
-    let answer = {
-        let rotated = rotated.clone();
-        move |secret: &String| stored_success(rotated(secret))
-    };
+    let answer = stored_success(rotated.clone());
     let secret = store.rotate_secret(&id, until, answer).await?;
     let secret = secret.ok_or_else(not_found)?;
     Ok(success(StatusCode::OK, rotated(&secret)))

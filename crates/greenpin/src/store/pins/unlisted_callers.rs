@@ -5,6 +5,7 @@ use std::time::Duration;
 use call::PhoneNumber;
 
 use crate::store::Tx;
+use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::NumberRow;
 use crate::store::pins::sql;
@@ -42,33 +43,27 @@ pub(crate) struct Origin<'a> {
 
 /// Admitted and charged attempt of an unlisted caller.
 pub(crate) struct ChargedCaller {
-    keys: OriginKeys,
+    /// Index key of the caller.
+    caller: String,
+    /// Index keys of its sources; `None` without a limit of the guess odds.
+    sources: Option<SourceKeys>,
     throttle: Throttle,
     charged: ChargedBudget,
 }
 
-/// Index keys of the caller and of its sources.
-struct OriginKeys {
-    caller: String,
+/// Index keys of the sources of a caller.
+struct SourceKeys {
     trunk: String,
     block: String,
 }
 
-impl OriginKeys {
-    fn new(
-        snapshot: &Snapshot<'_>,
-        number: &NumberRow,
-        origin: Origin<'_>,
-    ) -> Result<Self, StoreError> {
-        let key = snapshot.tenant_key(&number.tenant_id)?;
-        let of_caller = |index_key: &dyn Fn(PhoneNumber) -> String| {
-            origin.caller.map(index_key).unwrap_or_default()
-        };
-        Ok(Self {
-            caller: of_caller(&|caller| key.party_key(caller)),
+impl SourceKeys {
+    fn new(key: &TenantKey, origin: Origin<'_>) -> Self {
+        let block = origin.caller.map(|caller| key.block_key(caller));
+        Self {
             trunk: ["trunk ", origin.trunk.unwrap_or_default()].concat(),
-            block: of_caller(&|caller| key.block_key(caller)),
-        })
+            block: block.unwrap_or_default(),
+        }
     }
 }
 
@@ -106,23 +101,26 @@ fn check(
     origin: Origin<'_>,
     now: Timestamp,
 ) -> Result<Option<ChargedCaller>, StoreError> {
-    let keys = OriginKeys::new(snapshot, number, origin)?;
-    let sources = match settings.max_guess_odds {
-        Some(_) => Some(sources(snapshot, number, &keys, now)?),
-        None => None,
-    };
+    let key = snapshot.tenant_key(&number.tenant_id)?;
+    let caller = origin.caller.map(|caller| key.party_key(caller));
+    let caller = caller.unwrap_or_default();
+    let limit = settings.max_guess_odds;
+    let sources = limit.map(|_| SourceKeys::new(&key, origin));
+    let read = |keys| source_budgets(snapshot, number, keys, now);
+    let budgets = sources.as_ref().map(read).transpose()?;
     let mut throttle = Throttle {
-        history: history(snapshot, number, &keys.caller)?,
+        history: history(snapshot, number, &caller)?,
         is_known: origin.caller.is_some(),
         number: Budget {
             left: number.unlisted_budget,
             at: number.unlisted_budget_at,
         },
-        sources,
+        sources: budgets,
     };
     let charged = throttle.charge(now);
     Ok(charged.map(|charged| ChargedCaller {
-        keys,
+        caller,
+        sources,
         throttle,
         charged,
     }))
@@ -150,10 +148,10 @@ fn history(
     )
 }
 
-fn sources(
+fn source_budgets(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
-    keys: &OriginKeys,
+    keys: &SourceKeys,
     now: Timestamp,
 ) -> Result<SourceBudgets, StoreError> {
     let key = (&number.number_key, &keys.trunk, &keys.block);
@@ -207,11 +205,11 @@ impl ChargedCaller {
         let history = &self.throttle.history;
         let is_empty = history.wrong_attempts == 0 && history.refusals == 0;
         if is_empty && history.own_until.micros() == 0 {
-            tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.keys.caller))?;
+            tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
         } else {
             let row = (
                 vn,
-                &self.keys.caller,
+                &self.caller,
                 history.wrong_attempts,
                 history.refusals,
                 history.refused_until.micros(),
@@ -227,13 +225,10 @@ impl ChargedCaller {
             sql::NUMBER_SET_UNLISTED_BUDGET,
             (budget.left, budget.at.micros(), vn),
         )?;
-        let Some(sources) = self.throttle.sources else {
+        let Some((keys, budgets)) = self.sources.as_ref().zip(self.throttle.sources) else {
             return Ok(());
         };
-        for (key, budget) in [
-            (&self.keys.trunk, sources.trunk),
-            (&self.keys.block, sources.block),
-        ] {
+        for (key, budget) in [(&keys.trunk, budgets.trunk), (&keys.block, budgets.block)] {
             let row = (vn, key, budget.left, budget.at.micros());
             tx.execute(sql::SOURCE_UPSERT, row)?;
         }

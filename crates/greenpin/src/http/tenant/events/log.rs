@@ -248,10 +248,7 @@ pub(crate) async fn redeliver(
             deliveries: *deliveries,
         }
     };
-    let answer = {
-        let redelivery = redelivery.clone();
-        move |deliveries: &usize| stored_success(redelivery(deliveries))
-    };
+    let answer = stored_success(redelivery.clone());
     let deliveries = store.redeliver(&event_id, api.now(), answer).await?;
     let deliveries = deliveries.ok_or_else(not_found)?;
     Ok(success(StatusCode::OK, redelivery(&deliveries)))
