@@ -45,15 +45,7 @@ fn call() -> OutgoingCall {
         trunk: 0,
         to: "+919900000001".into(),
         from: "+914000000001".into(),
-        local: LocalMedia {
-            address: "192.0.2.1".parse().unwrap(),
-            port: 20_000,
-            session_id: 1,
-            version: 1,
-            comfort_noise: false,
-            srtp: SrtpMode::Off,
-            secrets: Secrets::new([1; 132]),
-        },
+        local: media(),
         preferred: Codec::Pcma,
     }
 }

@@ -34,6 +34,18 @@ struct SingleEndpoint {
     events: Vec<Event>,
 }
 
+fn media() -> LocalMedia {
+    LocalMedia {
+        address: "192.0.2.1".parse().unwrap(),
+        port: 20_000,
+        session_id: 1,
+        version: 1,
+        comfort_noise: false,
+        srtp: SrtpMode::Off,
+        secrets: Secrets::new([0; 132]),
+    }
+}
+
 fn peer() -> SocketAddr {
     "192.0.2.2:5060".parse().unwrap()
 }

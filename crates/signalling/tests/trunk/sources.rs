@@ -26,18 +26,6 @@ fn request(method: &str, headers: &str) -> String {
     )
 }
 
-fn media() -> LocalMedia {
-    LocalMedia {
-        address: "192.0.2.1".parse().unwrap(),
-        port: 20_000,
-        session_id: 1,
-        version: 1,
-        comfort_noise: false,
-        srtp: SrtpMode::Off,
-        secrets: Secrets::new([0; 132]),
-    }
-}
-
 /// Receives a call, answers and confirms it. Returns its leg and the header `To` of its dialog.
 fn confirmed_call(single: &mut SingleEndpoint, headers: &str) -> (LegId, String) {
     let source = peer().to_string();

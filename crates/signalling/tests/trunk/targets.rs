@@ -38,17 +38,7 @@ impl SingleEndpoint {
     }
 
     fn dial_number(&mut self, to: &str) -> Result<LegId, DialError> {
-        let address = "192.0.2.1".parse().unwrap();
-        let secrets = Secrets::new([1; 132]);
-        let local = LocalMedia {
-            address,
-            port: 20000,
-            session_id: 1,
-            version: 1,
-            comfort_noise: false,
-            srtp: SrtpMode::Off,
-            secrets,
-        };
+        let local = media();
         let (to, from) = (to.into(), "+914000000001".into());
         let call = OutgoingCall {
             trunk: 0,

@@ -37,6 +37,15 @@ fn play_in_vain(network: &mut Party, caller: &mut Party) {
     }
 }
 
+/// Answers as the agent. Both parties talk, and the customer hangs up.
+fn answer_and_talk(setup: &mut CallSetup) {
+    setup.agent.respond(200);
+    setup.agent.serve("ACK");
+    setup.inbox.wait_for_event("call.answered");
+    setup.both_talk();
+    setup.hang_up();
+}
+
 #[test]
 fn the_caller_hears_the_network_until_the_answer_and_is_not_heard_there() {
     for status in [183, 180] {
@@ -54,11 +63,7 @@ fn the_caller_hears_the_network_until_the_answer_and_is_not_heard_there() {
         for payload_type in [8, 97] {
             assert!(setup.agent.receive_until_quiet(payload_type).is_empty());
         }
-        setup.agent.respond(200);
-        setup.agent.serve("ACK");
-        setup.inbox.wait_for_event("call.answered");
-        setup.both_talk();
-        setup.hang_up();
+        answer_and_talk(&mut setup);
         let sid = setup.completed()["call_sid"].as_str().unwrap().to_owned();
         setup.inbox.wait_for_event("recording.ready");
         let recording = setup.server.recording(&sid);
@@ -93,11 +98,7 @@ fn ring_back_comes_again_if_the_attempt_ends_without_an_answer() {
     setup.agent.serve("ACK");
     setup.agent.receive_invite();
     setup.customer.wait_for_tone();
-    setup.agent.respond(200);
-    setup.agent.serve("ACK");
-    setup.inbox.wait_for_event("call.answered");
-    setup.both_talk();
-    setup.hang_up();
+    answer_and_talk(&mut setup);
 }
 
 #[test]
@@ -166,11 +167,7 @@ fn encrypted_early_media_reaches_an_unencrypted_caller() {
     setup.agent.receive_invite();
     setup.agent.respond_early(183);
     play_early_media(&mut setup.agent, AGENT_SAYS, &mut setup.customer);
-    setup.agent.respond(200);
-    setup.agent.serve("ACK");
-    setup.inbox.wait_for_event("call.answered");
-    setup.both_talk();
-    setup.hang_up();
+    answer_and_talk(&mut setup);
 }
 
 #[test]
