@@ -17,7 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::crypto::encrypted_file;
 use crate::crypto::encrypted_file::HEADER_BYTES;
-use crate::crypto::random;
 use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
@@ -96,13 +95,15 @@ impl Bucket {
         format!("s3://{}/{key}", self.options.name)
     }
 
-    /// Checks the bucket: writes a small object below the prefix, reads it and deletes it.
+    /// Checks the bucket: writes a small object below the prefix, reads it and deletes it. The
+    /// object is named after the node, so that the next check deletes the object of one that was
+    /// interrupted.
     ///
     /// # Errors
     ///
     /// The store cannot be reached or rejects a request. The error names the operation and the object.
-    pub async fn probe(&self) -> io::Result<()> {
-        let name = format!("greenpin-probe-{:016x}", random::u64());
+    pub async fn probe(&self, node: &str) -> io::Result<()> {
+        let name = format!("greenpin-probe-{node}");
         let key = match self.options.prefix.as_str() {
             "" => name,
             prefix => format!("{prefix}/{name}"),

@@ -32,8 +32,11 @@ pub(crate) async fn upload_recordings(store: Store, recordings: Recordings, node
     let Some(bucket) = recordings.bucket else {
         return;
     };
-    if let Err(error) = bucket.probe().await {
-        tracing::error!(%error, "cannot use the recordings bucket; recordings stay on disk until it works");
+    match bucket.probe(&node).await {
+        Ok(()) => tracing::info!("the recordings bucket is usable"),
+        Err(error) => {
+            tracing::error!(%error, "cannot use the recordings bucket; recordings stay on disk until it works");
+        }
     }
     let uploader = Uploader { store, bucket };
     let mut rounds = tokio::time::interval(POLL_INTERVAL);

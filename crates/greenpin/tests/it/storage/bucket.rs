@@ -56,6 +56,14 @@ impl S3 {
         serde_json::from_str(&line).unwrap()
     }
 
+    /// Stops answering, after the server has checked the bucket.
+    fn stop_answering(&mut self, servers: &[&Server]) {
+        for server in servers {
+            server.wait_for_log("the recordings bucket is usable");
+        }
+        self.order("down");
+    }
+
     fn order(&mut self, command: &str) -> Value {
         writeln!(self.commands, "{command}").unwrap();
         self.response()
@@ -195,7 +203,7 @@ fn a_recording_is_uploaded_announced_read_whole_and_by_range_and_erased() {
 fn recordings_wait_on_disk_while_the_bucket_is_unreachable_even_across_a_crash() {
     let mut s3 = S3::start();
     let mut setup = CallSetup::over(&s3);
-    s3.order("down");
+    s3.stop_answering(&[&setup.server]);
     let call_sid = setup.recorded_call();
     setup.server.wait_for_log("uploading a recording failed");
     assert_eq!(setup.on_disk().len(), 1);
@@ -224,7 +232,7 @@ fn an_erasure_waits_for_the_node_with_a_recording_that_was_not_uploaded() {
     first.add_number(VN, &[]);
     let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
     let allocation = first.allocate(&body);
-    s3.order("down");
+    s3.stop_answering(&[&first, &second]);
     assert_eq!(customer.call(VN), 200);
     customer.press(pin_of(&allocation));
     agent.receive_invite();
