@@ -13,6 +13,7 @@ mod events;
 mod key;
 mod local_client;
 mod logging;
+mod node;
 mod number;
 mod number_import;
 mod output;
@@ -94,6 +95,9 @@ enum Command {
     /// List the carriers of the configuration
     #[command(subcommand, arg_required_else_help = true)]
     Trunk(trunk::Command),
+    /// List and drain the nodes on the database
+    #[command(subcommand, arg_required_else_help = true)]
+    Node(node::Command),
     /// Create, list, show and delete a tenant's allocations
     #[command(subcommand, arg_required_else_help = true)]
     Allocation(allocation::Command),
@@ -185,6 +189,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             with_store(&config, |store| tenant::run(command, store, &config)).await
         }
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
+        Command::Node(command) => with_store(&config, |store| node::run(command, store)).await,
         Command::Allocation(command) => {
             with_store(&config, |store| allocation::run(command, store)).await
         }

@@ -9,11 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::logging;
 use super::output::fail;
 use super::systemd;
+use crate::calls::Handle;
 use crate::config::{Config, Fault, Reload};
 use crate::server::Server;
-use crate::server::limits::DRAIN_TIMEOUT;
 use crate::supervision::Part;
 
+/// Interval at which the log reports the calls that a stop waits for.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(30);
 /// Time for the stop after the end of a task.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +51,7 @@ pub(super) async fn run(mut config: Config, file: Option<&Path>) -> ExitCode {
             part = server.failure() => return stop_after_failure(server, part).await,
         }
     }
-    stop(server, terminate, interrupt).await;
+    stop(server, config.drain_timeout, terminate, interrupt).await;
     ExitCode::SUCCESS
 }
 
@@ -100,26 +102,43 @@ fn log_addresses(config: &Config, server: &Server) {
 }
 
 /// Stops a server within the time for live calls. A further signal ends the calls, one more ends the process.
-async fn stop(server: Server, mut terminate: Signal, mut interrupt: Signal) {
+async fn stop(
+    server: Server,
+    drain_timeout: Duration,
+    mut terminate: Signal,
+    mut interrupt: Signal,
+) {
+    let calls = server.liveness();
     tracing::info!(
-        "stopping: no new calls or allocations; calls under way have {} s",
-        DRAIN_TIMEOUT.as_secs()
+        calls = live_calls(&calls).await,
+        timeout = drain_timeout.as_secs(),
+        "stopping: no new calls or allocations; waiting for the calls under way"
     );
     systemd::report_stopping();
-    let calls = server.liveness();
     let mut signals = 0;
-    let stop = server.stop(DRAIN_TIMEOUT);
+    let stop = server.stop(drain_timeout);
+    let start = tokio::time::Instant::now() + DRAIN_REPORT_INTERVAL;
+    let mut reports = tokio::time::interval_at(start, DRAIN_REPORT_INTERVAL);
     tokio::pin!(stop);
     while signals < 2 {
         tokio::select! {
             () = &mut stop => break,
             _ = terminate.recv() => signals += 1,
             _ = interrupt.recv() => signals += 1,
+            _ = reports.tick() => {
+                tracing::info!(calls = live_calls(&calls).await, "waiting for the calls under way");
+                continue;
+            }
         }
         // The calls end with BYE and their records. One more signal ends the process.
         calls.end_calls();
     }
     tracing::info!("stopped");
+}
+
+/// Returns the number of calls in progress.
+async fn live_calls(calls: &Handle) -> usize {
+    calls.load().await.map_or(0, |load| load.calls)
 }
 
 /// Stops a server of which a task has ended: live calls end now, as far as the remaining tasks can end them.

@@ -49,6 +49,8 @@ pub struct Config {
     /// `node.lease`: time without a heartbeat after which other nodes close the calls of this one,
     /// 3 to 300 seconds.
     pub lease: Duration,
+    /// `node.drain_timeout`: time for live calls to finish after SIGTERM.
+    pub drain_timeout: Duration,
     /// `[store]`
     pub store: Store,
     /// `[sip]`
@@ -236,6 +238,11 @@ impl Config {
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&store.database, http.listen));
         let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
+        let drain_timeout = source.get_or(
+            "node.drain_timeout",
+            values::drain_timeout,
+            Duration::from_secs(30 * 60),
+        );
         let sip = Self::take_sip(source);
         let trunks = 0..source.count("trunks");
         let trunks: Vec<Trunk> = trunks.map(|index| trunk::read(source, index)).collect();
@@ -247,6 +254,7 @@ impl Config {
             http,
             node,
             lease,
+            drain_timeout,
             store,
             sip,
             media,

@@ -12,6 +12,7 @@ const LIVE: &[&str] = &[
     "http.rate_limit",
     "log.level",
     "media.prompts",
+    "node.drain_timeout",
     "sip.max_calls",
     "sip.tenant_calls_per_second",
     "sip.tenant_max_calls",
@@ -63,6 +64,7 @@ impl Config {
         let mut config = self.clone();
         config.http.rate_limit = new.http.rate_limit;
         config.log_level = new.log_level;
+        config.drain_timeout = new.drain_timeout;
         config.media.prompts.clone_from(&new.media.prompts);
         config.sip.max_calls = new.sip.max_calls;
         config.sip.tenant_limit = new.sip.tenant_limit;

@@ -435,6 +435,10 @@ pub(super) fn lease(raw: &RawValue) -> Result<Duration, InvalidValue> {
     seconds(raw, 3..=300, "a number of seconds from 3 to 300")
 }
 
+pub(super) fn drain_timeout(raw: &RawValue) -> Result<Duration, InvalidValue> {
+    seconds(raw, 0..=86_400, "a number of seconds from 0 to 86400")
+}
+
 pub(super) fn calls(raw: &RawValue) -> Result<usize, InvalidValue> {
     let number = raw
         .integer()

@@ -44,9 +44,14 @@ impl Readiness {
         self.drained.store(drained, Ordering::Relaxed);
     }
 
+    /// Returns `true` during a drain requested by the operator.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
     /// Returns `true` during a shutdown or a drain requested by the operator.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.drained.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.is_drained()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 pub(crate) use self::database_lock::DatabaseLock;
 use self::database_lock::LockError;
 use self::http_listener::{HttpListener, HttpTask};
-use self::membership::keep_alive;
+use self::membership::Node;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::sip::Listen;
 use crate::calls::sip::TlsError;
@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::http;
 use crate::http::{LiveSettings, NodeInfo, Readiness};
 use crate::recordings::{BucketError, Recordings};
-use crate::store::{self, Database, Membership, Store, StoreOptions, Timestamp};
+use crate::store::{self, Database, Membership, NodeIdentity, Store, StoreOptions, Timestamp};
 use crate::supervision::{Part, Supervisor};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
@@ -168,7 +168,7 @@ impl Server {
         let store = open_supervised(config, &public_url, &supervisor)?;
         let recordings = open_recordings(config)?;
         warn_of_unshared_recordings(config);
-        let membership = join(&store, &config.node).await?;
+        let membership = join(&store, config).await?;
         let settings = engine_settings(config, &supervisor)?;
         let (live, settled) = watch::channel(live_settings(config, &settings.prompts));
         let engine = Engine::start(settings, store.clone()).await?;
@@ -179,14 +179,15 @@ impl Server {
         let node = node_info(config, settled, public_url, &engine);
         let router = http::router(store.clone(), readiness.clone(), recordings.clone(), node);
         let api = listener.serve(router, &supervisor);
-        let heartbeats = keep_alive(
-            membership.clone(),
-            store.clone(),
-            engine.handle(),
-            config.node.clone(),
-            config.lease,
-            supervisor.clone(),
-        );
+        let node = Node {
+            membership: membership.clone(),
+            store: store.clone(),
+            engine: engine.handle(),
+            readiness: readiness.clone(),
+            name: config.node.clone(),
+            lease: config.lease,
+        };
+        let heartbeats = node.keep_alive(supervisor.clone());
         let jobs = jobs::start(&store, recordings, &config.node, heartbeats, &supervisor);
         Ok(Self {
             http,
@@ -272,8 +273,15 @@ fn node_info(
 
 /// Joins the cluster: closes the records of calls that the last stop of this node cut short, and releases its claimed
 /// deliveries.
-async fn join(store: &Store, node: &str) -> Result<Membership, ServerError> {
-    let (membership, cut_short) = store.join(node, Timestamp::now()).await?;
+async fn join(store: &Store, config: &Config) -> Result<Membership, ServerError> {
+    let now = Timestamp::now();
+    let node = NodeIdentity {
+        name: config.node.clone(),
+        lease: config.lease,
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: now,
+    };
+    let (membership, cut_short) = store.join(node, now).await?;
     if cut_short > 0 {
         tracing::warn!(
             calls = cut_short,
@@ -281,9 +289,9 @@ async fn join(store: &Store, node: &str) -> Result<Membership, ServerError> {
         );
     }
     if !store.is_shared() {
-        store.release_deliveries(Timestamp::now()).await?;
+        store.release_deliveries(now).await?;
     }
-    store.release_deliveries_of(node, Timestamp::now()).await?;
+    store.release_deliveries_of(&config.node, now).await?;
     Ok(membership)
 }
 

@@ -47,7 +47,7 @@ pub use self::calls::{
     DigitReport, Disposition, LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall,
     RecordingFile, RoutedCall, Upload,
 };
-pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
+pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeIdentity, NodeRow, NodeState};
 pub use self::core::database::sqlite_copy::{
     DatabaseState, KeyCheck, RecordingLocation, copy_database, for_each_recording, pause_endpoints,
 };

@@ -112,6 +112,12 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
     ),
     ("name", "^[a-z_]{1,40}$", "goodbye", "Name of a prompt."),
     (
+        "node",
+        "^[A-Za-z0-9.:_-]{1,64}$",
+        "node-1",
+        "Name of a node.",
+    ),
+    (
         "link",
         "^[a-z0-9_-]{1,64}\\.call_[0-9a-hjkmnp-tv-z]{26}\\.[0-9]{1,12}\\.[A-Za-z0-9_-]{43}$",
         "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",

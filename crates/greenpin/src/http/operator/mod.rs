@@ -9,7 +9,7 @@
 mod audit;
 mod credentials;
 mod fields;
-mod node;
+pub(crate) mod node;
 pub(crate) mod number_import;
 mod numbers;
 mod tenants;
@@ -73,6 +73,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::nodes))
         .routes(routes!(node::drain))
         .routes(routes!(node::undrain))
+        .routes(routes!(node::drain_node))
+        .routes(routes!(node::undrain_node))
         .routes(routes!(node::calls))
         .routes(routes!(node::call))
         .routes(routes!(node::end_call))

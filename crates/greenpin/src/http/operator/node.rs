@@ -1,4 +1,4 @@
-//! `/v1/admin/nodes`, `/drain`, `/undrain`, `/calls`: this process and its calls.
+//! `/v1/admin/nodes`, `/drain`, `/undrain`, `/calls`: the nodes of the database, and the calls of this process.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,16 @@ use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{CallCauseWord, CallId, EndedCallState, LiveCallState, Moment};
 use crate::http::tenant::calls::why::why;
 use crate::http::{Api, Success, success};
-use crate::store::{CallCause, CallRecord, CallSid, DialledLeg, TenantId};
+use crate::store::{CallCause, CallRecord, CallSid, DialledLeg, NodeRow, OperatorStore, TenantId};
 
 problems! {
     EndCallProblems: [NotFound];
+    NodeProblems: [NotFound];
 }
 
 /// List nodes
 ///
-/// Returns the node that serves this request.
+/// Lists the nodes on this database, by name. The calls and the drain of other nodes are those of their last heartbeat.
 #[utoipa::path(
     get,
     path = "/nodes",
@@ -32,8 +33,11 @@ problems! {
         (status = 200, description = "The nodes.", body = Success<Vec<NodeDetails>>),
     )
 )]
-pub(crate) async fn nodes(State(api): State<Api>) -> Response {
-    success(StatusCode::OK, vec![this_node(&api).await])
+pub(crate) async fn nodes(
+    Operator(store): Operator,
+    State(api): State<Api>,
+) -> Result<Response, Problem> {
+    Ok(success(StatusCode::OK, all_nodes(&store, &api).await?))
 }
 
 /// Drain this node
@@ -46,17 +50,12 @@ pub(crate) async fn nodes(State(api): State<Api>) -> Response {
     tag = "Node",
     responses(
         (status = 200, description = "The node.", body = Success<NodeDetails>),
+        NodeProblems,
     )
 )]
-pub(crate) async fn drain(
-    Operator(store): Operator,
-    State(api): State<Api>,
-) -> Result<Response, Problem> {
-    store
-        .audit("node.drain", Some(api.node.name.clone()), api.now())
-        .await?;
-    set_drained(&api, true);
-    Ok(success(StatusCode::OK, this_node(&api).await))
+pub(crate) async fn drain(operator: Operator, api: State<Api>) -> Result<Response, Problem> {
+    let name = api.node.name.clone();
+    set_drained(operator, api, name, true).await
 }
 
 /// Undrain this node
@@ -69,17 +68,57 @@ pub(crate) async fn drain(
     tag = "Node",
     responses(
         (status = 200, description = "The node.", body = Success<NodeDetails>),
+        NodeProblems,
     )
 )]
-pub(crate) async fn undrain(
-    Operator(store): Operator,
-    State(api): State<Api>,
+pub(crate) async fn undrain(operator: Operator, api: State<Api>) -> Result<Response, Problem> {
+    let name = api.node.name.clone();
+    set_drained(operator, api, name, false).await
+}
+
+/// Drain a node
+///
+/// The node stops accepting new calls and allocations and reports not ready. Calls in progress continue. Another node than
+/// the one that serves the request follows with its next heartbeat, within a fifth of its `node.lease`. A restart ends the
+/// drain.
+#[utoipa::path(
+    post,
+    path = "/nodes/{node}/drain",
+    operation_id = "drain_node",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The node.", body = Success<NodeDetails>),
+        NodeProblems,
+    )
+)]
+pub(crate) async fn drain_node(
+    operator: Operator,
+    api: State<Api>,
+    Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    store
-        .audit("node.undrain", Some(api.node.name.clone()), api.now())
-        .await?;
-    set_drained(&api, false);
-    Ok(success(StatusCode::OK, this_node(&api).await))
+    set_drained(operator, api, name, true).await
+}
+
+/// Undrain a node
+///
+/// The node accepts new calls and allocations again. Another node than the one that serves the request follows with its
+/// next heartbeat.
+#[utoipa::path(
+    post,
+    path = "/nodes/{node}/undrain",
+    operation_id = "undrain_node",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The node.", body = Success<NodeDetails>),
+        NodeProblems,
+    )
+)]
+pub(crate) async fn undrain_node(
+    operator: Operator,
+    api: State<Api>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    set_drained(operator, api, name, false).await
 }
 
 /// List active calls
@@ -278,27 +317,63 @@ fn without_numbers(call_id: &str, record: &CallRecord) -> String {
     })
 }
 
-fn set_drained(api: &Api, drained: bool) {
-    api.readiness.set_drained(drained);
-    api.node.engine.admit(!drained);
+/// Requests or ends the drain of a node. On this node it takes effect at once.
+async fn set_drained(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    name: String,
+    is_drained: bool,
+) -> Result<Response, Problem> {
+    let is_this = name == api.node.name;
+    let is_known = !name.contains('\0') && store.want_drain(&name, is_drained, api.now()).await?;
+    if is_this {
+        api.readiness.set_drained(is_drained);
+        api.node.engine.admit(!is_drained);
+    }
+    let nodes = all_nodes(&store, &api).await?;
+    let node = nodes.into_iter().find(|node| node.name == name);
+    match node {
+        Some(node) if is_known || is_this => Ok(success(StatusCode::OK, node)),
+        _ => Err(Problem::plain(Code::NotFound)),
+    }
 }
 
 /// A greenpin process.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Node)]
-struct NodeDetails {
+pub(crate) struct NodeDetails {
     /// Name in call records.
-    name: String,
-    /// Version of greenpin.
-    version: &'static str,
+    pub(crate) name: String,
+    /// Version of greenpin; empty for a node of an earlier version.
+    pub(crate) version: String,
     /// Time of the start.
     #[schema(value_type = Moment)]
     started_at: String,
+    /// Time of the last heartbeat, by the clock of the node.
+    #[schema(value_type = Moment)]
+    pub(crate) last_heartbeat: String,
+    /// Seconds without a heartbeat after which other nodes close the calls of the node; `null` for a node of an earlier
+    /// version.
+    #[schema(required, minimum = 3, maximum = 300)]
+    lease: Option<i64>,
     /// Number of active calls.
-    #[schema(value_type = u64)]
-    calls: usize,
+    pub(crate) calls: u64,
     /// `true` if the node rejects new calls and allocations.
-    draining: bool,
+    pub(crate) draining: bool,
+}
+
+impl From<NodeRow> for NodeDetails {
+    fn from(row: NodeRow) -> Self {
+        Self {
+            name: row.node,
+            version: row.version,
+            started_at: utc(row.started_at),
+            last_heartbeat: utc(row.seen_at),
+            lease: row.lease_seconds,
+            calls: row.calls,
+            draining: row.draining,
+        }
+    }
 }
 
 /// An active call.
@@ -329,12 +404,14 @@ struct EndedCall {
     state: &'static str,
 }
 
-async fn this_node(api: &Api) -> NodeDetails {
-    NodeDetails {
-        name: api.node.name.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-        started_at: utc(api.node.started_at),
-        calls: api.node.engine.calls().await.len(),
-        draining: api.readiness.is_draining(),
+/// Returns the nodes on the database. This one is listed by its own state.
+async fn all_nodes(store: &OperatorStore, api: &Api) -> Result<Vec<NodeDetails>, Problem> {
+    let calls = api.node.engine.calls().await.len();
+    let rows = store.nodes().await?.into_iter();
+    let mut nodes: Vec<NodeDetails> = rows.map(NodeDetails::from).collect();
+    if let Some(this) = nodes.iter_mut().find(|node| node.name == api.node.name) {
+        this.calls = u64::try_from(calls).unwrap_or(u64::MAX);
+        this.draining = api.readiness.is_draining();
     }
+    Ok(nodes)
 }

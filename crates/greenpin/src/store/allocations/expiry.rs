@@ -15,8 +15,15 @@ const MAX_BATCH_ROWS: u32 = 200;
 
 impl Store {
     /// Writes `allocation.expired` for a batch of due allocations, once for each. Returns the size of the batch; 0 if
-    /// none is left.
+    /// none is left. Without a due allocation nothing is written.
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let read = self.readers.read(move |snapshot| {
+            snapshot.row(sql::ALLOCATIONS_DUE, (now.micros(), 1_u32), |_| Ok(()))
+        });
+        let due: Result<Option<()>, StoreError> = read.await;
+        if due?.is_none() {
+            return Ok(0);
+        }
         let write = self.writer.write(move |tx| {
             let due = tx.rows(
                 sql::ALLOCATIONS_DUE,

@@ -1,11 +1,12 @@
 //! Nodes that share a database. Each node writes heartbeats; another node evicts a failed one and closes its calls.
 //!
-//! A node has failed if its heartbeat counter does not change for a lease. The observer measures the lease on its own
-//! clock, so clocks of two machines are never compared. The row of a failed node is deleted with its last open call. A
-//! node that was only delayed detects the eviction at its next heartbeat.
+//! A node has failed if its heartbeat counter does not change for its lease (see [`FailureDetector`]). The row of a
+//! failed node is deleted with its last open call. A node that was only delayed detects the eviction at its next
+//! heartbeat.
+//!
+//! [`FailureDetector`]: super::FailureDetector
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::crypto::random;
 use crate::store::Tx;
@@ -13,16 +14,40 @@ use crate::store::calls;
 use crate::store::cluster::sql;
 use crate::store::cluster::sql::{NodeRow, OpenCallRow};
 use crate::store::events::outbox;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::AuditAction;
+use crate::store::{CallSid, OperatorStore, Store, StoreError, TenantId, Timestamp};
 
 /// Maximum number of calls closed in one transaction.
 const MAX_BATCH_CALLS: u32 = 100;
+
+/// A process that joins the cluster.
+#[derive(Debug, Clone)]
+pub struct NodeIdentity {
+    /// Name of the node, the same after a restart.
+    pub name: String,
+    /// Time without a heartbeat after which other nodes close the calls of this one.
+    pub lease: Duration,
+    /// Version of greenpin.
+    pub version: &'static str,
+    /// Start of the process.
+    pub started_at: Timestamp,
+}
+
+/// State of a node, as its heartbeats carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeState {
+    /// Number of active calls.
+    pub calls: u64,
+    /// The node rejects new calls.
+    pub is_draining: bool,
+}
 
 /// Membership of this node in the cluster.
 #[derive(Debug, Clone)]
 pub struct Membership {
     store: Store,
-    node: String,
+    node: NodeIdentity,
     process: String,
 }
 
@@ -30,7 +55,10 @@ pub struct Membership {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
     /// The heartbeat was recorded.
-    Recorded,
+    Recorded {
+        /// The operator wants the node to reject new calls.
+        drain_wanted: bool,
+    },
     /// Another node has evicted this node and closed its calls.
     Evicted,
     /// Another process has joined with the same node name.
@@ -42,15 +70,16 @@ impl Store {
     /// Called before the first call of the node. Also returns the number of closed calls.
     pub async fn join(
         &self,
-        node: &str,
+        node: NodeIdentity,
         now: Timestamp,
     ) -> Result<(Membership, usize), StoreError> {
-        let last = self.node(node).await?;
+        let name = node.name.clone();
+        let last = self.node(&name).await?;
         let last_seen = last.map_or(now, |last| last.seen_at.min(now));
-        let member = self.enter(node, now).await?;
+        let member = self.enter(node, NodeState::default(), false, now).await?;
         let mut closed = 0;
         loop {
-            let batch = self.close_calls(node.to_owned(), None, last_seen).await?;
+            let batch = self.close_calls(name.clone(), None, last_seen).await?;
             closed += batch;
             if batch == 0 {
                 return Ok((member, closed));
@@ -58,17 +87,35 @@ impl Store {
         }
     }
 
-    async fn enter(&self, node: &str, now: Timestamp) -> Result<Membership, StoreError> {
+    async fn enter(
+        &self,
+        node: NodeIdentity,
+        state: NodeState,
+        drain_wanted: bool,
+        now: Timestamp,
+    ) -> Result<Membership, StoreError> {
         let process = format!("{:016x}", random::u64());
         let member = Membership {
             store: self.clone(),
-            node: node.to_owned(),
+            node,
             process,
         };
         let row = member.clone();
         let write = self.writer.write::<_, StoreError, _>(move |tx| {
-            tx.execute(sql::NODE_JOIN, (&row.node, &row.process, now.micros()))
-                .map(|_| ())
+            let Membership { node, process, .. } = &row;
+            let lease = i64::try_from(node.lease.as_secs()).unwrap_or(i64::MAX);
+            let row = (
+                &node.name,
+                process,
+                now.micros(),
+                lease,
+                node.version,
+                node.started_at.micros(),
+                stored(state.calls),
+                i64::from(state.is_draining),
+                i64::from(drain_wanted),
+            );
+            tx.execute(sql::NODE_JOIN, row).map(|_| ())
         });
         write.await?;
         Ok(member)
@@ -149,109 +196,86 @@ fn process_state(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, Store
 }
 
 impl Membership {
-    /// Writes a heartbeat.
-    pub async fn heartbeat(&self, now: Timestamp) -> Result<Heartbeat, StoreError> {
+    /// Writes a heartbeat with the state of the node.
+    pub async fn heartbeat(
+        &self,
+        state: NodeState,
+        now: Timestamp,
+    ) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            let row = (now.micros(), &member.node, &member.process);
-            if tx.execute(sql::NODE_HEARTBEAT, row)? > 0 {
-                return Ok(Heartbeat::Recorded);
-            }
-            Ok(if process_state(tx, &member.node)?.is_some() {
-                Heartbeat::Replaced
-            } else {
-                Heartbeat::Evicted
+            let name = &member.node.name;
+            let row = (
+                now.micros(),
+                stored(state.calls),
+                i64::from(state.is_draining),
+                name,
+                &member.process,
+            );
+            let recorded = tx.row(sql::NODE_HEARTBEAT, row, |row| row.get("drain_wanted"))?;
+            Ok(match recorded {
+                Some(drain_wanted) => Heartbeat::Recorded { drain_wanted },
+                None if process_state(tx, name)?.is_some() => Heartbeat::Replaced,
+                None => Heartbeat::Evicted,
             })
         });
         write.await
     }
 
-    /// Registers the node again after its eviction.
-    pub async fn rejoin(&self, now: Timestamp) -> Result<Self, StoreError> {
-        self.store.enter(&self.node, now).await
+    /// Registers the node again after its eviction, with its state.
+    pub async fn rejoin(
+        &self,
+        state: NodeState,
+        drain_wanted: bool,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let node = self.node.clone();
+        self.store.enter(node, state, drain_wanted, now).await
     }
 
     /// Deregisters the node after its calls have ended.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            tx.execute(sql::NODE_LEAVE, (&member.node, &member.process))
+            tx.execute(sql::NODE_LEAVE, (&member.node.name, &member.process))
                 .map(|_| ())
         });
         write.await
     }
 }
 
-/// Failure detector: the last change of each node's heartbeat, on the clock of this process.
-#[derive(Debug, Default)]
-pub struct FailureDetector(HashMap<String, (NodeRow, Instant)>);
+impl OperatorStore {
+    /// Returns every registered node.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.store.nodes().await
+    }
 
-impl FailureDetector {
-    /// Updates the detector with the current rows. Returns the nodes without a heartbeat for `lease`.
-    pub fn observe(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
-        self.0
-            .retain(|name, _| nodes.iter().any(|node| node.node == *name));
-        for node in nodes {
-            let since = match self.0.get(&node.node) {
-                Some((seen, since)) if *seen == node => *since,
-                _ => now,
+    /// Requests or ends the draining of a node, which follows with its next heartbeat. Returns `false` if no node has
+    /// this name.
+    pub async fn want_drain(
+        &self,
+        node: &str,
+        wanted: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (node, actor) = (node.to_owned(), self.actor.clone());
+        let write = self.store.writer.write(move |tx| {
+            if tx.execute(sql::NODE_WANT_DRAIN, (i64::from(wanted), &node))? == 0 {
+                return Ok(false);
+            }
+            let action = AuditAction {
+                name: if wanted { "node.drain" } else { "node.undrain" },
+                tenant: None,
+                object: Some(&node),
             };
-            self.0.insert(node.node.clone(), (node, since));
-        }
-        let dead = self
-            .0
-            .values()
-            .filter(|(_, since)| now.saturating_duration_since(*since) >= lease);
-        dead.map(|(node, _)| node.clone()).collect()
+            audit::write(tx, &actor, action, now)?;
+            Ok(true)
+        });
+        write.await
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str, heartbeats: i64) -> NodeRow {
-        NodeRow {
-            node: name.into(),
-            process: "1".into(),
-            heartbeats,
-            seen_at: Timestamp::from_micros(heartbeats),
-        }
-    }
-
-    #[test]
-    fn a_node_has_failed_after_a_lease_without_a_heartbeat() {
-        let (mut detector, begin, lease) = (
-            FailureDetector::default(),
-            Instant::now(),
-            Duration::from_secs(15),
-        );
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        assert_eq!(
-            detector.observe(vec![node("a", 7), node("b", 1)], lease, at(0)),
-            []
-        );
-        assert_eq!(
-            detector.observe(vec![node("a", 7), node("b", 2)], lease, at(14)),
-            []
-        );
-        assert_eq!(
-            detector.observe(vec![node("a", 7), node("b", 3)], lease, at(15)),
-            [node("a", 7)]
-        );
-        assert_eq!(
-            detector.observe(vec![node("a", 8), node("b", 3)], lease, at(16)),
-            [],
-            "its heartbeat continues"
-        );
-        assert_eq!(
-            detector.observe(vec![node("b", 3)], lease, at(30)),
-            [node("b", 3)]
-        );
-        assert_eq!(
-            detector.observe(vec![node("a", 8)], lease, at(31)),
-            [],
-            "a node that joins again is alive"
-        );
-    }
+/// Returns a number of calls as it is stored.
+fn stored(calls: u64) -> i64 {
+    i64::try_from(calls).unwrap_or(i64::MAX)
 }

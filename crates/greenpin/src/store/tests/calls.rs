@@ -77,9 +77,9 @@ async fn open_calls_of_a_crashed_node_are_closed_at_its_next_start() {
         .end_call(&closed, ending(bench.at(2)))
         .await
         .unwrap();
-    assert_eq!(bench.store.join("node-2", bench.at(9)).await.unwrap().1, 0);
-    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 1);
-    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 0);
+    assert_eq!(bench.join("node-2", 9).await, 0);
+    assert_eq!(bench.join("node-1", 9).await, 1);
+    assert_eq!(bench.join("node-1", 9).await, 0);
     let record = bench.tenant.call(&open).await.unwrap().unwrap();
     assert_eq!(
         (record.ended_at, record.hangup_by),
@@ -93,4 +93,45 @@ async fn open_calls_of_a_crashed_node_are_closed_at_its_next_start() {
             .count(),
         2
     );
+}
+
+#[tokio::test]
+async fn a_drain_request_reaches_its_node_with_the_next_heartbeat() {
+    let bench = Bench::new().await;
+    let (member, _) = bench.join_as("node-1", 0).await;
+    let state = NodeState {
+        calls: 7,
+        is_draining: false,
+    };
+    let beat = async |seconds| member.heartbeat(state, bench.at(seconds)).await.unwrap();
+    let recorded = |drain_wanted| Heartbeat::Recorded { drain_wanted };
+    assert_eq!(beat(3).await, recorded(false));
+    let operator = bench.store.operator(Actor::command_line());
+    let want = async |node, wanted| {
+        operator
+            .want_drain(node, wanted, bench.at(4))
+            .await
+            .unwrap()
+    };
+    assert!(want("node-1", true).await);
+    assert!(!want("node-2", true).await);
+    assert_eq!(beat(6).await, recorded(true));
+    assert!(want("node-1", false).await);
+    assert_eq!(beat(9).await, recorded(false));
+    let [row] = &bench.store.nodes().await.unwrap()[..] else {
+        panic!("one node");
+    };
+    assert_eq!(
+        (row.calls, row.heartbeats, row.lease()),
+        (7, 4, Some(Duration::from_secs(15)))
+    );
+    assert_eq!((row.seen_at, row.started_at), (bench.at(9), bench.at(0)));
+    // A restart ends the drain.
+    want("node-1", true).await;
+    let (member, _) = bench.join_as("node-1", 20).await;
+    let beat = member.heartbeat(NodeState::default(), bench.at(21)).await;
+    assert_eq!(beat.unwrap(), recorded(false));
+    let actions = operator.audit_after(None, 10).await.unwrap();
+    let actions: Vec<_> = actions.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["node.drain", "node.undrain", "node.drain"]);
 }

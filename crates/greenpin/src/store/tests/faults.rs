@@ -50,8 +50,8 @@ async fn an_unreadable_call_does_not_prevent_the_start_of_its_node() {
     let (other, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     let cut = format!("UPDATE calls SET sealed = 'x' WHERE call_sid = '{broken}'");
     execute(&bench.options.database, &cut).await;
-    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 2);
-    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 0);
+    assert_eq!(bench.join("node-1", 9).await, 2);
+    assert_eq!(bench.join("node-1", 9).await, 0);
     let record = bench.tenant.call(&other).await.unwrap().unwrap();
     assert_eq!(record.ended_at, Some(bench.at(9)));
     let types = bench.event_types().await;

@@ -133,6 +133,22 @@ impl Bench {
         self.start + Duration::from_secs(seconds)
     }
 
+    /// Joins a node. Returns the number of calls that its previous process left open.
+    async fn join(&self, node: &str, seconds: u64) -> usize {
+        self.join_as(node, seconds).await.1
+    }
+
+    async fn join_as(&self, node: &str, seconds: u64) -> (Membership, usize) {
+        let identity = NodeIdentity {
+            name: node.to_owned(),
+            lease: Duration::from_secs(15),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: self.at(seconds),
+        };
+        let joined = self.store.join(identity, self.at(seconds)).await;
+        joined.unwrap()
+    }
+
     /// Adds the wide shared number with a given PIN length and limit.
     async fn share_wide(&self, pin_length: u8, max_active: u32) {
         let wide = NewNumber {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::support::call_setup::CallSetup;
 use crate::support::http_client::{call, raw, request, send};
 use crate::support::party::Party;
 use crate::support::server::{Server, TIMEOUT};
@@ -45,4 +46,45 @@ fn during_a_shutdown_new_allocations_are_rejected_and_reads_still_work() {
         raw(server.http, &request("GET", "/readyz", "", b"")).status,
         503
     );
+}
+
+#[test]
+fn after_sigterm_a_call_goes_on_and_the_server_ends_with_it() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    setup.server.terminate();
+    setup.server.wait_for_log("waiting for the calls under way");
+    setup.both_talk();
+    setup.hang_up();
+    assert_eq!(setup.server.exit_code(), Some(0));
+    assert!(setup.server.log().contains("stopped"));
+}
+
+#[test]
+fn a_second_sigterm_ends_the_calls_with_their_records() {
+    let mut setup = CallSetup::start();
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    setup.server.terminate();
+    setup.server.wait_for_log("waiting for the calls under way");
+    setup.server.terminate();
+    setup.customer.serve("BYE");
+    setup.agent.serve("BYE");
+    assert_eq!(setup.server.exit_code(), Some(0));
+    setup.server.start_again();
+    assert_eq!(setup.completed()["hangup_by"], "system");
+}
+
+#[test]
+fn calls_that_outlast_the_drain_timeout_are_ended() {
+    let mut setup = CallSetup::start_with("", "[node]\ndrain_timeout = 1\n");
+    let allocation = setup.allocate(&json!({}));
+    setup.connect(&allocation);
+    setup.server.terminate();
+    setup.customer.serve("BYE");
+    setup.agent.serve("BYE");
+    assert_eq!(setup.server.exit_code(), Some(0));
+    setup.server.start_again();
+    assert_eq!(setup.completed()["hangup_by"], "system");
 }

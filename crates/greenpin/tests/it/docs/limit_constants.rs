@@ -115,6 +115,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "http::RELEASE_RETRY_INTERVAL",
             "recordings::POLL_INTERVAL",
             "server::EXPIRY_INTERVAL",
+            "server::LOOK_INTERVAL",
             "server::RETENTION_INTERVAL",
             "server::TRIM_INTERVAL",
             "store::CHECKPOINT_INTERVAL",

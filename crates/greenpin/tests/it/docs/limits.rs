@@ -345,7 +345,7 @@ fn call_rows() -> Vec<Row> {
         "sending to an address that no RTP or RTCP has ever come from" => time(MediaSettings::default().unanswered_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
-        "live calls after SIGTERM" => time(server::DRAIN_TIMEOUT),
+        "live calls after SIGTERM" => format!("{} (`node.drain_timeout`)", time(Config::default().drain_timeout)),
     }
 }
 

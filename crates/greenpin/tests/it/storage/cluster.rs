@@ -1,11 +1,16 @@
 //! Two servers on one PostgreSQL database satisfy the tenant API's guarantees.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::support::call_setup::allocation_body;
+use crate::support::database_proxy::DatabaseProxy;
 use crate::support::http_client::{HttpResponse, count_status, create_at_once, distinct_pins};
+use crate::support::operator_api::{expect_response, operator_request};
 use crate::support::party::Party;
-use crate::support::server::{Server, trunk};
+use crate::support::postgres;
+use crate::support::server::{Server, TIMEOUT, trunk};
 use crate::support::webhook_inbox::WebhookInbox;
 
 const EXCLUSIVE: &str = "+914000000001";
@@ -119,15 +124,19 @@ struct ClusterCall {
     servers: [Server; 2],
     inbox: WebhookInbox,
     agent: Party,
-    _customer: Party,
+    customer: Party,
 }
 
 impl ClusterCall {
     fn begin() -> Self {
+        Self::begin_on(&postgres::new_database())
+    }
+
+    fn begin_on(database_url: &str) -> Self {
         let (agent, customer) = ("+919900000001", "+918800000001");
         let mut agent = Party::unconnected(agent);
         let trunk = trunk("carrier", agent.address(), "");
-        let servers = Server::two_nodes(&trunk);
+        let servers = Server::two_nodes_on(database_url, &trunk);
         agent.set_server(servers[0].sip);
         let mut customer = Party::new(customer, servers[0].sip);
         servers[0].add_number(EXCLUSIVE, &[]);
@@ -144,7 +153,7 @@ impl ClusterCall {
             servers,
             inbox,
             agent,
-            _customer: customer,
+            customer,
         }
     }
 
@@ -194,4 +203,104 @@ fn an_evicted_server_ends_its_calls_after_it_resumes() {
     talk.agent.serve("BYE");
     talk.servers[0].wait_for_log("other nodes have evicted this node");
     assert_eq!(talk.completed_events(), 1);
+}
+
+/// Returns a node as a server lists it.
+fn node(server: &Server, name: &str) -> Value {
+    let nodes = expect_response(operator_request(server, "GET", "/nodes"), 200);
+    let nodes = nodes.as_array().unwrap();
+    let found = nodes.iter().find(|node| node["name"] == name);
+    found.cloned().unwrap_or(Value::Null)
+}
+
+/// Waits until a server lists a node in a state.
+fn wait_for_node(server: &Server, name: &str, is_reached: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let node = node(server, name);
+        if is_reached(&node) {
+            return node;
+        }
+        assert!(Instant::now() < deadline, "{node}\n{}", server.log());
+    }
+}
+
+fn wait_for_readiness(server: &Server, status: u16) {
+    let deadline = Instant::now() + TIMEOUT;
+    while server.readiness() != Some(status) {
+        assert!(Instant::now() < deadline, "{}", server.log());
+    }
+}
+
+#[test]
+fn any_node_lists_all_nodes_and_drains_any() {
+    let talk = ClusterCall::begin();
+    let [first, second] = &talk.servers;
+    let listed = wait_for_node(second, "one", |node| node["calls"] == 1);
+    assert_eq!(
+        (&listed["version"], &listed["lease"], &listed["draining"]),
+        (&json!(env!("CARGO_PKG_VERSION")), &json!(3), &json!(false))
+    );
+    let drain = |path: &str| operator_request(second, "POST", path);
+    expect_response(drain("/nodes/one/drain"), 200);
+    wait_for_readiness(first, 503);
+    wait_for_node(second, "one", |node| node["draining"] == true);
+    assert_eq!(second.readiness(), Some(200));
+    let mut stranger = Party::new("+918800000009", first.sip);
+    assert_eq!(stranger.call(EXCLUSIVE), 503);
+    expect_response(drain("/nodes/one/undrain"), 200);
+    wait_for_readiness(first, 200);
+    assert_eq!(drain("/nodes/three/drain").status, 404);
+
+    let drained = second.command(&["node", "drain", "one", "--json"]);
+    assert!(drained.status.success(), "{drained:?}");
+    wait_for_readiness(first, 503);
+    let list = second.command(&["node", "list"]);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("one") && list.contains("draining"), "{list}");
+    let unknown = second.command(&["node", "drain", "three"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let audit = expect_response(operator_request(second, "GET", "/audit"), 200).to_string();
+    assert!(audit.contains("node.drain") && audit.contains("command line"));
+}
+
+#[test]
+fn an_outage_of_the_database_beyond_a_lease_ends_no_call() {
+    let database = postgres::new_database();
+    let proxy = DatabaseProxy::new(&database);
+    let mut talk = ClusterCall::begin_on(&proxy.url(&database));
+    wait_for_node(&talk.servers[1], "one", |node| node["calls"] == 1);
+    proxy.cut();
+    // A heartbeat is due five times in a lease, and tried again at the same interval after a failure.
+    for server in &talk.servers {
+        let deadline = Instant::now() + TIMEOUT;
+        while server.log().matches("writing the heartbeat failed").count() < 8 {
+            assert!(Instant::now() < deadline, "{}", server.log());
+        }
+    }
+    proxy.restore();
+    for (server, other) in talk.servers.iter().zip(["two", "one"]) {
+        wait_for_readiness(server, 200);
+        let back = node(server, other)["last_heartbeat"].clone();
+        let second_of = |time: &Value| {
+            let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
+            time.as_second()
+        };
+        // Beyond a further lease, so that a silence from before the outage would have been noticed.
+        let after = second_of(&back) + 5;
+        wait_for_node(server, other, |node| {
+            second_of(&node["last_heartbeat"]) >= after
+        });
+    }
+    for server in &talk.servers {
+        let log = server.log();
+        assert!(
+            !log.contains("missed its lease") && !log.contains("evicted"),
+            "{log}"
+        );
+    }
+    talk.customer.bye();
+    talk.agent.serve("BYE");
+    let completed = talk.inbox.wait_for_event("call.completed");
+    assert_eq!(completed["data"]["hangup_by"], "caller");
 }

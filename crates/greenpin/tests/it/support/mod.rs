@@ -8,6 +8,7 @@
 //!   for each test.
 
 pub mod call_setup;
+pub mod database_proxy;
 pub mod failing_receiver;
 pub mod http_client;
 pub mod loud_audio;

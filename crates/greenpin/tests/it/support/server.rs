@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::operator_api::OPERATOR;
 use super::ports::free_port;
 use super::process::send_signal;
 use super::time_limit;
@@ -84,10 +85,16 @@ impl Server {
 
     /// Starts two servers on one PostgreSQL database.
     pub fn two_nodes(configuration: &str) -> [Self; 2] {
-        let url = crate::support::postgres::new_database();
+        Self::two_nodes_on(&crate::support::postgres::new_database(), configuration)
+    }
+
+    /// Starts two servers on the PostgreSQL database of a URL, with the operator API.
+    pub fn two_nodes_on(url: &str, configuration: &str) -> [Self; 2] {
         let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let key = first.path().join("master.key");
-        let store = format!("[store]\nurl = {url:?}\nencryption_key_file = {key:?}");
+        let store = format!(
+            "operator_token = {OPERATOR:?}\n[store]\nurl = {url:?}\nencryption_key_file = {key:?}"
+        );
         let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\nlease = 3\n");
         [
             Self::on(first, &store, &node("one")),

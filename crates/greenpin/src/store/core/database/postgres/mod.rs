@@ -33,9 +33,9 @@ use crate::store::core::statement::Tables;
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Settings of each connection. An acknowledged commit is durable, regardless of the server's default. A node that stops
-/// within its lease delays the others by at most 10 seconds. A wait for the lease ends before [`ANSWER_TIMEOUT`]. Sequential scans are off: a plan made for a new, empty table
+/// within its lease of the writers delays the others by at most 2 seconds. A wait for the lease ends before [`ANSWER_TIMEOUT`]. Sequential scans are off: a plan made for a new, empty table
 /// would scan the whole table for as long as the server caches the plan.
-const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '10s'; \
+const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '2s'; \
                        SET lock_timeout = '4s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
                        SET client_min_messages = 'warning'; SET enable_seqscan = off; SET jit = off";
 /// Timeout of a connection attempt, and of its TCP part without `connect_timeout` in the URL.

@@ -1,0 +1,7 @@
+-- NULL: a node of an earlier version, which does not say its lease.
+ALTER TABLE nodes ADD COLUMN lease_seconds BIGINT;
+ALTER TABLE nodes ADD COLUMN version TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN started_at BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN calls BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN draining BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE nodes ADD COLUMN drain_wanted BIGINT NOT NULL DEFAULT 0;
