@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Goal::{AtLeast, AtMost, Open};
 use super::child::{
-    Prepared, SID, Server, TENANT, TOKEN, address, any_port, cpu_of, number, spawn,
+    BenchStore, Prepared, SID, Server, TENANT, TOKEN, address, any_port, cpu_of, number, spawn,
 };
 use super::{Figure, load, progress};
 use crate::store::{Allocation, NumberMode};
@@ -23,11 +23,11 @@ const FILL_TIME: Duration = Duration::from_secs(10);
 pub(super) async fn measure(
     time: Duration,
     stored: u32,
-    database: Option<&str>,
+    store: &BenchStore,
 ) -> Result<Vec<Figure>, String> {
     progress("the baseline of creates and reads");
-    let baseline = baseline(database, time).await?;
-    let prepared = Prepared::on(database).await?;
+    let baseline = baseline(store.url.as_deref(), time).await?;
+    let prepared = Prepared::on(store).await?;
     prepared.add_number(number(1)?, NumberMode::Shared).await?;
     prepared
         .add_number(number(2)?, NumberMode::Exclusive)

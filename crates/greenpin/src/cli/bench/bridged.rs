@@ -6,6 +6,7 @@ use media::{FRAME, Header};
 
 use super::Goal::{AtMost, Open};
 use super::calls::Generator;
+use super::child::BenchStore;
 use super::{Figure, progress};
 use crate::calls::media::{
     DelayFigures, MediaSettings, RelayFigures, Relayed, delay_bench, relay_bench,
@@ -149,7 +150,7 @@ struct Talked {
 }
 
 async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String> {
-    let (mut generator, server) = Generator::start(calls, record).await?;
+    let (mut generator, server) = Generator::start(calls, record, &BenchStore::default()).await?;
     let before = server.resident()?;
     generator.connect_all().await?;
     let (begun, cpu) = (Instant::now(), server.cpu()?);

@@ -18,7 +18,7 @@ use signalling::{
 use tokio::net::UdpSocket;
 
 use super::Goal::{AtLeast, AtMost, Open};
-use super::child::{Prepared, Server, any_port, number};
+use super::child::{BenchStore, Prepared, Server, any_port, number};
 use super::{Figure, progress};
 use crate::calls::sip::{SipSockets, UserAgent};
 use crate::store::NumberMode;
@@ -39,9 +39,13 @@ const EVENT: u8 = 101;
 const MEDIA_BUFFER: usize = 4 << 20;
 
 /// Measures PIN calls at a rate for `time`, and the server's memory a minute after the last one.
-pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, String> {
+pub(super) async fn measure(
+    time: Duration,
+    rate: u32,
+    store: &BenchStore,
+) -> Result<Vec<Figure>, String> {
     progress("PIN calls");
-    let (mut generator, server) = Generator::start(NUMBERS, false).await?;
+    let (mut generator, server) = Generator::start(NUMBERS, false, store).await?;
     let flush = flush_times(server.folder()).map_err(|error| error.to_string())?;
     let before = Memory::of(&server)?;
     let cpu = server.cpu()?;
@@ -194,8 +198,12 @@ impl Generator {
     }
 
     /// Starts a server with `numbers` numbers and an allocation on each, and its load generator.
-    pub(super) async fn start(numbers: u32, record: bool) -> Result<(Self, Server), String> {
-        let prepared = Prepared::new().await?;
+    pub(super) async fn start(
+        numbers: u32,
+        record: bool,
+        store: &BenchStore,
+    ) -> Result<(Self, Server), String> {
+        let prepared = Prepared::on(store).await?;
         let mut pins = Vec::new();
         for index in 0..numbers {
             prepared

@@ -1,6 +1,6 @@
 //! The measured server: its own process, so that the load generator is not counted.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::delay_proxy;
 use crate::store::{
     Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, RateLimit, Store,
     StoreOptions, TenantId, TenantSettings, Timestamp,
@@ -28,6 +29,40 @@ const UNLIMITED: RateLimit = RateLimit {
 const CONFIGURATION: &str = "greenpin.toml";
 /// Clock ticks a second in /proc, fixed on Linux.
 const TICKS: f64 = 100.0;
+
+/// Database of the measured server.
+#[derive(Default)]
+pub(super) struct BenchStore {
+    /// An empty PostgreSQL database; `None` for a temporary SQLite file.
+    pub(super) url: Option<String>,
+    /// Round trip to the server of the database.
+    pub(super) round_trip: Duration,
+}
+
+impl BenchStore {
+    /// Returns the URL with the address of a proxy that makes the round trip.
+    fn through_proxy(&self, url: &str, server: &tokio_postgres::Config) -> Result<String, String> {
+        if self.round_trip.is_zero() {
+            return Ok(url.to_owned());
+        }
+        let (host, port) = match (server.get_hosts(), server.get_ports()) {
+            ([tokio_postgres::config::Host::Tcp(host)], ports) => {
+                (host, ports.first().copied().unwrap_or(5432))
+            }
+            _ => return Err("--round-trip needs one TCP host in --store".to_owned()),
+        };
+        let target = (host.as_str(), port).to_socket_addrs();
+        let target = target.ok().and_then(|mut addresses| addresses.next());
+        let target = target.ok_or_else(|| format!("{host}: no such host"))?;
+        let proxy = delay_proxy::start(target, self.round_trip);
+        let proxy = proxy.map_err(|error| error.to_string())?;
+        let with_port = format!("{host}:{port}");
+        match url.contains(&with_port) {
+            true => Ok(url.replacen(&with_port, &proxy.to_string(), 1)),
+            false => Ok(url.replacen(host.as_str(), &proxy.to_string(), 1)),
+        }
+    }
+}
 
 /// A running server and its folder.
 pub(super) struct Server {
@@ -47,25 +82,21 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Creates a temporary store with one tenant.
-    pub(super) async fn new() -> Result<Self, String> {
-        Self::on(None).await
-    }
-
     /// Creates a store with one tenant, on an empty PostgreSQL database if one is given.
-    pub(super) async fn on(server: Option<&str>) -> Result<Self, String> {
+    pub(super) async fn on(store: &BenchStore) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("greenpin.db");
-        let (database, url) = match server {
+        let (database, url) = match store.url.as_deref() {
             None => (
                 Database::File(file.clone()),
                 format!("sqlite:{}", file.display()),
             ),
             Some(url) => {
-                let server = url
+                let server: tokio_postgres::Config = url
                     .parse()
                     .map_err(|_| "the store must be a PostgreSQL URL".to_owned())?;
-                (Database::Server(Box::new(server)), url.to_owned())
+                let proxied = store.through_proxy(url, &server)?;
+                (Database::Server(Box::new(server)), proxied)
             }
         };
         let options = StoreOptions::new(database, folder.path().join("master.key"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Goal::{AtLeast, AtMost, Open};
 use super::bridged::exchange;
 use super::calls::Generator;
-use super::child::number;
+use super::child::{BenchStore, number};
 use super::{Figure, progress};
 
 /// Number of live calls.
@@ -21,7 +21,7 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(1);
 const TIME_AFTER_FLOOD: Duration = Duration::from_secs(3);
 
 pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, String> {
-    let (mut generator, server) = Generator::start(CALLS, false).await?;
+    let (mut generator, server) = Generator::start(CALLS, false, &BenchStore::default()).await?;
     generator.connect_all().await?;
     exchange(&mut generator, TIME_AFTER_FLOOD).await;
     let (before, cpu) = (server.resident()?, server.cpu()?);

@@ -5,6 +5,7 @@ mod baseline;
 mod bridged;
 mod calls;
 mod child;
+mod delay_proxy;
 mod flood;
 mod load;
 mod webhooks;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use self::child::BenchStore;
 use super::output::{CommandError, exit_code, note, print_line};
 
 pub(super) use self::baseline::serve as serve_baseline;
@@ -43,7 +45,7 @@ pub(super) struct Arguments {
     /// Size of the webhook backlog to drain
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
-    /// An empty PostgreSQL database for the API or webhooks, instead of a temporary SQLite file
+    /// An empty PostgreSQL database for the API, calls or webhooks, instead of a temporary SQLite file
     #[arg(
         long,
         value_name = "URL",
@@ -51,6 +53,9 @@ pub(super) struct Arguments {
         hide_env_values = true
     )]
     store: Option<String>,
+    /// Round trip between the server and the database of --store, in milliseconds, made by a proxy
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = round_trip)]
+    round_trip: f64,
     /// Print each figure as a line of JSON
     #[arg(long)]
     json: bool,
@@ -156,6 +161,13 @@ impl Figure {
     }
 }
 
+fn round_trip(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok();
+    parsed
+        .filter(|milliseconds| (0.0..=1000.0).contains(milliseconds))
+        .ok_or_else(|| "must be a number of milliseconds from 0 to 1000".to_owned())
+}
+
 /// Prints progress on a terminal; a pipe gets the figures only.
 fn progress(what: &str) {
     if std::io::stderr().is_terminal() {
@@ -170,14 +182,16 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
 async fn measure(arguments: &Arguments) -> Result<(), CommandError> {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let time = Duration::from_secs(arguments.seconds);
+    let store = BenchStore {
+        url: arguments.store.clone(),
+        round_trip: Duration::from_secs_f64(arguments.round_trip / 1000.0),
+    };
     let mut figures = Vec::new();
     for part in PARTS.into_iter().filter(|part| wanted(*part)) {
         let measured = match part {
-            Part::Api => api::measure(time, arguments.stored, arguments.store.as_deref()).await,
-            Part::Calls => calls::measure(time, arguments.rate).await,
-            Part::Webhooks => {
-                webhooks::measure(time, arguments.backlog, arguments.store.as_deref()).await
-            }
+            Part::Api => api::measure(time, arguments.stored, &store).await,
+            Part::Calls => calls::measure(time, arguments.rate, &store).await,
+            Part::Webhooks => webhooks::measure(time, arguments.backlog, &store).await,
             Part::Bridged => bridged::measure(time, arguments.calls).await,
             Part::Flood => flood::measure(time, arguments.flood).await,
         };

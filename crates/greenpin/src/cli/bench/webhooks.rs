@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Goal::Open;
-use super::child::{Prepared, SID, Server, TENANT, TOKEN, any_port, number, tenant};
+use super::child::{BenchStore, Prepared, SID, Server, TENANT, TOKEN, any_port, number, tenant};
 use super::{Figure, progress};
 use crate::cli::local_client;
 use crate::store::{EndpointSpec, NumberMode, Timestamp};
@@ -29,10 +29,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn measure(
     time: Duration,
     backlog: u32,
-    database: Option<&str>,
+    store: &BenchStore,
 ) -> Result<Vec<Figure>, String> {
     let receiver = Receiver::open().await?;
-    let prepared = Prepared::on(database).await?;
+    let prepared = Prepared::on(store).await?;
     prepared.add_number(number(1)?, NumberMode::Shared).await?;
     let url = format!("http://{}/", receiver.address);
     let paused = EndpointSpec {
