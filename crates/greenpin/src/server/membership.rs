@@ -58,6 +58,12 @@ impl Node {
         }
     }
 
+    async fn heartbeat(&self) -> Result<Heartbeat, StoreError> {
+        let state = self.state().await;
+        let beat = self.membership.heartbeat(state, Timestamp::now());
+        beat.await
+    }
+
     async fn state(&self) -> NodeState {
         let calls = self.engine.load().await.map_or(0, |load| load.calls);
         NodeState {
@@ -95,13 +101,13 @@ impl MembershipTask {
     }
 
     async fn heartbeat(&mut self) -> Result<(), StoreError> {
-        let state = self.node.state().await;
-        let beat = self.node.membership.heartbeat(state, Timestamp::now());
-        match beat.await? {
+        match self.node.heartbeat().await? {
             // Only a change is followed: a request at this node takes effect before its heartbeat.
             Heartbeat::Recorded { drain_wanted } if drain_wanted != self.drain_wanted => {
                 self.drain_wanted = drain_wanted;
                 self.node.set_drained(drain_wanted);
+                // The others see at once that the node has followed.
+                self.node.heartbeat().await?;
             }
             Heartbeat::Recorded { .. } => {}
             Heartbeat::Evicted => self.rejoin().await?,

@@ -357,6 +357,9 @@ fn downgrade(database: &Path, master: &MasterKey) {
     let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DROP TABLE caller_sources;
         ALTER TABLE strangers DROP COLUMN own_left; ALTER TABLE strangers DROP COLUMN own_at;
         ALTER TABLE strangers DROP COLUMN own_until;
+        ALTER TABLE nodes DROP COLUMN lease_seconds; ALTER TABLE nodes DROP COLUMN version;
+        ALTER TABLE nodes DROP COLUMN started_at; ALTER TABLE nodes DROP COLUMN calls;
+        ALTER TABLE nodes DROP COLUMN draining; ALTER TABLE nodes DROP COLUMN drain_wanted;
         DELETE FROM schema_version WHERE version >= 114";
     connection.execute_batch(drop).unwrap();
 }

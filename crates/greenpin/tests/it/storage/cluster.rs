@@ -254,7 +254,7 @@ fn any_node_lists_all_nodes_and_drains_any() {
 
     let drained = second.command(&["node", "drain", "one", "--json"]);
     assert!(drained.status.success(), "{drained:?}");
-    wait_for_readiness(first, 503);
+    wait_for_node(second, "one", |node| node["draining"] == true);
     let list = second.command(&["node", "list"]);
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.contains("one") && list.contains("draining"), "{list}");
