@@ -1,6 +1,7 @@
 //! Writes of one call to the store, in order, and the replies of the store.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::{PhoneNumber, Pin, Verdict};
@@ -9,7 +10,9 @@ use tokio::sync::mpsc;
 
 use super::leg_owner::CallId;
 use crate::metrics::METRICS;
-use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
+use crate::store::{
+    CallEnding, CallKeys, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp,
+};
 
 /// Maximum number of attempts to write the end of a call that the store refuses, one per second. While the database is
 /// away, attempts go on without end. Afterwards the reconciliation at the next start closes the call.
@@ -69,6 +72,7 @@ impl CallRecordWriter {
                 id,
                 sid,
                 replies,
+                keys: None,
             }
             .run(updates),
         );
@@ -106,10 +110,12 @@ struct WriterTask {
     id: CallId,
     sid: CallSid,
     replies: mpsc::UnboundedSender<(CallId, StoreReply)>,
+    /// Keys for the reads of PIN attempts, once the call is routed.
+    keys: Option<Arc<CallKeys>>,
 }
 
 impl WriterTask {
-    async fn run(self, mut updates: mpsc::UnboundedReceiver<RecordUpdate>) {
+    async fn run(mut self, mut updates: mpsc::UnboundedReceiver<RecordUpdate>) {
         while let Some(update) = updates.recv().await {
             let after_panic = update.reply_to_failure();
             // A call is idle most of the time. Boxing keeps the size of the write out of the idle task.
@@ -127,15 +133,19 @@ impl WriterTask {
         }
     }
 
-    async fn write(&self, update: RecordUpdate) -> Option<StoreReply> {
+    async fn write(&mut self, update: RecordUpdate) -> Option<StoreReply> {
         let now = Timestamp::now();
         match update {
             RecordUpdate::Begin(call) => {
-                Some(StoreReply::Routed(self.store.begin_call(*call).await))
+                let routed = self.store.begin_call(*call).await;
+                self.keys = routed.as_ref().ok().and_then(|call| call.keys.clone());
+                Some(StoreReply::Routed(routed))
             }
-            RecordUpdate::CheckPin(pin) => Some(StoreReply::PinChecked(
-                self.store.attempt_pin(&self.sid, &pin, now).await,
-            )),
+            RecordUpdate::CheckPin(pin) => {
+                let keys = self.keys.as_deref();
+                let checked = self.store.attempt_pin(&self.sid, keys, &pin, now);
+                Some(StoreReply::PinChecked(checked.await))
+            }
             RecordUpdate::Ringing(number) => {
                 self.log_failure(self.store.call_ringing(&self.sid, number, now).await);
                 None

@@ -43,9 +43,9 @@ pub use self::allocations::{
     GuessOddsError, NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, CallerVerification, DialledLeg,
-    DigitReport, Disposition, LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall,
-    RecordingFile, RoutedCall, Upload,
+    CallEnding, CallFilter, CallKeys, CallLegs, CallRecord, CallTenant, CallerVerification,
+    DialledLeg, DigitReport, Disposition, LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode,
+    NewCall, RecordingFile, RoutedCall, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeIdentity, NodeRow, NodeState};
 pub use self::core::database::sqlite_copy::{
@@ -230,6 +230,7 @@ pub struct StoreParts {
     settings: Mutex<SettingsCache>,
     prompts: Mutex<PromptCache>,
     recording_rules: calls::RecordingRules,
+    known_numbers: calls::KnownNumbers,
     checkpoints: Option<Checkpoints>,
 }
 
@@ -287,6 +288,7 @@ impl Store {
             settings: Mutex::default(),
             prompts: Mutex::default(),
             recording_rules: calls::RecordingRules::from_options(options),
+            known_numbers: calls::KnownNumbers::default(),
             checkpoints,
         })))
     }

@@ -1,5 +1,6 @@
 //! Allocation: one PIN on one virtual number that connects two sides for a limited time.
 
+use std::cell::Cell;
 use std::fmt::Write;
 
 use call::words;
@@ -12,8 +13,9 @@ use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
+use crate::store::events::EventAllocation;
 use crate::store::events::payload::AllocationData;
-use crate::store::numbers::NumberMode;
+use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Stored allocation.
@@ -49,6 +51,12 @@ pub struct Allocation {
     pub expires_at: Timestamp,
     /// Time of the deletion.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// Allocation of a call, as it was read in this transaction.
+pub(crate) struct CallAllocation {
+    pub(crate) allocation: Allocation,
+    pub(crate) for_events: EventAllocation,
 }
 
 words! {
@@ -203,18 +211,32 @@ pub(crate) fn find(
     row.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }
 
-/// Returns whether an allocation exists and has not reached its limit of wrong PINs. Decrypts nothing.
-pub(crate) fn is_unlocked(
+/// Reads the allocation that holds an exclusive number, also after its expiry.
+pub(crate) fn find_holder(
     snapshot: &Snapshot<'_>,
-    tenant: &TenantId,
-    id: &GreenpinId,
-) -> Result<bool, StoreError> {
-    let row = find_row(snapshot, tenant, id)?;
-    Ok(row.is_some_and(|row| !is_limit_reached(row.failed_pin_attempts, row.max_pin_attempts)))
+    number: &NumberRow,
+) -> Result<Option<CallAllocation>, StoreError> {
+    let key = [&number.number_key];
+    let row = snapshot.row(sql::ALLOCATION_OF_NUMBER, key, AllocationRow::read)?;
+    row.map(|row| row.of_call(&*snapshot.tenant_key(&number.tenant_id)?))
+        .transpose()
+}
+
+/// Reads the active allocation of a shared number with the PIN of this index key.
+pub(crate) fn find_by_pin(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    pin_key: &str,
+    now: Timestamp,
+) -> Result<Option<CallAllocation>, StoreError> {
+    let key = (&number.number_key, pin_key, now.micros());
+    let row = snapshot.row(sql::ALLOCATION_OF_PIN, key, AllocationRow::read)?;
+    row.map(|row| row.of_call(&*snapshot.tenant_key(&number.tenant_id)?))
+        .transpose()
 }
 
 /// Returns whether this number of wrong PINs locks an allocation.
-fn is_limit_reached(failed_pin_attempts: u8, max_pin_attempts: u8) -> bool {
+pub(crate) fn is_limit_reached(failed_pin_attempts: u8, max_pin_attempts: u8) -> bool {
     failed_pin_attempts >= max_pin_attempts
 }
 
@@ -228,6 +250,19 @@ fn find_row(
 }
 
 impl AllocationRow {
+    fn of_call(self, key: &TenantKey) -> Result<CallAllocation, StoreError> {
+        let for_events = EventAllocation {
+            greenpin_id: self.greenpin_id.clone(),
+            sequence: Cell::new(self.sequence),
+            custom_field: self.custom_field.clone(),
+        };
+        let allocation = self.allocation(key)?;
+        Ok(CallAllocation {
+            allocation,
+            for_events,
+        })
+    }
+
     /// Decrypts the numbers and the PIN.
     pub(crate) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
         let content = key.decrypt(&context(self.greenpin_id.as_str()), &self.sealed)?;

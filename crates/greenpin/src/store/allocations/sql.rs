@@ -21,6 +21,8 @@ row! {
         updated_at: Timestamp,
         expires_at: Timestamp,
         deleted_at: Option<Timestamp>,
+        /// Sequence number of its last event.
+        sequence: i64,
     }
 }
 
@@ -46,6 +48,9 @@ row! {
     pub(crate) struct ListedAllocation from listed_allocation_columns {
         greenpin_id: GreenpinId = "c.greenpin_id",
         max_pin_attempts: u8 = "a.max_pin_attempts",
+        failed_pin_attempts: u8 = "a.failed_pin_attempts",
+        sequence: i64 = "a.sequence",
+        custom_field: Option<String> = "a.custom_field",
     }
 }
 
@@ -119,6 +124,17 @@ statements! {
     ALLOCATION_SELECT = concat!(
         "SELECT ", allocation_columns!(), "
          FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2"
+    );
+    ALLOCATION_OF_NUMBER = concat!(
+        "SELECT ", allocation_columns!(), "
+         FROM allocations WHERE tenant_id = (SELECT n.tenant_id FROM numbers n WHERE n.number_key = $1)
+           AND greenpin_id = (SELECT n.held_by FROM numbers n WHERE n.number_key = $1)"
+    );
+    ALLOCATION_OF_PIN = concat!(
+        "SELECT ", allocation_columns!(), "
+         FROM allocations WHERE tenant_id = (SELECT n.tenant_id FROM numbers n WHERE n.number_key = $1)
+           AND greenpin_id = (SELECT p.greenpin_id FROM pins p
+                              WHERE p.number_key = $1 AND p.pin_key = $2 AND p.active_until > $3)"
     );
     ALLOCATION_PAGE = concat!(
         "SELECT * FROM (

@@ -2,44 +2,42 @@
 
 use crate::store::Tx;
 use crate::store::calls::record;
-use crate::store::calls::record::CallRecord;
+use crate::store::calls::record::{CallRecord, OpenCall};
 use crate::store::events;
 use crate::store::events::payload::CallData;
-use crate::store::events::{Draft, Payload};
+use crate::store::events::{Draft, Payload, Subject};
 use crate::store::tenants::settings;
-use crate::store::{CallSid, StoreError, TenantSettings, Timestamp};
+use crate::store::{StoreError, TenantSettings, Timestamp};
 
 /// Writes an event with the current state of a call. `payload` is the variant for its type.
 pub(crate) fn write_progress(
     tx: &Tx<'_>,
-    sid: &CallSid,
+    call: &OpenCall,
     payload: fn(CallData) -> Payload<'static>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Some(call) = record::find(tx, sid)? else {
-        return Ok(());
-    };
-    let settings = settings::cached(tx, &call.tenant_id)?;
-    let data = record::event_data(&call, &settings.zone(), now, None);
-    write(tx, &call, &settings, now, payload(data))
+    let record = &call.record;
+    let settings = settings::cached(tx, &record.tenant_id)?;
+    let data = record::event_data(record, &settings.zone(), now, None);
+    let subject = call.allocation.as_ref().into();
+    write(tx, (record, subject), &settings, now, payload(data))
 }
 
 /// Writes an event of a call.
 pub(crate) fn write(
     tx: &Tx<'_>,
-    call: &CallRecord,
+    (call, subject): (&CallRecord, Subject<'_>),
     settings: &TenantSettings,
     occurred_at: Timestamp,
     payload: Payload<'_>,
 ) -> Result<(), StoreError> {
     let zone = settings.zone();
-    let greenpin_id = call.greenpin_id.as_ref();
     events::write(
         tx,
         &Draft {
             tenant: &call.tenant_id,
             zone: &zone,
-            subject: greenpin_id.into(),
+            subject,
             occurred_at,
             payload,
         },

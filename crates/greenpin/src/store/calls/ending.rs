@@ -5,8 +5,9 @@ use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
 use crate::store::Tx;
 use crate::store::calls::call_event;
 use crate::store::calls::legs::CallLegs;
+use crate::store::calls::read_of_call;
 use crate::store::calls::record;
-use crate::store::calls::record::{CallRecord, RecordingFile};
+use crate::store::calls::record::{CallRecord, OpenCall, RecordingFile};
 use crate::store::calls::recording;
 use crate::store::calls::recording::RecordingRules;
 use crate::store::calls::report::LegReport;
@@ -54,9 +55,13 @@ impl Store {
     /// Closes the call record with `call.completed`, and `recording.ready` for a finished recording. A closed record
     /// does not change: repeating the call has no effect.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
+        let reads = vec![read_of_call(sid)];
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         self.writer
-            .write(move |tx| end(tx, &sid, &ending, &rules))
+            .write_with(reads, move |tx| match record::find_open(tx, &sid)? {
+                Some(open) => end(tx, open, &ending, &rules),
+                None => Ok(()),
+            })
             .await
     }
 }
@@ -93,25 +98,41 @@ fn close(
     last_seen: Timestamp,
     rules: &RecordingRules,
 ) -> Result<(), StoreError> {
-    match record::find(tx, sid)? {
-        Some(call) => end(tx, sid, &interrupted_ending(call, last_seen), rules),
-        None => Ok(()),
-    }
+    let Some(open) = record::find_open(tx, sid)? else {
+        return Ok(());
+    };
+    let ending = interrupted_ending(&open.record, last_seen);
+    end(tx, open, &ending, rules)
 }
 
 fn end(
     tx: &Tx<'_>,
-    sid: &CallSid,
+    open: OpenCall,
     ending: &CallEnding,
     rules: &RecordingRules,
 ) -> Result<(), StoreError> {
+    write_end(tx, &open.record, ending)?;
+    let call = ended(open.record, ending);
+    let settings = settings::cached(tx, &call.tenant_id)?;
+    let url = rules.url(&call);
+    let data = record::event_data(&call, &settings.zone(), ending.ended_at, url);
+    let subject = open.allocation.as_ref().into();
+    let payload = Payload::CallCompleted(data);
+    call_event::write(tx, (&call, subject), &settings, ending.ended_at, payload)?;
+    if call.recording.is_some() {
+        recording::on_complete(tx, &call.call_sid, ending.ended_at, rules)?;
+    }
+    Ok(())
+}
+
+/// Closes the row of a call.
+fn write_end(tx: &Tx<'_>, call: &CallRecord, ending: &CallEnding) -> Result<(), StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
-    let Some(key) = record::tenant_key(tx, sid)? else {
-        return Ok(());
-    };
+    let (sid, key) = (&call.call_sid, tx.tenant_key(&call.tenant_id)?);
     let dialled = ending.dialled;
     let dialled = dialled.map(|dialled| record::encrypt_dialled(&key, sid, dialled));
     let (dialled_key, sealed_dialled) = dialled.transpose()?.unzip();
+    let recording = ending.recording.as_ref();
     let row = (
         ending.ended_at.micros(),
         micros(ending.answered_at),
@@ -124,42 +145,43 @@ fn end(
         ending.sip_cause,
         ending.hangup_by.as_str(),
         ending.pin_attempts,
-        ending
-            .recording
-            .as_ref()
-            .map(|recording| &recording.location),
-        ending.recording.as_ref().map(RecordingFile::millis),
+        recording.map(|recording| &recording.location),
+        recording.map(RecordingFile::millis),
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
         ending.cause.as_str(),
         record::encrypt_legs(&key, sid, &ending.legs)?,
         sid.as_str(),
     );
-    if tx.execute(sql::CALL_END, row)? == 0 {
-        return Ok(());
+    tx.execute_deferred(sql::CALL_END, row)
+}
+
+/// Returns the record after its end.
+fn ended(call: CallRecord, ending: &CallEnding) -> CallRecord {
+    let ending = ending.clone();
+    CallRecord {
+        ended_at: Some(ending.ended_at),
+        answered_at: ending.answered_at,
+        dialled: ending.dialled,
+        dialled_at: ending.dialled_at,
+        bridged_at: ending.bridged_at,
+        call_type: Some(ending.call_type),
+        cause: Some(ending.cause),
+        legs: ending.legs,
+        dial_call_status: ending.dial_call_status,
+        sip_cause: ending.sip_cause,
+        hangup_by: Some(ending.hangup_by),
+        pin_attempts: ending.pin_attempts,
+        recording: ending.recording,
+        caller_media: ending.caller_media,
+        callee_media: ending.callee_media,
+        ..call
     }
-    let Some(call) = record::find(tx, sid)? else {
-        return Ok(());
-    };
-    let settings = settings::cached(tx, &call.tenant_id)?;
-    let url = rules.url(&call);
-    let data = record::event_data(&call, &settings.zone(), ending.ended_at, url);
-    call_event::write(
-        tx,
-        &call,
-        &settings,
-        ending.ended_at,
-        Payload::CallCompleted(data),
-    )?;
-    if call.recording.is_some() {
-        recording::on_complete(tx, sid, ending.ended_at, rules)?;
-    }
-    Ok(())
 }
 
 /// Returns the end of a call whose process has ended: the time of the last heartbeat, or of the last recorded event of
 /// the call if that is later.
-fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
+fn interrupted_ending(call: &CallRecord, last_seen: Timestamp) -> CallEnding {
     let times = [
         Some(call.started_at),
         call.answered_at,

@@ -3,8 +3,8 @@
 use call::PhoneNumber;
 
 use crate::store::calls::call_event;
+use crate::store::calls::read_of_call;
 use crate::store::calls::record;
-use crate::store::calls::record::CallRecord;
 use crate::store::calls::sql;
 use crate::store::events::Payload;
 use crate::store::{CallSid, Store, StoreError, Timestamp};
@@ -17,17 +17,18 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let sid = sid.clone();
-        let write = self.writer.write(move |tx| {
-            let Some(key) = record::tenant_key(tx, &sid)? else {
+        let (sid, reads) = (sid.clone(), vec![read_of_call(sid)]);
+        let write = self.writer.write_with(reads, move |tx| {
+            let Some(mut call) = record::find_open(tx, &sid)? else {
                 return Ok(());
             };
+            let key = tx.tenant_key(&call.record.tenant_id)?;
             let (key, encrypted) = record::encrypt_dialled(&key, &sid, dialled)?;
             let row = (key, encrypted, now.micros(), sid.as_str());
-            if tx.execute(sql::CALL_RING, row)? == 0 {
-                return Ok(());
-            }
-            call_event::write_progress(tx, &sid, Payload::CallRinging, now)
+            tx.execute_deferred(sql::CALL_RING, row)?;
+            call.record.dialled = Some(dialled);
+            call.record.dialled_at.get_or_insert(now);
+            call_event::write_progress(tx, &call, Payload::CallRinging, now)
         });
         write.await
     }
@@ -39,28 +40,24 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let sid = sid.clone();
-        let write = self.writer.write(move |tx| {
-            let Some(key) = record::tenant_key(tx, &sid)? else {
+        let (sid, reads) = (sid.clone(), vec![read_of_call(sid)]);
+        let write = self.writer.write_with(reads, move |tx| {
+            let open = record::find_open(tx, &sid)?;
+            let Some(mut call) = open.filter(|call| call.record.bridged_at.is_none()) else {
                 return Ok(());
             };
+            let tenant = call.record.tenant_id.clone();
+            let key = tx.tenant_key(&tenant)?;
             let (key, encrypted) = record::encrypt_dialled(&key, &sid, dialled)?;
             let row = (key, encrypted, now.micros(), sid.as_str());
-            if tx.execute(sql::CALL_ANSWER, row)? == 0 {
-                return Ok(());
+            tx.execute_deferred(sql::CALL_ANSWER, row)?;
+            call.record.dialled = Some(dialled);
+            call.record.bridged_at = Some(now);
+            if let Some(id) = &call.record.greenpin_id {
+                let key = (tenant.as_str(), id.as_str());
+                tx.execute_deferred(sql::ALLOCATION_COUNT_CALL, key)?;
             }
-            if let Some(CallRecord {
-                tenant_id,
-                greenpin_id: Some(id),
-                ..
-            }) = record::find(tx, &sid)?
-            {
-                tx.execute(
-                    sql::ALLOCATION_COUNT_CALL,
-                    (tenant_id.as_str(), id.as_str()),
-                )?;
-            }
-            call_event::write_progress(tx, &sid, Payload::CallAnswered, now)
+            call_event::write_progress(tx, &call, Payload::CallAnswered, now)
         });
         write.await
     }

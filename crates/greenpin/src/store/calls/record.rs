@@ -1,6 +1,6 @@
 //! Call records, and their part of the events.
 
-use std::sync::Arc;
+use std::cell::Cell;
 use std::time::Duration;
 
 use call::{CallCause, CallType, DialStatus, HangupBy, PhoneNumber};
@@ -14,6 +14,7 @@ use crate::store::calls::sql::CallRow;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
+use crate::store::events::EventAllocation;
 use crate::store::events::payload::CallData;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::{CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
@@ -168,6 +169,31 @@ pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>
     row.map(|row| row.record(tx)).transpose()
 }
 
+/// Call without an end, as it was read in this transaction, and the allocation for its events.
+pub(crate) struct OpenCall {
+    pub(crate) record: CallRecord,
+    pub(crate) allocation: Option<EventAllocation>,
+}
+
+/// Reads a call without an end; `None` if there is no such call.
+pub(crate) fn find_open(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<OpenCall>, StoreError> {
+    let found = tx.row(sql::CALL_OPEN, [call_sid.as_str()], |row| {
+        let sequence: Option<i64> = row.get("event_sequence")?;
+        Ok((CallRow::read(row)?, sequence, row.get("custom_field")?))
+    })?;
+    let Some((row, sequence, custom_field)) = found else {
+        return Ok(None);
+    };
+    let record = row.record(tx)?;
+    let allocation = record.greenpin_id.clone().zip(sequence);
+    let allocation = allocation.map(|(greenpin_id, sequence)| EventAllocation {
+        greenpin_id,
+        sequence: Cell::new(sequence),
+        custom_field,
+    });
+    Ok(Some(OpenCall { record, allocation }))
+}
+
 /// Returns the data of every event of a call.
 pub(crate) fn event_data(
     call: &CallRecord,
@@ -255,12 +281,6 @@ pub(crate) fn dialled_context(call_sid: &str) -> String {
 
 fn legs_context(call_sid: &str) -> String {
     format!("legs {call_sid}")
-}
-
-/// Returns the key of the tenant of a call; `None` if there is no such call.
-pub(crate) fn tenant_key(tx: &Tx<'_>, sid: &CallSid) -> Result<Option<Arc<TenantKey>>, StoreError> {
-    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
-    tenant.map(|tenant| tx.tenant_key(&tenant)).transpose()
 }
 
 /// Returns the encrypted legs of a call; `None` without any attempt and Call-ID.

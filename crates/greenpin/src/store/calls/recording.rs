@@ -8,8 +8,8 @@ use crate::store::calls::call_event;
 use crate::store::calls::record;
 use crate::store::calls::record::{CallRecord, RecordingFile};
 use crate::store::calls::sql;
-use crate::store::events::Payload;
 use crate::store::events::payload::RecordingData;
+use crate::store::events::{Payload, Subject};
 use crate::store::tenants::settings;
 use crate::store::{CallSid, Store, StoreError, StoreOptions, TenantStore, Timestamp};
 
@@ -137,5 +137,9 @@ pub(crate) fn write_ready(
         recording_url: rules.url(&call),
         recording_duration: recording.duration.as_secs(),
     });
-    call_event::write(tx, &call, &settings, now, payload)
+    let subject = call
+        .greenpin_id
+        .as_ref()
+        .map_or(Subject::Tenant, Subject::Allocation);
+    call_event::write(tx, (&call, subject), &settings, now, payload)
 }

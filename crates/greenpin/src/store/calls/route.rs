@@ -11,10 +11,13 @@ use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::listed_callers::allocations_listing;
 use crate::store::calls::call_event;
+use crate::store::calls::legs::CallLegs;
+use crate::store::calls::read_ahead::CallKeys;
 use crate::store::calls::record;
+use crate::store::calls::record::{CallRecord, OpenCall};
 use crate::store::calls::sql;
 use crate::store::core::reader::Snapshot;
-use crate::store::events::Payload;
+use crate::store::events::{EventAllocation, Payload};
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::prompts::{self, VoiceVersion};
@@ -53,6 +56,8 @@ pub struct RoutedCall {
     pub voice: Option<Voice>,
     /// Tenant of the number; `None` if no pool holds the number.
     pub tenant: Option<CallTenant>,
+    /// Keys for the reads of later writes; `None` if no pool holds the number.
+    pub keys: Option<Arc<CallKeys>>,
 }
 
 /// Tenant of a call, with its settings at the start of the call.
@@ -69,8 +74,14 @@ pub struct CallTenant {
 impl Store {
     /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
-        let route = self.writer.write(move |tx| route_call(tx, &call));
-        let (mut routed, voice) = route.await?;
+        let caller = call.caller.number(None);
+        let reads = self.reads_of_begin(call.virtual_number, caller, call.started_at);
+        let write = move |tx: &Tx<'_>| route_call(tx, &call);
+        let (mut routed, voice) = self.writer.write_with(reads, write).await?;
+        if let Some((tenant, keys)) = routed.tenant.as_ref().zip(routed.keys.as_ref()) {
+            self.known_numbers
+                .insert(&keys.number_key, &tenant.tenant_id, keys.mode);
+        }
         if let Some(voice) = voice {
             routed.voice = Some(self.voice(voice).await);
         }
@@ -88,6 +99,7 @@ fn route_call(
             route: Route::UnknownNumber,
             voice: None,
             tenant: None,
+            keys: None,
         };
         return Ok((unknown, None));
     };
@@ -96,53 +108,88 @@ fn route_call(
     let country = settings.country.as_deref().and_then(numbering::country);
     let caller = call.caller.number(country);
     let found = collection(tx, &number, caller, &settings, call.started_at)?;
-    let (route, greenpin_id) = found.map_or((Route::NotInUse, None), |(collect, greenpin_id)| {
-        (Route::Collect(collect), greenpin_id)
+    let (route, allocation) = found.map_or((Route::NotInUse, None), |(collect, allocation)| {
+        (Route::Collect(collect), allocation)
     });
-    insert(tx, call, &number, caller, greenpin_id.as_ref())?;
-    if let Some(id) = &greenpin_id {
+    let begun = OpenCall {
+        record: begun(call, &number, caller, allocation.as_ref()),
+        allocation,
+    };
+    insert(tx, &begun.record, &number)?;
+    if let Some(id) = &begun.record.greenpin_id {
         count_attempt(tx, &number.tenant_id, id)?;
     }
-    call_event::write_progress(tx, &call.call_sid, Payload::CallInitiated, call.started_at)?;
+    call_event::write_progress(tx, &begun, Payload::CallInitiated, call.started_at)?;
     let tenant = Some(CallTenant {
         tenant_id: number.tenant_id.clone(),
         settings,
         recording_key: tx.recording_key(&number.tenant_id)?,
     });
+    let owner = (&number.tenant_id, number.mode);
+    let keys = CallKeys::new(tx.keys(), number.number_key.clone(), owner, caller);
     let routed = RoutedCall {
         route,
         voice: None,
         tenant,
+        keys: Some(Arc::new(keys)),
     };
     Ok((routed, Some(voice)))
 }
 
-/// Opens the record of a call. The record holds the number of a withheld caller for matching; a search by party must not
-/// find it.
-fn insert(
-    tx: &Tx<'_>,
+/// Returns the record of a call at its begin.
+fn begun(
     call: &NewCall,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
-    greenpin_id: Option<&GreenpinId>,
-) -> Result<(), StoreError> {
-    let key = tx.tenant_key(&number.tenant_id)?;
-    let exposed = caller.map(PhoneNumber::expose).unwrap_or_default();
+    allocation: Option<&EventAllocation>,
+) -> CallRecord {
+    CallRecord {
+        call_sid: call.call_sid.clone(),
+        tenant_id: number.tenant_id.clone(),
+        virtual_number: call.virtual_number,
+        greenpin_id: allocation.map(|allocation| allocation.greenpin_id.clone()),
+        caller,
+        caller_withheld: call.caller.withheld,
+        trunk: call.trunk.clone(),
+        node: call.node.clone(),
+        started_at: call.started_at,
+        answered_at: None,
+        dialled: None,
+        dialled_at: None,
+        bridged_at: None,
+        ended_at: None,
+        call_type: None,
+        cause: None,
+        legs: CallLegs::default(),
+        dial_call_status: None,
+        sip_cause: None,
+        hangup_by: None,
+        pin_attempts: 0,
+        recording: None,
+        caller_media: None,
+        callee_media: None,
+    }
+}
+
+/// Inserts the record of a call. The row holds the number of a withheld caller for matching; a search by party must not
+/// find it.
+fn insert(tx: &Tx<'_>, call: &CallRecord, number: &NumberRow) -> Result<(), StoreError> {
+    let key = tx.tenant_key(&call.tenant_id)?;
+    let exposed = call.caller.map(PhoneNumber::expose).unwrap_or_default();
     let parties = format!("{} {exposed}", call.virtual_number.expose());
-    let shown = caller.filter(|_| !call.caller.withheld);
     let row = (
-        number.tenant_id.as_str(),
+        call.tenant_id.as_str(),
         call.call_sid.as_str(),
         &number.number_key,
-        greenpin_id.map(GreenpinId::as_str),
-        shown.map(|caller| key.party_key(caller)),
+        call.greenpin_id.as_ref().map(GreenpinId::as_str),
+        call.shown_caller().map(|caller| key.party_key(caller)),
         key.encrypt(&record::context(call.call_sid.as_str()), parties)?,
-        i64::from(call.caller.withheld),
+        i64::from(call.caller_withheld),
         &call.trunk,
         &call.node,
         call.started_at.micros(),
     );
-    tx.execute(sql::CALL_INSERT, row).map(|_| ())
+    tx.insert_batched(sql::CALL_INSERT, row)
 }
 
 /// Counts a call for an allocation.
@@ -151,11 +198,8 @@ pub(crate) fn count_attempt(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<(), StoreError> {
-    tx.execute(
-        sql::ALLOCATION_COUNT_ATTEMPT,
-        (tenant.as_str(), id.as_str()),
-    )
-    .map(|_| ())
+    let key = (tenant.as_str(), id.as_str());
+    tx.execute_deferred(sql::ALLOCATION_COUNT_ATTEMPT, key)
 }
 
 /// Returns the rules of the PIN collection, and the allocation of the call if it is known without a PIN; `None` if no
@@ -166,7 +210,7 @@ pub(crate) fn collection(
     caller: Option<PhoneNumber>,
     settings: &TenantSettings,
     now: Timestamp,
-) -> Result<Option<(Collect, Option<GreenpinId>)>, StoreError> {
+) -> Result<Option<(Collect, Option<EventAllocation>)>, StoreError> {
     if number.suspended {
         return Ok(None);
     }
@@ -174,10 +218,10 @@ pub(crate) fn collection(
         NumberMode::Exclusive => exclusive_target(snapshot, number, now)?,
         NumberMode::Shared => shared_target(snapshot, number, caller, now)?,
     };
-    Ok(target.map(|(greenpin_id, max_attempts)| {
+    Ok(target.map(|(allocation, max_attempts)| {
         (
             collect(settings, number.pin_length, max_attempts),
-            greenpin_id,
+            allocation,
         )
     }))
 }
@@ -187,15 +231,14 @@ fn exclusive_target(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     now: Timestamp,
-) -> Result<Option<(Option<GreenpinId>, u8)>, StoreError> {
-    let Some(holder) = number.held_by(now).cloned() else {
+) -> Result<Option<(Option<EventAllocation>, u8)>, StoreError> {
+    if number.held_by(now).is_none() {
         return Ok(None);
-    };
-    let allocation = allocations::find(snapshot, &number.tenant_id, &holder)?;
-    let max_attempts = allocation.map_or(UNLISTED_CALLER_ATTEMPTS, |allocation| {
-        allocation.max_pin_attempts
-    });
-    Ok(Some((Some(holder), max_attempts)))
+    }
+    let holder = allocations::find_holder(snapshot, number)?;
+    let holder = holder.ok_or(StoreError::Unreadable("allocation of a number"))?;
+    let max_attempts = holder.allocation.max_pin_attempts;
+    Ok(Some((Some(holder.for_events), max_attempts)))
 }
 
 /// Returns the only allocation of a shared number that lists the caller, and the maximum number of wrong attempts in
@@ -205,7 +248,7 @@ fn shared_target(
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Option<(Option<GreenpinId>, u8)>, StoreError> {
+) -> Result<Option<(Option<EventAllocation>, u8)>, StoreError> {
     let key = (&number.number_key, now.micros());
     let active = snapshot.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?;
     if active.is_none() {
@@ -218,7 +261,7 @@ fn shared_target(
     let limits = listing.iter().map(|allocation| allocation.max_pin_attempts);
     let max_attempts = limits.max().unwrap_or(UNLISTED_CALLER_ATTEMPTS);
     let sole = match listing.as_slice() {
-        [only] => Some(only.greenpin_id.clone()),
+        [only] => Some(only.for_events()),
         _ => None,
     };
     Ok(Some((sole, max_attempts)))

@@ -63,7 +63,6 @@ statements! {
     PINS_ANY_ACTIVE = "SELECT 1 FROM pins WHERE number_key = $1 AND counted = 1 AND active_until > $2 LIMIT 1";
     ALLOCATION_COUNT_ATTEMPT: AtMostOne =
         "UPDATE allocations SET attempt_count = attempt_count + 1 WHERE tenant_id = $1 AND greenpin_id = $2";
-    CALL_TENANT = "SELECT tenant_id FROM calls WHERE call_sid = $1";
     CALL_RING: AtMostOne =
         "UPDATE calls SET dialled_key = $1, sealed_dialled = $2, dialled_at = COALESCE(dialled_at, $3)
          WHERE call_sid = $4 AND ended_at IS NULL";
@@ -89,6 +88,14 @@ statements! {
     CALL_BY_SID = concat!(
         "SELECT ", call_columns!(), "
          FROM calls WHERE call_sid = $1"
+    );
+    CALL_OPEN = concat!(
+        "SELECT ", call_columns!(), ",
+                (SELECT a.sequence FROM allocations a
+                 WHERE a.tenant_id = calls.tenant_id AND a.greenpin_id = calls.greenpin_id) AS event_sequence,
+                (SELECT a.custom_field FROM allocations a
+                 WHERE a.tenant_id = calls.tenant_id AND a.greenpin_id = calls.greenpin_id) AS custom_field
+         FROM calls WHERE call_sid = $1 AND ended_at IS NULL"
     );
     CALLS_OF_ALLOCATION = concat!(
         "SELECT ", call_columns!(), "

@@ -86,6 +86,11 @@ impl Statement {
         self.changes_rows
     }
 
+    /// Returns whether the statement changes at most one row, which its parameters name by a unique key.
+    pub(crate) const fn changes_one_row(&self) -> bool {
+        !matches!(self.rows, Rows::Any)
+    }
+
     /// Returns whether `rows` is a valid number of changed rows.
     const fn allows(&self, rows: usize) -> bool {
         match self.rows {

@@ -1,5 +1,7 @@
 //! Event log. An event is written in the transaction of its cause, with a delivery for each subscribed endpoint.
 
+use std::cell::Cell;
+
 use call::words;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -81,6 +83,18 @@ pub(crate) enum Subject<'a> {
     },
     /// Stored allocation.
     Allocation(&'a GreenpinId),
+    /// Stored allocation whose row was read in this transaction.
+    Read(&'a EventAllocation),
+}
+
+/// Allocation of events, as it was read in this transaction. No other event of the allocation may be written between the
+/// read and the event.
+#[derive(Debug, Clone)]
+pub(crate) struct EventAllocation {
+    pub(crate) greenpin_id: GreenpinId,
+    /// Sequence number of its last event.
+    pub(crate) sequence: Cell<i64>,
+    pub(crate) custom_field: Option<String>,
 }
 
 impl<'a> Subject<'a> {
@@ -91,13 +105,14 @@ impl<'a> Subject<'a> {
             Self::NewAllocation { greenpin_id, .. } | Self::Allocation(greenpin_id) => {
                 Some(greenpin_id)
             }
+            Self::Read(allocation) => Some(&allocation.greenpin_id),
         }
     }
 }
 
-impl<'a> From<Option<&'a GreenpinId>> for Subject<'a> {
-    fn from(greenpin_id: Option<&'a GreenpinId>) -> Self {
-        greenpin_id.map_or(Self::Tenant, Self::Allocation)
+impl<'a> From<Option<&'a EventAllocation>> for Subject<'a> {
+    fn from(allocation: Option<&'a EventAllocation>) -> Self {
+        allocation.map_or(Self::Tenant, Self::Read)
     }
 }
 
@@ -158,19 +173,32 @@ pub(crate) fn context(event_id: &EventId) -> String {
     ["event ", event_id.as_str()].concat()
 }
 
+/// Returns the sequence number of an event and the `custom_field` of its allocation.
 fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
-    let greenpin_id = match draft.subject {
+    let (greenpin_id, (last, custom_field)) = match draft.subject {
         Subject::Tenant => return Ok((0, None)),
         Subject::NewAllocation { custom_field, .. } => {
             return Ok((FIRST_SEQUENCE, custom_field.map(ToOwned::to_owned)));
         }
-        Subject::Allocation(greenpin_id) => greenpin_id,
+        Subject::Allocation(greenpin_id) => {
+            let key = (draft.tenant.as_str(), greenpin_id.as_str());
+            let found = tx.row(sql::ALLOCATION_SEQUENCE, key, |row| {
+                Ok((row.get::<i64>("sequence")?, row.get("custom_field")?))
+            })?;
+            let found = found.ok_or(StoreError::Unreadable("allocation of an event"))?;
+            (greenpin_id, found)
+        }
+        Subject::Read(allocation) => {
+            let last = allocation.sequence.get();
+            allocation.sequence.set(last.saturating_add(1));
+            let custom_field = allocation.custom_field.clone();
+            (&allocation.greenpin_id, (last, custom_field))
+        }
     };
-    let key = (draft.tenant.as_str(), greenpin_id.as_str());
-    let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
-        Ok((row.get("sequence")?, row.get("custom_field")?))
-    })?;
-    found.ok_or(StoreError::Unreadable("allocation of an event"))
+    let sequence = last.saturating_add(1);
+    let row = (sequence, draft.tenant.as_str(), greenpin_id.as_str());
+    tx.execute_deferred(sql::ALLOCATION_SET_SEQUENCE, row)?;
+    Ok((sequence, custom_field))
 }
 
 /// Returns the queue of an event at each endpoint. Events of one allocation share a queue; any other event has its

@@ -127,9 +127,9 @@ statements! {
     EVENT_INSERT: ExactlyOne =
         "INSERT INTO events (tenant_id, event_id, greenpin_id, type, sequence, occurred_at, sealed)
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    ALLOCATION_NEXT_SEQUENCE: AtMostOne =
-        "UPDATE allocations SET sequence = sequence + 1 WHERE tenant_id = $1 AND greenpin_id = $2
-         RETURNING sequence, custom_field";
+    ALLOCATION_SEQUENCE = "SELECT sequence, custom_field FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2";
+    ALLOCATION_SET_SEQUENCE: ExactlyOne =
+        "UPDATE allocations SET sequence = $1 WHERE tenant_id = $2 AND greenpin_id = $3";
     DELIVERY_INSERT: ExactlyOne =
         "INSERT INTO deliveries (tenant_id, event_id, endpoint_id, queue, sequence, state, due_at, created_at)
          VALUES ($1, $2, $3, $4, $5,

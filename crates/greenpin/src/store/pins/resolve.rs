@@ -2,13 +2,12 @@
 
 use call::{Connection, PhoneNumber, Pin};
 
-use crate::store::allocations;
 use crate::store::calls;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers;
 use crate::store::numbers::NumberRow;
 use crate::store::pins::attempt;
-use crate::store::pins::attempt::{AttemptTarget, sole};
+use crate::store::pins::attempt::AttemptTarget;
 use crate::store::pins::decide;
 use crate::store::pins::decide::{ChargedTarget, PinCheck};
 use crate::store::pins::unlisted_callers;
@@ -82,13 +81,13 @@ fn resolve(
         return Ok(Resolution::UnknownNumber);
     };
     let found = calls::collection(snapshot, &number, caller, settings, now)?;
-    let Some((collect, greenpin_id)) = found else {
+    let Some((collect, allocation)) = found else {
         return Ok(Resolution::NotInUse);
     };
     let Some(digits) = digits else {
         return Ok(Resolution::CollectPin {
             pin_length: collect.pin_length,
-            greenpin_id,
+            greenpin_id: allocation.map(|allocation| allocation.greenpin_id),
         });
     };
     let block = first_block(digits, collect.pin_length)?;
@@ -117,33 +116,26 @@ struct DryRun<'a> {
 
 impl DryRun<'_> {
     fn decide(&self, settings: &TenantSettings, digits: &Pin) -> Result<Resolution, StoreError> {
-        let target = attempt::target(self.snapshot, self.number, self.caller, self.now)?;
-        let open = match &target {
-            AttemptTarget::Allocations(against) => self.not_locked(against)?,
+        let facts = attempt::facts(self.snapshot, self.number, self.caller, self.now)?;
+        let charged = match &facts.target {
+            AttemptTarget::Allocations(targets) => attempt::charged(targets),
             AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => Vec::new(),
         };
-        let charged = match &target {
+        let charged_target = match &facts.target {
             AttemptTarget::NoAllocation => ChargedTarget::NoAllocation,
-            AttemptTarget::Allocations(_) => ChargedTarget::Allocations(&open),
+            AttemptTarget::Allocations(_) => ChargedTarget::Allocations(&charged),
             AttemptTarget::UnlistedCaller => {
-                ChargedTarget::UnlistedCaller(unlisted_callers::would_admit(
-                    self.snapshot,
-                    self.number,
-                    settings,
-                    Origin {
-                        caller: self.caller,
-                        trunk: None,
-                    },
-                    self.now,
-                )?)
+                ChargedTarget::UnlistedCaller(self.would_admit(settings)?)
             }
         };
-        let owner = attempt::owner(self.snapshot, self.number, digits, self.now)?;
+        let owner = facts.owner;
+        let owner = owner.find(self.snapshot, self.number, digits, self.now)?;
+        let owner = owner.map(|owner| owner.allocation);
         let check = PinCheck {
             number: self.number,
             settings,
             caller: self.caller,
-            charged,
+            charged: charged_target,
             owner: owner.as_ref(),
         };
         Ok(match decide::decide(&check) {
@@ -160,26 +152,26 @@ impl DryRun<'_> {
             Err(refusal) => {
                 // The tenant may learn the owner of the PIN, or else the allocation that would be charged.
                 let id = owner.map(|owner| owner.greenpin_id);
-                Resolution::Refused(refusal, id.or_else(|| sole_target(&target, &open)))
+                Resolution::Refused(refusal, id.or_else(|| sole_id(&facts.target)))
             }
         })
     }
 
-    /// Returns the allocations that an attempt would charge.
-    fn not_locked(&self, against: &[GreenpinId]) -> Result<Vec<GreenpinId>, StoreError> {
-        let mut open = Vec::new();
-        for id in against {
-            if allocations::is_unlocked(self.snapshot, &self.number.tenant_id, id)? {
-                open.push(id.clone());
-            }
-        }
-        Ok(open)
+    /// Returns whether the attempt of a caller that no allocation lists would be admitted.
+    fn would_admit(&self, settings: &TenantSettings) -> Result<bool, StoreError> {
+        let origin = Origin {
+            caller: self.caller,
+            trunk: None,
+        };
+        unlisted_callers::would_admit(self.snapshot, self.number, settings, origin, self.now)
     }
 }
 
-fn sole_target(counts: &AttemptTarget, open: &[GreenpinId]) -> Option<GreenpinId> {
-    match counts {
-        AttemptTarget::Allocations(against) => sole(if open.is_empty() { against } else { open }),
+fn sole_id(target: &AttemptTarget) -> Option<GreenpinId> {
+    match target {
+        AttemptTarget::Allocations(targets) => {
+            attempt::sole_target(targets).map(|allocation| allocation.greenpin_id.clone())
+        }
         AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => None,
     }
 }

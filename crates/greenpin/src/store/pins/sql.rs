@@ -29,15 +29,12 @@ row! {
 statements! {
     CALL_COUNT_ATTEMPT: AtMostOne =
         "UPDATE calls SET pin_attempts = pin_attempts + 1 WHERE call_sid = $1 AND ended_at IS NULL";
-    ALLOCATION_CHARGE: AtMostOne =
+    ALLOCATION_CHARGE: ExactlyOne =
         "UPDATE allocations SET failed_pin_attempts = failed_pin_attempts + 1
-         WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts < max_pin_attempts
-           AND deleted_at IS NULL AND expires_at > $3
-         RETURNING failed_pin_attempts, max_pin_attempts";
+         WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts < max_pin_attempts";
     ALLOCATION_REFUND: ExactlyOne =
         "UPDATE allocations SET failed_pin_attempts = failed_pin_attempts - 1
          WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts > 0";
-    PIN_OWNER = "SELECT greenpin_id FROM pins WHERE number_key = $1 AND pin_key = $2 AND active_until > $3";
     CALL_ACCEPT: ExactlyOne = "UPDATE calls SET greenpin_id = $1 WHERE call_sid = $2";
     UNLISTED_CALLER_SELECT = concat!(
         "SELECT ", history_columns!(), " FROM strangers

@@ -205,7 +205,7 @@ impl ChargedCaller {
         let history = &self.throttle.history;
         let is_empty = history.wrong_attempts == 0 && history.refusals == 0;
         if is_empty && history.own_until.micros() == 0 {
-            tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
+            tx.execute_deferred(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
         } else {
             let row = (
                 vn,
@@ -218,19 +218,17 @@ impl ChargedCaller {
                 history.own.at.micros(),
                 history.own_until.micros(),
             );
-            tx.execute(sql::UNLISTED_CALLER_UPSERT, row)?;
+            tx.execute_deferred(sql::UNLISTED_CALLER_UPSERT, row)?;
         }
         let budget = self.throttle.number;
-        tx.execute(
-            sql::NUMBER_SET_UNLISTED_BUDGET,
-            (budget.left, budget.at.micros(), vn),
-        )?;
+        let row = (budget.left, budget.at.micros(), vn);
+        tx.execute_deferred(sql::NUMBER_SET_UNLISTED_BUDGET, row)?;
         let Some((keys, budgets)) = self.sources.as_ref().zip(self.throttle.sources) else {
             return Ok(());
         };
         for (key, budget) in [(&keys.trunk, budgets.trunk), (&keys.block, budgets.block)] {
             let row = (vn, key, budget.left, budget.at.micros());
-            tx.execute(sql::SOURCE_UPSERT, row)?;
+            tx.execute_deferred(sql::SOURCE_UPSERT, row)?;
         }
         Ok(())
     }

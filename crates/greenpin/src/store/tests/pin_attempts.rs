@@ -298,7 +298,7 @@ async fn two_stores_on_one_database_share_the_count_of_wrong_pins() {
             other.clone()
         };
         let wrong = wrong.clone();
-        tries.spawn(async move { store.attempt_pin(&sid, &wrong, at).await });
+        tries.spawn(async move { store.attempt_pin(&sid, None, &wrong, at).await });
     }
     assert!(
         tries
@@ -316,7 +316,9 @@ async fn two_stores_on_one_database_share_the_count_of_wrong_pins() {
         .count();
     assert_eq!(locked, 1);
     assert_eq!(
-        other.attempt_pin(&calls[0], &made.pin, bench.at(21)).await,
+        other
+            .attempt_pin(&calls[0], None, &made.pin, bench.at(21))
+            .await,
         Ok(Verdict::Refused)
     );
 }

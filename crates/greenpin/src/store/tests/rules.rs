@@ -1,6 +1,7 @@
 //! Rules of the store on real databases, at times chosen by the tests.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use call::{PhoneNumber, Pin};
@@ -25,6 +26,7 @@ mod pins;
 mod recordings;
 mod resolution;
 mod retention;
+mod round_trips;
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -53,6 +55,8 @@ struct Bench {
     tenant: TenantStore,
     start: Timestamp,
     options: StoreOptions,
+    /// Keys of the calls, as the call loop keeps them.
+    keys: Mutex<HashMap<CallSid, Arc<CallKeys>>>,
     _folder: TempDir,
 }
 
@@ -88,7 +92,10 @@ fn options(folder: &TempDir) -> StoreOptions {
 impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = options(&folder);
+        Self::open(options(&folder), folder).await
+    }
+
+    async fn open(options: StoreOptions, folder: TempDir) -> Self {
         let store = Store::open(&options).unwrap();
         let start = Timestamp::from_micros(1_781_499_600_000_000);
         let tenant_id = TenantId::parse("acme").unwrap();
@@ -125,6 +132,7 @@ impl Bench {
             store,
             start,
             options,
+            keys: Mutex::default(),
             _folder: folder,
         }
     }
@@ -185,7 +193,11 @@ impl Bench {
             node: "node-1".into(),
             started_at,
         };
-        (call_sid, self.store.begin_call(call).await.unwrap().route)
+        let routed = self.store.begin_call(call).await.unwrap();
+        if let Some(keys) = routed.keys {
+            self.keys.lock().unwrap().insert(call_sid.clone(), keys);
+        }
+        (call_sid, routed.route)
     }
 
     /// Records ringing and answer of the agent.
@@ -198,10 +210,10 @@ impl Bench {
     }
 
     async fn attempt_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> Verdict {
-        self.store
-            .attempt_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds))
-            .await
-            .unwrap()
+        let keys = self.keys.lock().unwrap().get(sid).cloned();
+        let (digits, now) = (Pin::parse(digits).unwrap(), self.at(seconds));
+        let attempt = self.store.attempt_pin(sid, keys.as_deref(), &digits, now);
+        attempt.await.unwrap()
     }
 
     /// Claims every due delivery.

@@ -97,6 +97,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "store::MAX_REMEMBERED_COLUMNS",
             "store::MAX_IDLE_CHANGES",
             "store::MAX_IDLE_CONNECTIONS",
+            "store::MAX_KNOWN_NUMBERS",
             "store::MAX_LOOK_GAP",
             "store::MAX_NUMBERS",
             "store::MAX_RESERVE",

@@ -2,11 +2,13 @@
 
 mod batch_insert;
 pub(crate) mod postgres;
+mod read_ahead;
 pub(crate) mod sqlite;
 pub(crate) mod sqlite_copy;
 mod value;
 
-pub(crate) use value::{Column, ColumnNames, Params, Row, Value, word_columns};
+pub(crate) use read_ahead::ReadAhead;
+pub(crate) use value::{Column, ColumnNames, OwnedValue, Params, Row, Value, word_columns};
 
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError};
@@ -138,6 +140,30 @@ impl DatabaseConnection {
         match self {
             Self::Sqlite(connection) => connection.begin(),
             Self::Postgres(connection) => connection.begin(),
+        }
+    }
+
+    /// Like [`DatabaseConnection::begin`]; a remote database answers the reads in the same round trip.
+    pub(crate) fn begin_with(&self, reads: &[&ReadAhead]) -> Result<WriterLease, StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.begin(),
+            Self::Postgres(connection) => connection.begin_with(reads),
+        }
+    }
+
+    /// Reads rows for the next jobs in one round trip. Does nothing on a local database.
+    pub(crate) fn fetch(&self, reads: &[&ReadAhead]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => connection.fetch(reads),
+        }
+    }
+
+    /// Forgets all rows that were read ahead.
+    pub(crate) fn forget_fetched(&self) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(connection) => connection.forget_fetched(),
         }
     }
 

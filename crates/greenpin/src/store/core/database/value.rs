@@ -144,6 +144,35 @@ impl Column for i64 {
     }
 }
 
+/// Value that outlives the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum OwnedValue {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<&Value<'_>> for OwnedValue {
+    fn from(value: &Value<'_>) -> Self {
+        match *value {
+            Value::Null => Self::Null,
+            Value::Integer(integer) => Self::Integer(integer),
+            Value::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl OwnedValue {
+    /// Returns the value as a parameter.
+    pub(crate) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(integer) => Value::Integer(*integer),
+            Self::Text(text) => Value::Text(text),
+        }
+    }
+}
+
 impl<'a> Value<'a> {
     /// Returns the text; `None` for another type.
     pub(crate) fn text(self) -> Option<&'a str> {

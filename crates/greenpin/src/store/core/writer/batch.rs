@@ -1,6 +1,7 @@
 //! Batches of jobs, and the states of the writer thread between them.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::idle::CHECK_INTERVAL;
@@ -34,6 +35,8 @@ pub(super) struct Open<C> {
     pub(super) batch: Batch<C>,
     /// Previous batch, until the answer to its commit.
     pub(super) previous: Option<Batch<C>>,
+    /// Received jobs that have not run yet.
+    pub(super) waiting: VecDeque<Box<dyn Job<C>>>,
 }
 
 /// End of the transaction of a batch.
@@ -68,6 +71,7 @@ impl<C> WriterState<C> {
         Open {
             batch: Batch::new(),
             previous: self.into_pending(),
+            waiting: VecDeque::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::Tx;
 use crate::store::StoreError;
+use crate::store::core::database::ReadAhead;
 
 /// Conditions for running a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) enum JobKind {
 
 pub(crate) trait Job<C>: Send {
     fn kind(&self) -> JobKind;
+    /// Returns the reads that the job needs.
+    fn read_ahead(&self) -> &[ReadAhead];
     /// Runs the work. Returns `false` if its changes must be undone.
     fn run(&mut self, tx: &Tx<'_, C>) -> bool;
     /// Replaces the result, after the failure of a deferred statement.
@@ -30,15 +33,22 @@ pub(crate) trait Job<C>: Send {
 
 pub(crate) struct Task<W, T, E> {
     kind: JobKind,
+    read_ahead: Vec<ReadAhead>,
     work: W,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
 }
 
 impl<W, T, E> Task<W, T, E> {
-    pub(crate) fn new(kind: JobKind, work: W, answer: oneshot::Sender<Result<T, E>>) -> Self {
+    pub(crate) fn new(
+        kind: JobKind,
+        read_ahead: Vec<ReadAhead>,
+        work: W,
+        answer: oneshot::Sender<Result<T, E>>,
+    ) -> Self {
         Self {
             kind,
+            read_ahead,
             work,
             result: None,
             answer,
@@ -54,6 +64,10 @@ where
 {
     fn kind(&self) -> JobKind {
         self.kind
+    }
+
+    fn read_ahead(&self) -> &[ReadAhead] {
+        &self.read_ahead
     }
 
     fn run(&mut self, tx: &Tx<'_, C>) -> bool {

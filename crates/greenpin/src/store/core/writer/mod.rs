@@ -29,7 +29,7 @@ use self::job::{Job, JobKind, Task};
 use self::thread::{CommitListeners, Thread};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, ReadAhead};
 use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::statement::Statement;
@@ -154,7 +154,7 @@ impl<C: WriterCache + 'static> Writer<C> {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(JobKind::Long, work).await
+        self.submit(JobKind::Long, Vec::new(), work).await
     }
 
     /// Runs a job that uses the cache only. It may run before the previous commit is durable. Otherwise like
@@ -165,7 +165,7 @@ impl<C: WriterCache + 'static> Writer<C> {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(JobKind::Speculative, work).await
+        self.submit(JobKind::Speculative, Vec::new(), work).await
     }
 
     /// Runs a job and returns its result after the commit. If the job returns `Err`, its changes are undone. It may
@@ -176,17 +176,37 @@ impl<C: WriterCache + 'static> Writer<C> {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.submit(JobKind::Ordinary, work).await
+        self.submit(JobKind::Ordinary, Vec::new(), work).await
     }
 
-    async fn submit<T, E, W>(&self, kind: JobKind, work: W) -> Result<T, E>
+    /// Like [`Writer::write`], for a job that changes rows by their keys only. Its reads are sent together with those of
+    /// other waiting jobs; it also works without their rows.
+    pub(crate) async fn write_with<T, E, W>(
+        &self,
+        read_ahead: Vec<ReadAhead>,
+        work: W,
+    ) -> Result<T, E>
+    where
+        W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.submit(JobKind::Ordinary, read_ahead, work).await
+    }
+
+    async fn submit<T, E, W>(
+        &self,
+        kind: JobKind,
+        read_ahead: Vec<ReadAhead>,
+        work: W,
+    ) -> Result<T, E>
     where
         W: Fn(&Tx<'_, C>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
-        let job = Box::new(Task::new(kind, work, answer));
+        let job = Box::new(Task::new(kind, read_ahead, work, answer));
         METRICS.store_queue.inc();
         self.open.fetch_add(1, Ordering::Relaxed);
         self.queue.try_send(job).map_err(|error| {

@@ -5,6 +5,7 @@
 //! previous commit has succeeded, and no other node has written in between. Otherwise it runs them again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use super::job::{Job, JobKind, run};
 use super::{Tx, WriteHealth, WriterCache};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{DatabaseConnection, DatabaseTarget, WriterLease};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, ReadAhead, WriterLease};
 use crate::store::core::ids::EventIds;
 use crate::store::core::key_binding;
 use crate::store::core::reader::{IdleReaders, Snapshot};
@@ -131,17 +132,19 @@ impl<C: WriterCache> Thread<C> {
         jobs: &Receiver<Box<dyn Job<C>>>,
     ) -> WriterState<C> {
         let changes = self.connection.changes();
+        self.receive(first, jobs, &mut open);
         let ended = match self.ensure_begun(&open) {
             Ok(()) => self
-                .fill(first, jobs, &mut open)
+                .fill(jobs, &mut open)
                 .and_then(|()| self.end_batch(&mut open)),
             Err(error) => {
                 // The jobs behind the first one would only wait for the same server.
-                let waiting = std::iter::once(first).chain(jobs.try_iter());
-                open.batch.jobs.extend(waiting);
+                open.batch.jobs.extend(jobs.try_iter());
                 Err(error)
             }
         };
+        // After an error some jobs have not run.
+        open.batch.jobs.extend(open.waiting.drain(..));
         self.update_health(changes, ended.as_ref().err());
         match ended {
             Ok(BatchEnd::Pipelined) => return WriterState::Committing(open.batch),
@@ -185,33 +188,57 @@ impl<C: WriterCache> Thread<C> {
         if open.previous.is_some() {
             return Ok(());
         }
-        let begun = self.begin();
+        let reads = reads(&open.waiting);
+        let begun = self.begin_with(&reads);
         if !self.connection.is_closed() {
             return begun;
         }
         self.connection = self.target.writer()?;
-        self.begin()
+        self.begin_with(&reads)
+    }
+
+    /// Receives the jobs of a batch that are waiting, if their reads can share a round trip. Jobs with such reads run
+    /// first: the others may change rows that were read.
+    fn receive(
+        &self,
+        first: Box<dyn Job<C>>,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        open: &mut Open<C>,
+    ) {
+        if !self.connection.is_remote() {
+            return open.waiting.push_back(first);
+        }
+        let more = self.max_jobs().saturating_sub(open.batch.jobs.len() + 1);
+        let received = std::iter::once(first).chain(jobs.try_iter().take(more));
+        let (reading, others): (Vec<_>, Vec<_>) =
+            received.partition(|job| !job.read_ahead().is_empty());
+        open.waiting.extend(reading.into_iter().chain(others));
     }
 
     /// Runs jobs until the batch is full or no further job arrives.
     fn fill(
         &mut self,
-        first: Box<dyn Job<C>>,
         jobs: &Receiver<Box<dyn Job<C>>>,
         open: &mut Open<C>,
     ) -> Result<(), StoreError> {
-        let (mut next, max_jobs) = (Some(first), self.max_jobs());
-        while let Some(job) = next {
-            open.batch.is_speculative &= job.kind() == JobKind::Speculative;
-            open.batch.jobs.push(job);
-            self.run_last(open)?;
-            next = if open.batch.jobs.len() < max_jobs {
-                self.next_job(jobs, open)?
-            } else {
-                None
+        let max_jobs = self.max_jobs();
+        loop {
+            while let Some(job) = open.waiting.pop_front() {
+                open.batch.is_speculative &= job.kind() == JobKind::Speculative;
+                open.batch.jobs.push(job);
+                self.run_last(open)?;
+            }
+            if open.batch.jobs.len() >= max_jobs {
+                return Ok(());
+            }
+            let Some(next) = self.next_job(jobs, open)? else {
+                return Ok(());
             };
+            self.receive(next, jobs, open);
+            if open.previous.is_none() {
+                self.connection.fetch(&reads(&open.waiting))?;
+            }
         }
-        Ok(())
     }
 
     /// Runs the last job of a batch. An error concerns the whole transaction.
@@ -379,7 +406,11 @@ impl<C: WriterCache> Thread<C> {
     }
 
     fn begin(&self) -> Result<(), StoreError> {
-        let lease = self.connection.begin()?;
+        self.begin_with(&[])
+    }
+
+    fn begin_with(&self, reads: &[&ReadAhead]) -> Result<(), StoreError> {
+        let lease = self.connection.begin_with(reads)?;
         self.leases_in_a_row.set(0);
         self.start_lease(&lease);
         Ok(())
@@ -434,10 +465,18 @@ impl<C: WriterCache> Thread<C> {
         }
     }
 
+    fn prepare(&self, job: &dyn Job<C>) {
+        self.connection.set_long(job.kind() == JobKind::Long);
+        // Such a job may change rows without naming them by their keys.
+        if job.read_ahead().is_empty() {
+            self.connection.forget_fetched();
+        }
+    }
+
     /// Runs one job. Returns `false` if it failed and has left changes behind. An error concerns the whole
     /// transaction.
     fn run_unguarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<bool, StoreError> {
-        self.connection.set_long(job.kind() == JobKind::Long);
+        self.prepare(job);
         if job.kind() != JobKind::Speculative {
             self.cache.flush_and_evict(tx)?;
             self.connection.flush()?;
@@ -448,7 +487,7 @@ impl<C: WriterCache> Thread<C> {
 
     /// Runs one job in a savepoint. An error concerns the whole transaction.
     fn run_guarded(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<(), StoreError> {
-        self.connection.set_long(job.kind() == JobKind::Long);
+        self.prepare(job);
         self.connection.save()?;
         let mut succeeded = run(tx, job);
         if succeeded
@@ -465,6 +504,11 @@ impl<C: WriterCache> Thread<C> {
         }
         self.connection.release(succeeded)
     }
+}
+
+/// Returns the reads of waiting jobs.
+fn reads<C>(waiting: &VecDeque<Box<dyn Job<C>>>) -> Vec<&ReadAhead> {
+    waiting.iter().flat_map(|job| job.read_ahead()).collect()
 }
 
 fn count(jobs: usize, duration: Duration) {

@@ -16,15 +16,13 @@ use crate::store::core::statement::Tables;
 impl PostgresConnection {
     /// Begins a transaction and waits for the lease.
     pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
-        self.has_failed.set(false);
-        self.discard_deferred();
-        // After a timeout of the lock the transaction is open nevertheless, and must be rolled back.
-        self.in_transaction.set(true);
-        let answers = self.wait(self.client.simple_query(sql::LEASE_BEGIN))?;
-        self.read_lease(&answers)
+        self.begin_with(&[])
     }
 
-    fn read_lease(&self, answers: &[SimpleQueryMessage]) -> Result<WriterLease, StoreError> {
+    pub(super) fn read_lease(
+        &self,
+        answers: &[SimpleQueryMessage],
+    ) -> Result<WriterLease, StoreError> {
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -50,6 +48,7 @@ impl PostgresConnection {
 
     /// Commits the transaction. The commit is sent before the answers to deferred statements are read.
     pub(crate) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
+        self.forget_fetched();
         self.flush()?;
         let text = self.commit_text(last_event, cleared);
         let mut commit = pin!(self.client.batch_execute(&text));
@@ -73,6 +72,7 @@ impl PostgresConnection {
 
     /// Sends the commit and the begin of the next transaction without waiting for either answer.
     pub(crate) fn commit_and_begin(&self, last_event: u128) -> Result<(), StoreError> {
+        self.forget_fetched();
         self.flush()?;
         let (text, client) = (self.commit_text(last_event, false), self.client.clone());
         let commit: PendingAnswer<()> = Box::pin(async move { client.batch_execute(&text).await });
@@ -162,6 +162,7 @@ impl PostgresConnection {
 
     /// Rolls the transaction back, if one is open.
     pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
+        self.forget_fetched();
         self.discard_deferred();
         if self.in_transaction.replace(false) {
             self.wait(self.client.batch_execute("ROLLBACK"))?;
@@ -173,6 +174,7 @@ impl PostgresConnection {
     /// Runs a statement of transaction control, after the answers to everything that was sent before.
     pub(crate) fn control(&self, sql: &'static str) -> Result<(), StoreError> {
         if sql.starts_with("ROLLBACK TO") {
+            self.forget_fetched();
             self.discard_deferred();
             self.wait(self.client.batch_execute(sql))?;
             self.has_failed.set(false);
@@ -193,7 +195,7 @@ impl PostgresConnection {
     }
 
     /// Drops batched rows and pending answers of a transaction that is undone.
-    fn discard_deferred(&self) {
+    pub(super) fn discard_deferred(&self) {
         self.batched.borrow_mut().clear();
         self.batched_tables.set(Tables::NONE);
         self.deferred.borrow_mut().clear();

@@ -4,6 +4,7 @@
 //! transaction at a time, as SQLite does. The row also stores the id of the last event: the event log is in the order of
 //! its ids, whichever node writes.
 
+mod fetched;
 mod lease;
 mod statements;
 
@@ -24,6 +25,7 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::fetched::FetchedRows;
 use super::WriterLease;
 use super::batch_insert::BatchedRows;
 use crate::crypto::tls_roots;
@@ -80,6 +82,8 @@ pub(crate) struct PostgresConnection {
     batched: RefCell<BatchedRows>,
     /// Tables of these rows.
     batched_tables: Cell<Tables>,
+    /// Rows that were read ahead.
+    fetched: RefCell<FetchedRows>,
     /// Statements that were sent and whose answers are pending.
     deferred: RefCell<Vec<Deferred>>,
     changes: Cell<u64>,
@@ -214,6 +218,7 @@ impl PostgresConnection {
             prepared_batches: RefCell::default(),
             batched: RefCell::default(),
             batched_tables: Cell::default(),
+            fetched: RefCell::default(),
             deferred: RefCell::default(),
             changes: Cell::new(0),
             in_transaction: Cell::new(false),

@@ -12,7 +12,7 @@ use tokio_postgres::{Error, RowStream};
 use super::{Deferred, PostgresConnection};
 use crate::store::StoreError;
 use crate::store::core::database::batch_insert::{ColumnValues, RowGroup, multi_row_insert};
-use crate::store::core::database::{Row, Value};
+use crate::store::core::database::{OwnedValue, Row, Value};
 use crate::store::core::statement::{Statement, Tables};
 
 impl PostgresConnection {
@@ -23,6 +23,7 @@ impl PostgresConnection {
         params: &[Value<'_>],
     ) -> Result<usize, StoreError> {
         self.flush_before(statement)?;
+        self.forget_changed(statement, params);
         let prepared = self.prepared(statement)?;
         let changed = self.wait(self.client.execute_raw(&prepared, params.iter().copied()))?;
         self.changes.set(self.changes.get().wrapping_add(changed));
@@ -36,15 +37,16 @@ impl PostgresConnection {
         params: &[Value<'_>],
     ) -> Result<(), StoreError> {
         self.flush_before(statement)?;
+        self.forget_changed(statement, params);
         let prepared = self.prepared(statement)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         let (client, owned) = (
             self.client.clone(),
-            params.iter().map(Owned::from).collect::<Vec<_>>(),
+            params.iter().map(OwnedValue::from).collect::<Vec<_>>(),
         );
         self.defer(Box::pin(async move {
             let rows = client
-                .execute_raw(&prepared, owned.iter().map(Owned::value))
+                .execute_raw(&prepared, owned.iter().map(OwnedValue::value))
                 .await?;
             statement.log_unexpected(usize::try_from(rows).unwrap_or(usize::MAX));
             Ok(rows)
@@ -57,6 +59,7 @@ impl PostgresConnection {
         statement: &'static Statement,
         row: &[Value<'_>],
     ) -> Result<(), StoreError> {
+        self.forget_changed(statement, row);
         let prepared = self.prepared(statement)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         self.batched
@@ -121,9 +124,14 @@ impl PostgresConnection {
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
+        let fetched = self.fetched.borrow().find(statement, params);
+        if let Some(rows) = fetched {
+            return pass_rows(&rows, each);
+        }
         self.flush_before(statement)?;
         let prepared = self.prepared(statement)?;
         if statement.changes_rows() {
+            self.forget_changed(statement, params);
             self.changes.set(self.changes.get().wrapping_add(1));
         }
         let rows = self.wait(async {
@@ -133,15 +141,10 @@ impl PostgresConnection {
                 .await?;
             rows.try_collect::<Vec<_>>().await
         })?;
-        for row in &rows {
-            if !each(&Row::Postgres(row))? {
-                break;
-            }
-        }
-        Ok(())
+        pass_rows(&rows, each)
     }
 
-    fn prepared(&self, statement: &'static Statement) -> Result<Prepared, StoreError> {
+    pub(super) fn prepared(&self, statement: &'static Statement) -> Result<Prepared, StoreError> {
         if let Some(prepared) = self.prepared.borrow().get(statement.name) {
             return Ok(prepared.clone());
         }
@@ -238,29 +241,15 @@ impl PostgresConnection {
     }
 }
 
-/// Parameter of a deferred statement.
-enum Owned {
-    Null,
-    Integer(i64),
-    Text(String),
-}
-
-impl From<&Value<'_>> for Owned {
-    fn from(value: &Value<'_>) -> Self {
-        match *value {
-            Value::Null => Self::Null,
-            Value::Integer(integer) => Self::Integer(integer),
-            Value::Text(text) => Self::Text(text.to_owned()),
+/// Passes each row to `each` until it returns `false`.
+fn pass_rows(
+    rows: &[tokio_postgres::Row],
+    each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    for row in rows {
+        if !each(&Row::Postgres(row))? {
+            break;
         }
     }
-}
-
-impl Owned {
-    fn value(&self) -> Value<'_> {
-        match self {
-            Self::Null => Value::Null,
-            Self::Integer(integer) => Value::Integer(*integer),
-            Self::Text(text) => Value::Text(text),
-        }
-    }
+    Ok(())
 }

@@ -1,0 +1,121 @@
+//! Reads that the writes of a call need. Over a network they share one round trip with those of other calls.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use call::PhoneNumber;
+
+use crate::store::allocations;
+use crate::store::calls::sql;
+use crate::store::core::crypto::Keyring;
+use crate::store::core::database::ReadAhead;
+use crate::store::numbers;
+use crate::store::numbers::NumberMode;
+use crate::store::{CallSid, Store, TenantId, Timestamp};
+
+/// Maximum number of known numbers. With more, all are forgotten and found again.
+const MAX_KNOWN_NUMBERS: usize = 65_536;
+
+/// Index keys of a call, for the reads of its writes. They may be outdated: a write also works without the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallKeys {
+    pub(crate) number_key: String,
+    pub(crate) mode: NumberMode,
+    /// Key of the caller in the indexes of the tenant; `None` without a caller, or if the key of the tenant is not loaded.
+    pub(crate) caller_key: Option<String>,
+}
+
+/// Tenants and modes of the numbers of recent calls.
+#[derive(Default)]
+pub(crate) struct KnownNumbers(Mutex<HashMap<String, (TenantId, NumberMode)>>);
+
+impl KnownNumbers {
+    /// Stores the tenant and the mode of a number.
+    pub(crate) fn insert(&self, number_key: &str, tenant: &TenantId, mode: NumberMode) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN_NUMBERS && !known.contains_key(number_key) {
+            known.clear();
+        }
+        known.insert(number_key.to_owned(), (tenant.clone(), mode));
+    }
+
+    fn get(&self, number_key: &str) -> Option<(TenantId, NumberMode)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(number_key).cloned()
+    }
+}
+
+impl CallKeys {
+    /// Returns the keys of a call to a number of this tenant.
+    pub(crate) fn new(
+        keys: &Keyring,
+        number_key: String,
+        (tenant, mode): (&TenantId, NumberMode),
+        caller: Option<PhoneNumber>,
+    ) -> Self {
+        let tenant_key = keys.cached_tenant(tenant);
+        let caller_key = caller
+            .zip(tenant_key)
+            .map(|(caller, key)| key.party_key(caller));
+        Self {
+            number_key,
+            mode,
+            caller_key,
+        }
+    }
+
+    /// Returns the reads of the number of a call and of the allocations that the caller may reach.
+    pub(crate) fn reads(&self, now: Timestamp) -> Vec<ReadAhead> {
+        let number_key = &self.number_key;
+        let mut reads = vec![ReadAhead::new(numbers::sql::NUMBER_SELECT, [number_key])];
+        match (self.mode, &self.caller_key) {
+            (NumberMode::Exclusive, _) => {
+                let holder = allocations::sql::ALLOCATION_OF_NUMBER;
+                reads.push(ReadAhead::new(holder, [number_key]));
+            }
+            (NumberMode::Shared, Some(caller)) => {
+                let listing = allocations::sql::LISTED_CALLER_ALLOCATIONS;
+                let key = (number_key, caller, now.micros());
+                reads.push(ReadAhead::new(listing, key));
+            }
+            (NumberMode::Shared, None) => {}
+        }
+        reads
+    }
+}
+
+impl Store {
+    /// Returns the reads for the begin of a call.
+    pub(super) fn reads_of_begin(
+        &self,
+        number: PhoneNumber,
+        caller: Option<PhoneNumber>,
+        now: Timestamp,
+    ) -> Vec<ReadAhead> {
+        let number_key = self.keys.number_key(number);
+        // The first call to a number reads the holder of an exclusive one in vain if it is shared.
+        let known = self.known_numbers.get(&number_key);
+        let mode = known
+            .as_ref()
+            .map_or(NumberMode::Exclusive, |(_, mode)| *mode);
+        let keys = match &known {
+            Some((tenant, mode)) => CallKeys::new(&self.keys, number_key, (tenant, *mode), caller),
+            None => CallKeys {
+                number_key,
+                mode,
+                caller_key: None,
+            },
+        };
+        let mut reads = keys.reads(now);
+        if mode == NumberMode::Shared {
+            let key = (&keys.number_key, now.micros());
+            reads.push(ReadAhead::new(sql::PINS_ANY_ACTIVE, key));
+        }
+        reads
+    }
+}
+
+/// Returns the read of a call without an end.
+pub(crate) fn read_of_call(call_sid: &CallSid) -> ReadAhead {
+    ReadAhead::new(sql::CALL_OPEN, [call_sid.as_str()])
+}
