@@ -21,6 +21,7 @@ mod phone;
 mod progress_bar;
 mod request_options;
 mod serve;
+mod store;
 mod systemd;
 mod tenant;
 mod trunk;
@@ -114,6 +115,9 @@ enum Command {
         after_help = "Example:\n  greenpin restore backups/monday\n  greenpin restore backups/monday --hold-webhooks\n\nChecks all checksums first. Needs the master key of the backup in store.encryption_key_file."
     )]
     Restore(backup::RestoreArguments),
+    /// Move the store to another database
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(store::Command),
     /// Replace the master key
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::Command),
@@ -200,6 +204,10 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             Ok(()) => with_store(&config, |store| key::run(command, store, &config)).await,
             Err(error) => exit_code(Err(error)),
         },
+        Command::Store(command) => {
+            let moved = tokio::task::spawn_blocking(move || store::run(command, &config)).await;
+            exit_code(moved.unwrap_or_else(|error| Err(error.to_string().into())))
+        }
         Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
         | Command::Phone(_)

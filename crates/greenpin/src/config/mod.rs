@@ -29,7 +29,7 @@ pub use crate::crypto::secret::Secret;
 pub use error::{ConfigError, Fault};
 pub use reload::Reload;
 use source::Source;
-use values::RecordingsUrl;
+use values::{RawValue, RecordingsUrl};
 
 use crate::store::Database;
 
@@ -192,6 +192,16 @@ fn default_node(database: &Database, http: SocketAddr) -> String {
 }
 
 impl Config {
+    /// Reads the address of a database, such as `sqlite:data/greenpin.db`, as `store.url` has it.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the address breaks. It does not contain the address, which may have a password.
+    pub fn database(address: &str) -> Result<Database, String> {
+        let parsed = values::database(&RawValue::Text(address.to_owned()));
+        parsed.map(|url| url.database).map_err(|error| error.0)
+    }
+
     /// Reads the given file, else `./greenpin.toml` if it exists. The environment overrides its
     /// values.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {

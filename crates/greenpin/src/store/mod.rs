@@ -51,6 +51,7 @@ pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeIdentity, No
 pub use self::core::database::sqlite_copy::{
     DatabaseState, KeyCheck, RecordingLocation, copy_database, for_each_recording, pause_endpoints,
 };
+pub use self::core::database::store_move::{MoveError, StoreMove, TableToMove, plan_move};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub(crate) use self::core::serialized;

@@ -143,6 +143,9 @@ pub enum OpenError {
         /// Newest version of this program.
         known: i64,
     },
+    /// A move into the database was interrupted.
+    #[error("the database holds an unfinished move: run the same `greenpin store move` again")]
+    UnfinishedMove,
     /// SQLite returned an error.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),

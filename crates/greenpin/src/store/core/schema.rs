@@ -6,6 +6,9 @@ use crate::store::core::statement::statements;
 /// Version that the first step makes. Earlier versions stored personal data in clear and cannot be migrated.
 const FIRST_VERSION: i64 = 101;
 
+/// Version of a database into which `greenpin store move` copies another one, until all is copied.
+pub(crate) const MOVE_IN_PROGRESS: i64 = 1_000_000_000;
+
 /// Migration steps, one for each version, oldest first.
 pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
@@ -40,6 +43,9 @@ pub(crate) fn missing_steps(
     let known = i64::try_from(MIGRATIONS.len())
         .unwrap_or(i64::MAX)
         .saturating_add(FIRST_VERSION - 1);
+    if found == MOVE_IN_PROGRESS {
+        return Err(OpenError::UnfinishedMove);
+    }
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }

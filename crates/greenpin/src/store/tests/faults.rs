@@ -127,3 +127,25 @@ async fn a_database_that_takes_no_writes_is_unavailable_and_heals_without_a_rest
     }
     wait_until_healed(&bench).await;
 }
+
+#[tokio::test]
+async fn of_several_hosts_the_one_that_answers_is_used() {
+    let bench = Bench::new().await;
+    let Database::Server(server) = &bench.options.database else {
+        return;
+    };
+    let made = bench.create(SHARED, 0).await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    let (port, database) = (server.get_ports()[0], server.get_dbname().unwrap());
+    let url = format!("postgres://postgres@{closed},127.0.0.1:{port}/{database}");
+    let options = StoreOptions {
+        database: Database::Server(Box::new(url.parse().unwrap())),
+        ..bench.options.clone()
+    };
+    let store = Store::open(&options).unwrap();
+    let tenant = store.tenant(bench.tenant.tenant_id().clone());
+    let read = tenant.allocation(&made.greenpin_id).await.unwrap();
+    assert_eq!(read, Some(made));
+}

@@ -27,6 +27,7 @@ mod recordings;
 mod resolution;
 mod retention;
 mod round_trips;
+mod store_move;
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";

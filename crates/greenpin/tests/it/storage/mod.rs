@@ -5,4 +5,5 @@ mod bucket;
 mod cluster;
 mod durability;
 mod key_rotation;
+mod store_move;
 mod upgrade;

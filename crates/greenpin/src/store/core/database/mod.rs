@@ -5,6 +5,7 @@ pub(crate) mod postgres;
 mod read_ahead;
 pub(crate) mod sqlite;
 pub(crate) mod sqlite_copy;
+pub(crate) mod store_move;
 mod value;
 
 pub(crate) use read_ahead::ReadAhead;

@@ -148,14 +148,14 @@ pub fn pause_endpoints(database: &Path) -> Result<usize, OpenError> {
     Ok(connection.execute(paused, [])?)
 }
 
-fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+pub(super) fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     let found = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
     connection
         .query_row(found, [name], |row| row.get::<_, i64>(0))
         .map(|count| count > 0)
 }
 
-fn open(file: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open(file: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)

@@ -107,7 +107,7 @@ impl Row<'_> {
     }
 }
 
-fn sqlite_value(value: ValueRef<'_>) -> Option<Value<'_>> {
+pub(super) fn sqlite_value(value: ValueRef<'_>) -> Option<Value<'_>> {
     match value {
         ValueRef::Null => Some(Value::Null),
         ValueRef::Integer(integer) => Some(Value::Integer(integer)),

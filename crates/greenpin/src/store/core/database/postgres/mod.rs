@@ -203,6 +203,14 @@ impl PostgresTarget {
 }
 
 impl PostgresConnection {
+    /// Runs requests on the connection, outside of the writer's protocol.
+    pub(super) fn block_on<T>(
+        &self,
+        requests: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.runtime.block_on(requests(&self.client))
+    }
+
     fn new(
         client: Client,
         runtime: Runtime,
