@@ -80,6 +80,9 @@ impl CallLoop {
     ) {
         loop {
             let deadline = self.deadlines.first().map(|(at, _)| *at);
+            let traces = self.context.agent.tracer();
+            let traces = traces.and_then(|tracer| tracer.deadline());
+            let deadline = deadline.into_iter().chain(traces).min();
             tokio::select! {
                 event = self.context.agent.event() => self.isolate(|calls| calls.on_sip_event(event)),
                 Some((call, reply)) = self.reply_inbox.recv() => {
@@ -256,6 +259,8 @@ impl CallLoop {
         METRICS.calls_active.inc();
         tracing::info!(call_sid = %sid, trunk, "call started");
         let node = self.context.settings.node.clone();
+        let trunk_name = trunk.clone();
+        let (caller_number, is_withheld) = (caller.number(None), caller.withheld);
         let new = NewCall {
             call_sid: sid.clone(),
             virtual_number: number,
@@ -275,11 +280,22 @@ impl CallLoop {
             },
         );
         let call_id = self.context.agent.call_id(incoming.leg);
+        if let Some(tracer) = self.context.agent.tracer() {
+            let trunk = trunk_name.clone();
+            tracer.begin(id, call_id.as_deref(), started, trunk, incoming.proven);
+            tracer.set_caller(id, caller_number);
+        }
         let mut call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
         let country = self.context.settings.trunks.get(incoming.trunk);
         let country = country.and_then(|trunk| trunk.country);
         let verification = number_format::verification(&incoming.caller, country);
-        call.set_caller_facts(call_id, verification);
+        let local = self.context.agent.local_of_leg(incoming.leg);
+        let announced = self
+            .context
+            .settings
+            .announced_address(incoming.trunk, local);
+        call.set_caller_facts(call_id, verification, announced);
+        call.set_caller_number(caller_number, is_withheld);
         self.calls.insert(id, Box::new(call));
         if !incoming.proven
             && let Some(oldest) = self.unproven.add(incoming.trunk, id)
@@ -316,6 +332,12 @@ impl CallLoop {
                 .for_each(|tenant| self.call_limiter.release(tenant));
             self.context.forget_leg(call.caller_leg());
             self.clear_deadline(id, call.deadline());
+            if let Some(tracer) = self.context.agent.tracer() {
+                match call.trace_owner() {
+                    Some(owner) => tracer.end(id, owner),
+                    None => tracer.discard(id),
+                }
+            }
         }
         if self.calls.is_empty() {
             for reply in self.draining.drain(..) {
@@ -344,6 +366,11 @@ impl CallLoop {
         }
         let tenant = tenant.clone();
         self.with_call(id, |call, context| {
+            if tenant.settings.retention.trace == 0
+                && let Some(tracer) = context.agent.tracer()
+            {
+                tracer.discard(id);
+            }
             call.set_tenant(tenant);
             call.routed(begun, context);
         });
@@ -369,10 +396,14 @@ impl CallLoop {
                 });
             }
             MediaEvent::RecordingFinished { id, path, result } => {
-                self.with_stream(id, |call, _, _| call.on_recording_finished(path, result));
+                self.with_stream(id, |call, _, context| {
+                    call.on_recording_finished(path, result, context)
+                });
             }
             MediaEvent::Closed { id, report } => {
-                self.with_stream(id, |call, role, _| call.stream_closed(role, report));
+                self.with_stream(id, |call, role, context| {
+                    call.stream_closed(role, report, context)
+                });
                 self.context.streams.remove(&id);
             }
         }
@@ -383,6 +414,9 @@ impl CallLoop {
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, id));
             self.with_call(id, |call, context| call.step(Input::Elapsed, context));
+        }
+        if let Some(tracer) = self.context.agent.tracer() {
+            tracer.write_due(now);
         }
     }
 
@@ -419,6 +453,11 @@ impl CallLoop {
                 let _ = reply.send(self.context.trunks.clone());
             }
             Command::Change(changes) => self.context.change(*changes),
+            Command::WriteTraces(reply) => {
+                if let Some(tracer) = self.context.agent.tracer() {
+                    tracer.flush(reply);
+                }
+            }
             Command::Unregister(reply) => {
                 self.context
                     .agent

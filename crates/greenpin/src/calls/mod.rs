@@ -16,6 +16,7 @@
 //! - `unproven_calls`: calls whose source may be forged.
 //! - `source_address`: IPv4 peers of sockets on IPv6 addresses.
 //! - `traffic_class`: marks of sent packets.
+//! - `trace`: the traces of calls.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
@@ -33,6 +34,7 @@ mod record_writer;
 pub mod sip;
 pub mod softphone;
 mod source_address;
+mod trace;
 mod traffic_class;
 pub mod trunks;
 mod unproven_calls;
@@ -54,6 +56,7 @@ use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use self::sip::{
     BindError, Listen, SipSockets, Tls, TlsCertificates, TlsServer, UserAgent, first_address,
 };
+use self::trace::{CallTracer, TraceWriter};
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
@@ -66,6 +69,8 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time for the end of the remaining calls, in [`Engine::stop`].
 const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for the traces of the last calls, in [`Engine::stop`].
+const WRITE_TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of the engine.
 #[derive(Clone)]
@@ -218,6 +223,8 @@ enum Command {
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
     /// Take over changed settings.
     Change(Box<EngineChanges>),
+    /// Write the traces of all ended calls, and reply when they are written.
+    WriteTraces(oneshot::Sender<()>),
     /// Remove our registrations from the trunks, and reply when all are removed.
     Unregister(oneshot::Sender<()>),
 }
@@ -250,6 +257,14 @@ impl EngineSettings {
         let listen = self.listen_settings(local);
         own.or(listen.map(|listen| listen.media_advertised))
             .unwrap_or(self.advertised)
+    }
+
+    /// Returns the address at which the peer of a trunk reaches SIP of a leg at this listen address.
+    fn announced_address(&self, trunk: usize, local: Option<u8>) -> IpAddr {
+        let trunk = self.trunks.get(trunk);
+        let listen = self.listen_settings(local).map(|listen| listen.advertised);
+        let own = trunk.and_then(|trunk| trunk.sip.advertised).or(listen);
+        own.unwrap_or(self.advertised)
     }
 
     /// Returns the local IP address of the media ports of a leg at this listen address.
@@ -319,6 +334,9 @@ impl Engine {
         let agent = UserAgent::new(endpoint_settings(&settings, &listen), sockets)
             .with_resolver(resolver)
             .with_silence(settings.silent.clone());
+        let locals = shown_addresses(&settings, &listen);
+        let traces = TraceWriter::start(store.clone(), locals, &supervisor);
+        let agent = agent.with_tracer(CallTracer::new(traces));
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;
@@ -373,6 +391,8 @@ impl Engine {
             let _ = self.handle.0.send(Command::EndCalls);
             let _ = tokio::time::timeout(END_CALLS_TIMEOUT, drained).await;
         }
+        let written = self.handle.ask(Command::WriteTraces);
+        let _ = tokio::time::timeout(WRITE_TRACES_TIMEOUT, written).await;
         self.task.abort();
     }
 }
@@ -399,6 +419,16 @@ fn endpoint_settings(settings: &EngineSettings, bound: &[Listen]) -> signalling:
         timers: settings.timers,
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
+}
+
+/// Returns the address of each listen address that traces show: the announced one instead of "any".
+fn shown_addresses(settings: &EngineSettings, bound: &[Listen]) -> Vec<SocketAddr> {
+    let listen = bound.iter().zip(&settings.listen);
+    let shown = listen.map(|(bound, own)| match bound.address.ip().is_unspecified() {
+        true => SocketAddr::new(own.advertised, bound.address.port()),
+        false => bound.address,
+    });
+    shown.collect()
 }
 
 /// Returns the addresses of this host that the configuration names.

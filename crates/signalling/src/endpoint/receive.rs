@@ -62,7 +62,7 @@ impl Endpoint {
             nat: false,
             local: arrival.local,
         };
-        match message.0 {
+        match message.content {
             MessageContent::Whole(Message::Request(mut request)) => {
                 quote_display_names(&mut request.headers);
                 self.receive_request(request, path, certified, now)
@@ -97,7 +97,7 @@ impl Endpoint {
 
     /// Returns `true` for a request in the dialog of a leg, and for a response to a request of a leg.
     pub fn belongs_to_leg(&self, message: &SipMessage) -> bool {
-        match &message.0 {
+        match &message.content {
             MessageContent::Whole(Message::Request(request)) => {
                 let id = DialogId::from_request(request);
                 id.is_some_and(|id| self.leg_for_dialog(&id).is_some())

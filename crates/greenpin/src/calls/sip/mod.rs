@@ -16,6 +16,7 @@ use signalling::{Arrival, Endpoint, EndpointSettings, Event, TargetGroup, Transp
 
 use self::inbound::Inbound;
 use self::media_hosts::{MediaHostLookups, Received};
+use crate::calls::trace::{CallTracer, MessageArrival};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::supervision::isolate;
@@ -31,6 +32,8 @@ pub struct UserAgent {
     endpoint: Endpoint,
     sockets: SipSockets,
     media_hosts: MediaHostLookups,
+    /// Traces of the calls; `None` for a phone.
+    tracer: Option<CallTracer>,
 }
 
 impl UserAgent {
@@ -42,6 +45,7 @@ impl UserAgent {
             endpoint,
             sockets,
             media_hosts: MediaHostLookups::default(),
+            tracer: None,
         };
         agent.list_networks();
         agent
@@ -60,6 +64,19 @@ impl UserAgent {
             media_hosts: MediaHostLookups::new(resolver),
             ..self
         }
+    }
+
+    /// Records the messages of calls.
+    pub(super) fn with_tracer(self, tracer: CallTracer) -> Self {
+        Self {
+            tracer: Some(tracer),
+            ..self
+        }
+    }
+
+    /// Returns the traces of the calls.
+    pub(super) fn tracer(&mut self) -> Option<&mut CallTracer> {
+        self.tracer.as_mut()
     }
 
     /// Sets the targets of a trunk, as resolved from DNS.
@@ -186,6 +203,14 @@ impl UserAgent {
             certified,
             message,
         } = received;
+        if let Some(tracer) = &mut self.tracer {
+            let arrival = MessageArrival {
+                transport,
+                source,
+                local,
+            };
+            tracer.on_received(arrival, &message);
+        }
         let arrival = Arrival {
             transport,
             source,
@@ -218,6 +243,9 @@ impl UserAgent {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
             METRICS.count_sip_message(&transmit.bytes);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.on_sent(&transmit);
+            }
             if self.sockets.send(transmit).is_err()
                 && let Some(ticket) = ticket
             {

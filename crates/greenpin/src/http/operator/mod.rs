@@ -9,7 +9,7 @@
 mod audit;
 mod credentials;
 mod fields;
-mod node;
+pub(crate) mod node;
 pub(crate) mod number_import;
 mod numbers;
 mod tenants;
@@ -74,6 +74,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::drain))
         .routes(routes!(node::undrain))
         .routes(routes!(node::calls))
+        .routes(routes!(node::ended_calls))
         .routes(routes!(node::call))
         .routes(routes!(node::end_call))
 }
