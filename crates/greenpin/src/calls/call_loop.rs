@@ -8,7 +8,7 @@ use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::RemoteMedia;
-use signalling::{Event, IncomingCall, LegId};
+use signalling::{Event, IncomingCall, LegId, RefusedInvite};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::CallLimiter;
@@ -28,6 +28,8 @@ use crate::supervision::{Part, isolate};
 
 /// Legs of a call whose ports are reserved when the call is admitted: the caller and one dialled party.
 const LEGS_PER_CALL: usize = 2;
+/// Maximum number of reports on refused INVITEs that wait for the loop.
+const MAX_REFUSED_REPORTS: usize = 64;
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -42,6 +44,8 @@ pub(super) struct CallLoop {
     admitting: bool,
     /// Availability that OPTIONS announces.
     available: bool,
+    /// INVITEs that the user agent has refused itself.
+    refused: mpsc::Receiver<RefusedInvite>,
     call_limiter: CallLimiter,
     unproven: UnprovenCalls,
     /// Notified after every registration has been removed from the trunks.
@@ -50,12 +54,14 @@ pub(super) struct CallLoop {
 
 impl CallLoop {
     pub(super) fn new(
-        agent: UserAgent,
+        mut agent: UserAgent,
         media: MediaPlane,
         store: Store,
         settings: Arc<EngineSettings>,
     ) -> Self {
         let (replies, reply_inbox) = mpsc::unbounded_channel();
+        let (reports, refused) = mpsc::channel(MAX_REFUSED_REPORTS);
+        agent.report_refused(reports);
         Self {
             context: EngineContext::new(agent, media, settings),
             store,
@@ -67,6 +73,7 @@ impl CallLoop {
             draining: Vec::new(),
             admitting: true,
             available: true,
+            refused,
             call_limiter: CallLimiter::default(),
             unproven: UnprovenCalls::default(),
             unregistering: None,
@@ -88,6 +95,7 @@ impl CallLoop {
                 Some((call, reply)) = self.reply_inbox.recv() => {
                     self.isolate(|calls| calls.on_store_reply(call, reply));
                 }
+                Some(refused) = self.refused.recv() => self.isolate(|calls| calls.on_refused(&refused)),
                 Some(event) = media.recv() => self.isolate(|calls| calls.on_media_event(event)),
                 () = until(deadline) => self.isolate(Self::fire_deadlines),
                 Some(command) = commands.recv() => self.isolate(|calls| calls.on_command(command)),
@@ -176,6 +184,14 @@ impl CallLoop {
         }
     }
 
+    fn on_refused(&mut self, refused: &RefusedInvite) {
+        self.context.note_refused(
+            (refused.source, refused.trunk),
+            (refused.status, refused.reason),
+            &refused.called,
+        );
+    }
+
     fn on_early_media(&mut self, leg: LegId, remote: RemoteMedia) {
         self.with_callee(leg, |call, attempt, context| {
             call.early_media(attempt, remote, context)
@@ -219,20 +235,23 @@ impl CallLoop {
         let Some(trunk) = settings.trunks.get(incoming.trunk) else {
             return;
         };
-        if !self.takes_calls() || !self.context.has_capacity(incoming.trunk) {
-            return self.refuse(incoming.leg, 503);
+        if !self.takes_calls() {
+            return self.refuse(&incoming, 503, "the server takes no calls");
+        }
+        if !self.context.has_capacity(incoming.trunk) {
+            return self.refuse(&incoming, 503, "the trunk is at its limit");
         }
         let in_clear = incoming
             .remote
             .is_some_and(|remote| remote.crypto.is_none());
         if trunk.srtp == SrtpMode::Required && in_clear {
-            return self.refuse(incoming.leg, 488);
+            return self.refuse(&incoming, 488, "audio is not encrypted");
         }
         let Some(number) = number_format::called(&incoming.called, trunk.country) else {
-            return self.refuse(incoming.leg, 404);
+            return self.refuse(&incoming, 404, "called number is not readable");
         };
         let Some(ports) = self.context.media.reserve_call(incoming.trunk) else {
-            return self.refuse(incoming.leg, 503);
+            return self.refuse(&incoming, 503, "no media port is free");
         };
         let mut caller = number_format::caller(&incoming.caller, trunk.country);
         caller.withheld &= !trunk.show_withheld;
@@ -305,7 +324,11 @@ impl CallLoop {
         }
     }
 
-    fn refuse(&mut self, leg: LegId, status: u16) {
+    fn refuse(&mut self, incoming: &IncomingCall, status: u16, reason: &'static str) {
+        let leg = incoming.leg;
+        let origin = (incoming.source, Some(incoming.trunk));
+        let called = &incoming.called.text;
+        self.context.note_refused(origin, (status, reason), called);
         let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
         self.context
             .agent
@@ -354,6 +377,11 @@ impl CallLoop {
             ..
         }) = &begun
         else {
+            let refusal = match &begun {
+                Ok(_) => (404, "called number is unknown"),
+                Err(_) => (503, "the database does not answer"),
+            };
+            self.with_call(id, |call, context| call.note_refused(refusal, context));
             return self.with_call(id, |call, context| call.routed(begun, context));
         };
         let limit = tenant.settings.call_limit;
@@ -362,6 +390,8 @@ impl CallLoop {
             .call_limiter
             .admit(&tenant.tenant_id, limit, Instant::now())
         {
+            let refusal = (503, "the tenant is at its call limit");
+            self.with_call(id, |call, context| call.note_refused(refusal, context));
             return self.with_call(id, MaskedCall::reject_over_limit);
         }
         let tenant = tenant.clone();
@@ -451,6 +481,9 @@ impl CallLoop {
             }
             Command::Trunks(reply) => {
                 let _ = reply.send(self.context.trunks.clone());
+            }
+            Command::Refused(reply) => {
+                let _ = reply.send(self.context.refused.list());
             }
             Command::Change(changes) => self.context.change(*changes),
             Command::WriteTraces(reply) => {

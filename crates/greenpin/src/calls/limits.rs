@@ -2,6 +2,7 @@
 
 pub use super::direct_media::MAX_DIRECT_ATTEMPTS;
 pub use super::record_writer::MAX_END_ATTEMPTS;
+pub use super::refused::{MAX_REFUSED_INVITES, MAX_REFUSED_SOURCES};
 pub use super::sip::certificates::RELOAD_INTERVAL;
 pub use super::sip::connections::{
     CONNECT_TIMEOUT, FIRST_MESSAGE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS,

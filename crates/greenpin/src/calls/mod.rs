@@ -16,6 +16,7 @@
 //! - `unproven_calls`: calls whose source may be forged.
 //! - `source_address`: IPv4 peers of sockets on IPv6 addresses.
 //! - `traffic_class`: marks of sent packets.
+//! - `refused`: the last refused INVITEs.
 //! - `trace`: the traces of calls.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
@@ -31,6 +32,7 @@ pub mod limits;
 mod masked_call;
 pub mod media;
 mod record_writer;
+mod refused;
 pub mod sip;
 pub mod softphone;
 mod source_address;
@@ -45,6 +47,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::refused::RefusedInvite;
 pub use self::traffic_class::Dscp;
 pub use self::trunks::number_format::NumberFormat;
 pub(crate) use self::trunks::selection::DEFAULT_FAILOVER_ON;
@@ -221,6 +224,8 @@ enum Command {
     Targets(usize, Transport, Vec<TargetGroup>),
     /// Reply with the state of every trunk.
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
+    /// Reply with the last refused INVITEs.
+    Refused(oneshot::Sender<Vec<RefusedInvite>>),
     /// Take over changed settings.
     Change(Box<EngineChanges>),
     /// Write the traces of all ended calls, and reply when they are written.
@@ -528,6 +533,11 @@ impl Handle {
     /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
     pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
+    }
+
+    /// Returns the last refused INVITEs, newest first; empty if the engine has stopped.
+    pub async fn refused(&self) -> Vec<RefusedInvite> {
+        self.ask(Command::Refused).await.unwrap_or_default()
     }
 
     /// Changes the settings of the running engine.

@@ -72,7 +72,10 @@ impl Endpoint {
                 self.receive_response(response, now)
             }
             MessageContent::Malformed(_) if self.is_silent_to(path, certified) => {}
-            MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),
+            MessageContent::Malformed(malformed) => {
+                self.note_unreadable(malformed.is_invite(), path);
+                self.reject_malformed(&malformed, path);
+            }
         }
     }
 
@@ -126,6 +129,7 @@ impl Endpoint {
             // A header that the response must repeat is missing or invalid.
             let is_answered =
                 request.method != Method::Ack && !self.is_silent_to(source, certified);
+            self.note_unreadable(request.method == Method::Invite, source);
             let malformed = Malformed::from_request(&request).filter(|_| is_answered);
             return malformed
                 .iter()
@@ -133,12 +137,13 @@ impl Endpoint {
         };
         let trunk = match self.authorize(&request, source, certified, now) {
             Ok(trunk) => trunk,
-            Err(StatelessRefusal { challenges, .. })
-                if challenges.is_empty() && self.is_silent_to(source, certified) =>
-            {
-                return;
+            Err(refusal) => {
+                self.note_stateless_refusal(&request, path, &refusal);
+                if refusal.challenges.is_empty() && self.is_silent_to(source, certified) {
+                    return;
+                }
+                return self.reject_statelessly(&request, path, refusal);
             }
-            Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
         let nat = trunk
             .and_then(|trunk| self.settings.trunks.get(trunk))

@@ -251,6 +251,14 @@ impl MaskedCall {
         self.tenant = Some(tenant);
     }
 
+    /// Adds the call to the list of refused INVITEs.
+    pub(super) fn note_refused(&self, refusal: (u16, &'static str), context: &mut EngineContext) {
+        if let Some(source) = self.caller.source {
+            let origin = (source, Some(self.caller.trunk));
+            context.note_refused(origin, refusal, &self.number.expose());
+        }
+    }
+
     /// Rejects a call above the tenant's limit. The call record shows the rejection.
     pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
         tracing::info!(call_sid = %self.sid, "call rejected: tenant is at its call limit");

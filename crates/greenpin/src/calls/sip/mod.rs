@@ -12,7 +12,10 @@ mod tls;
 use std::time::Instant;
 
 use hickory_resolver::TokioResolver;
-use signalling::{Arrival, Endpoint, EndpointSettings, Event, TargetGroup, Transport};
+use signalling::{
+    Arrival, Endpoint, EndpointSettings, Event, RefusedInvite, TargetGroup, Transport,
+};
+use tokio::sync::mpsc;
 
 use self::inbound::Inbound;
 use self::media_hosts::{MediaHostLookups, Received};
@@ -34,6 +37,7 @@ pub struct UserAgent {
     media_hosts: MediaHostLookups,
     /// Traces of the calls; `None` for a phone.
     tracer: Option<CallTracer>,
+    refused: Option<mpsc::Sender<RefusedInvite>>,
 }
 
 impl UserAgent {
@@ -46,6 +50,7 @@ impl UserAgent {
             sockets,
             media_hosts: MediaHostLookups::default(),
             tracer: None,
+            refused: None,
         };
         agent.list_networks();
         agent
@@ -101,6 +106,11 @@ impl UserAgent {
     /// [`UserAgent::flush`] sends the resulting messages.
     pub fn command<T>(&mut self, command: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
         command(&mut self.endpoint, Instant::now())
+    }
+
+    /// Reports each INVITE that the endpoint refuses itself, unless the receiver is too slow.
+    pub(super) fn report_refused(&mut self, receiver: mpsc::Sender<RefusedInvite>) {
+        self.refused = Some(receiver);
     }
 
     /// Returns the number of objects in the endpoint.
@@ -239,6 +249,12 @@ impl UserAgent {
     pub fn flush(&mut self) {
         while let Some(unanswered) = self.endpoint.poll_unanswered() {
             self.sockets.end_if_silent(&unanswered);
+        }
+        while let Some(refused) = self.endpoint.poll_refused() {
+            if let Some(receiver) = &self.refused {
+                // The list of refused INVITEs may miss some in a flood.
+                let _ = receiver.try_send(refused);
+            }
         }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();

@@ -534,6 +534,14 @@ pub(in crate::calls) fn masked_number(number: PhoneNumber) -> String {
     out
 }
 
+/// Returns the masked user part of a URI; `None` if it is empty.
+pub(in crate::calls) fn masked_user(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let start: String = text.chars().take(MAX_OPAQUE_CHARACTERS).collect();
+    user(&start, false, &mut out);
+    Some(out).filter(|out| !out.is_empty())
+}
+
 fn masked_digits(text: &str, out: &mut String) {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let count = digits.len();

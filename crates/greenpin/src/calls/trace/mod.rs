@@ -21,7 +21,7 @@ use call::PhoneNumber;
 use signalling::{SipMessage, Transmit, Transport};
 use tokio::sync::oneshot;
 
-pub(super) use self::mask::masked_number;
+pub(super) use self::mask::{masked_number, masked_user};
 pub use self::recorder::{MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES};
 use self::recorder::{RecordedMessage, Recorder};
 pub(super) use self::recorder::{TraceLegIndex, TraceOwner};
