@@ -12,9 +12,10 @@ use signalling::{Event, IncomingCall, LegId, RefusedInvite};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::CallLimiter;
+use super::call_start::CallStart;
 use super::context::EngineContext;
 use super::leg_owner::{CallId, LegOwner, Role};
-use super::masked_call::{CallStart, MaskedCall};
+use super::masked_call::MaskedCall;
 use super::media::{MediaEvent, MediaId, MediaPlane, PortReservation};
 use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;

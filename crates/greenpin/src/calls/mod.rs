@@ -3,6 +3,7 @@
 //! Map of the folder:
 //!
 //! - `call_loop`: the single loop that processes every event of every call.
+//! - `call_start`: the start of a call on both clocks.
 //! - `context`: the state that all calls share, such as the user agent, the media plane and the trunks.
 //! - `leg_owner`: the call of each leg and media stream.
 //! - `limits`: the limits that the reference of limits names.
@@ -25,6 +26,7 @@
 
 mod call_limits;
 mod call_loop;
+mod call_start;
 mod context;
 mod direct_media;
 mod leg_owner;

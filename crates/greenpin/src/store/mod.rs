@@ -43,10 +43,10 @@ pub use self::allocations::{
     GuessOddsError, NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallLegs, CallRecord, CallTenant, CallTrace, CallerVerification,
-    DialledLeg, DigitReport, Disposition, EndedCallFilter, LegReport, LinkError,
-    MAX_RECORDED_ATTEMPTS, MediaMode, NewCall, RecordingFile, RoutedCall, SealedTrace, TraceEntry,
-    TraceFact, TraceLeg, TraceWord, Upload,
+    CallEnding, CallEvent, CallFilter, CallLegs, CallRecord, CallTenant, CallTrace,
+    CallerVerification, DialledLeg, DigitReport, Disposition, EndedCallFilter, LegReport,
+    LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall, RecordingFile, RoutedCall, SealedTrace,
+    TraceEntry, TraceFact, TraceLeg, TraceWord, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::database::sqlite_copy::{
@@ -57,8 +57,8 @@ pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, Gree
 pub(crate) use self::core::serialized;
 pub use self::core::timestamp::{LocalTime, Timestamp};
 pub use self::events::{
-    Attempt, AttemptError, AttemptOutcome, CallEvent, Delivery, DeliveryRecord, DeliveryState,
-    DueEndpoint, EventType, LoggedEvent, ReplayRequest, Replayed,
+    Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
+    EventType, LoggedEvent, ReplayRequest, Replayed,
 };
 pub use self::keys::{RotateError, Rotation, RotationStep};
 pub use self::numbers::{

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use call::{CallCause, CallOutcome, DialAttempt, PhoneNumber};
 
-use super::CallStart;
+use crate::calls::call_start::CallStart;
 use crate::calls::trace::TraceLegIndex;
 use crate::store::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 

@@ -20,6 +20,7 @@ use self::actions::open_stream;
 use self::attempts::AttemptLog;
 use self::ending::PendingRecord;
 use self::media_path::connect;
+use super::call_start::CallStart;
 use super::context::EngineContext;
 use super::direct_media::DirectMedia;
 use super::leg_owner::{CallId, LegOwner, Role};
@@ -28,23 +29,8 @@ use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
 use crate::metrics::METRICS;
 use crate::store::{
-    CallSid, CallTenant, CallerVerification, RecordingFile, RoutedCall, StoreError, TenantId,
-    Timestamp, Voice,
+    CallSid, CallTenant, CallerVerification, RecordingFile, RoutedCall, StoreError, TenantId, Voice,
 };
-
-/// Start of the call on the wall clock and on the monotonic clock.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CallStart {
-    pub(super) at: Timestamp,
-    pub(super) instant: Instant,
-}
-
-impl CallStart {
-    fn timestamp(&self, instant: Instant) -> Timestamp {
-        // The sum of a timestamp and a duration saturates.
-        std::ops::Add::add(self.at, instant.saturating_duration_since(self.instant))
-    }
-}
 
 pub(super) struct MaskedCall {
     id: CallId,

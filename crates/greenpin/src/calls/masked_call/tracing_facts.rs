@@ -166,8 +166,9 @@ impl MaskedCall {
     }
 }
 
+/// Returns the word of a cause; `None` for an ordinary end.
 fn cause_word(cause: Cause) -> Option<&'static str> {
-    Some(CallCause::from(cause).as_str())
+    (cause != Cause::Normal).then(|| CallCause::from(cause).as_str())
 }
 
 /// Returns the decision that an input stands for. Keys are facts of their own.

@@ -27,8 +27,8 @@ use self::recorder::{RecordedMessage, Recorder};
 pub(super) use self::recorder::{TraceLegIndex, TraceOwner};
 pub use self::writer::MAX_QUEUED_TRACES;
 pub(super) use self::writer::TraceWriter;
+use super::call_start::CallStart;
 use super::leg_owner::CallId;
-use super::masked_call::CallStart;
 use crate::store::TraceFact;
 
 /// Time after the end of a call in which its trace still records messages, such as the response to the last BYE.

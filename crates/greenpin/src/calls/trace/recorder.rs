@@ -8,7 +8,7 @@ use call::PhoneNumber;
 use signalling::Transport;
 
 use super::mask::{Mask, masked_number};
-use crate::calls::masked_call::CallStart;
+use crate::calls::call_start::CallStart;
 use crate::store::{
     CallSid, CallTrace, SealedTrace, StoreError, TenantId, TraceEntry, TraceFact, TraceLeg,
 };

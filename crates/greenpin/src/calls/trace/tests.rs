@@ -12,7 +12,7 @@ use super::recorder::{
     MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES, RecordedMessage, Recorder,
     TraceOwner,
 };
-use crate::calls::masked_call::CallStart;
+use crate::calls::call_start::CallStart;
 use crate::store::{CallSid, TenantId, Timestamp, TraceFact};
 
 const VN: &str = "+914000000001";

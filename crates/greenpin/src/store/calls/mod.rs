@@ -2,6 +2,7 @@
 
 mod call_event;
 mod ending;
+mod events_of_call;
 mod legs;
 pub(crate) mod list;
 mod progress;
@@ -17,6 +18,7 @@ mod why;
 
 pub use self::ending::CallEnding;
 pub(crate) use self::ending::close_interrupted;
+pub use self::events_of_call::CallEvent;
 pub use self::legs::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 pub use self::list::{CallFilter, EndedCallFilter};
 pub use self::record::{CallRecord, RecordingFile};

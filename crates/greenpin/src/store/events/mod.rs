@@ -3,7 +3,6 @@
 pub(crate) mod attempts;
 pub(crate) mod endpoint_health;
 mod log;
-mod of_call;
 pub(crate) mod outbox;
 pub(crate) mod payload;
 pub(crate) mod redelivery;
@@ -12,7 +11,6 @@ pub(crate) mod sql;
 pub use self::attempts::{Attempt, AttemptError, AttemptOutcome, DeliveryRecord, DeliveryState};
 pub(crate) use self::log::*;
 pub use self::log::{EventType, LoggedEvent};
-pub use self::of_call::CallEvent;
 pub use self::outbox::Delivery;
 pub(crate) use self::payload::Payload;
 pub use self::redelivery::{ReplayRequest, Replayed};

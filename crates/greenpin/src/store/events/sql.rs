@@ -15,16 +15,6 @@ row! {
 }
 
 row! {
-    /// Event of a call.
-    pub(crate) struct CallEventRow from call_event_columns {
-        event_id: EventId,
-        event_type: String = "type",
-        occurred_at: Timestamp,
-        sealed: String,
-    }
-}
-
-row! {
     /// Event without its body.
     pub(crate) struct HeadRow from head_columns {
         event_id: EventId,
@@ -150,14 +140,6 @@ statements! {
     EVENTS_AFTER = concat!(
         "SELECT ", log_columns!(), " FROM events v
          WHERE v.tenant_id = $1 AND v.event_id > $2 ORDER BY v.event_id LIMIT $3"
-    );
-    /// Events of a call are those of its allocation, or without one before the PIN is known.
-    EVENTS_OF_CALL = concat!(
-        "SELECT ", call_event_columns!(), " FROM events
-         WHERE tenant_id = $1 AND event_id >= $2 AND event_id < $3
-           AND ($4 = '' OR greenpin_id = $4 OR greenpin_id IS NULL)
-           AND (type LIKE 'call.%' OR type = 'recording.ready')
-         ORDER BY event_id LIMIT $5"
     );
     EVENTS_LAST = "SELECT event_id FROM events WHERE tenant_id = $1 ORDER BY event_id DESC LIMIT $2";
     EVENTS_OF_ENDPOINT_AFTER = concat!(

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::store::events::log::context;
-use crate::store::events::sql;
-use crate::store::events::sql::CallEventRow;
-use crate::store::{CallRecord, EventId, GreenpinId, StoreError, TenantStore, Timestamp};
+use crate::store::calls::record::CallRecord;
+use crate::store::calls::sql;
+use crate::store::calls::sql::CallEventRow;
+use crate::store::events::context;
+use crate::store::{EventId, GreenpinId, StoreError, TenantStore, Timestamp};
 
 /// Time after the end of a call in which its last event, `recording.ready`, is looked for.
 const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(3600);
