@@ -3,6 +3,7 @@
 //! The text is built from an allow-list: known header fields in a known form. Everything else is left out. Numbers keep
 //! their first and last digits, digits of a PIN and secrets are never part of the text.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -20,6 +21,8 @@ const MIN_PIN_DIGITS: usize = 4;
 const MIN_FREE_TEXT_DIGITS: usize = 3;
 /// Digits at the end of a number by which it is found in other text.
 const TAIL_DIGITS: usize = 7;
+/// Maximum number of numbers by which other text is searched.
+const MAX_TAILS: usize = 32;
 /// Maximum number of characters of an opaque value.
 const MAX_OPAQUE_CHARACTERS: usize = 200;
 
@@ -27,7 +30,7 @@ const MAX_OPAQUE_CHARACTERS: usize = 200;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mask {
     /// Last digits of the numbers of the call.
-    tails: Vec<String>,
+    tails: Vec<[u8; TAIL_DIGITS]>,
     /// The caller is withheld: no digit of it is shown.
     hides_caller: bool,
 }
@@ -138,35 +141,41 @@ impl Mask {
             hides_caller,
         };
         for number in numbers {
-            mask.add_digits(&number.expose());
+            mask.add_digits(number.expose().as_bytes());
         }
         mask
     }
 
     /// Adds a number that the text of a message names.
-    fn add_digits(&mut self, text: &str) {
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let start = digits.len().saturating_sub(TAIL_DIGITS);
-        let tail = digits.get(start..).unwrap_or_default();
-        if tail.len() == TAIL_DIGITS && !self.tails.iter().any(|known| known == tail) {
-            self.tails.push(tail.to_owned());
+    fn add_digits(&mut self, text: &[u8]) {
+        let mut tail = [0; TAIL_DIGITS];
+        let mut digits = text.iter().rev().filter(|byte| byte.is_ascii_digit());
+        for place in tail.iter_mut().rev() {
+            let Some(digit) = digits.next() else { return };
+            *place = *digit;
+        }
+        if self.tails.len() < MAX_TAILS && !self.tails.contains(&tail) {
+            self.tails.push(tail);
         }
     }
 
     /// Adds the numbers in the addresses of a message, so that other values that repeat them are masked as well.
     pub(super) fn learn(&mut self, message: &[u8]) {
-        let head = split_message(message).0;
-        for line in head.lines() {
-            let mut rest = line;
-            while let Some(at) = rest.find("sip:").or_else(|| rest.find("tel:")) {
-                let after = rest.get(at.saturating_add(4)..).unwrap_or_default();
-                let end = after.find(['@', ';', '>', ' ', ',', ':']);
+        let mut rest = message.get(..head_length(message)).unwrap_or_default();
+        while let Some(colon) = rest.iter().position(|byte| *byte == b':') {
+            let (before, after) = rest.split_at(colon);
+            let after = after.get(1..).unwrap_or_default();
+            if [&b"sip"[..], b"sips", b"tel"]
+                .iter()
+                .any(|scheme| before.ends_with(scheme))
+            {
+                let end = after.iter().position(|byte| b"@;> ,:\r".contains(byte));
                 let user = after.get(..end.unwrap_or(after.len())).unwrap_or_default();
-                if is_number(user) {
+                if std::str::from_utf8(user).is_ok_and(is_number) {
                     self.add_digits(user);
                 }
-                rest = after;
             }
+            rest = after;
         }
     }
 
@@ -325,13 +334,14 @@ impl Mask {
 
     /// Hides runs of digits that contain the end of a number of the call.
     fn hide_known_numbers(&self, text: String) -> String {
-        if self.tails.is_empty() || !self.tails.iter().any(|tail| text.contains(tail.as_str())) {
+        let has_known = has_digit_run(&text, TAIL_DIGITS)
+            && digit_runs(&text).any(|(run, is_digits)| is_digits && self.is_known(run));
+        if !has_known {
             return text;
         }
         let mut out = String::with_capacity(text.len());
         for (run, is_digits) in digit_runs(&text) {
-            let is_known = is_digits && self.tails.iter().any(|tail| run.contains(tail.as_str()));
-            match is_known {
+            match is_digits && self.is_known(run) {
                 true if self.hides_caller => out.push_str(HIDDEN),
                 true => masked_digits(run, &mut out),
                 false => out.push_str(run),
@@ -339,30 +349,50 @@ impl Mask {
         }
         out
     }
+
+    fn is_known(&self, run: &str) -> bool {
+        run.len() >= TAIL_DIGITS
+            && run
+                .as_bytes()
+                .windows(TAIL_DIGITS)
+                .any(|window| self.tails.iter().any(|tail| tail == window))
+    }
+}
+
+/// Returns the length of the head of a message, without the empty line.
+fn head_length(message: &[u8]) -> usize {
+    let mut at = 0_usize;
+    while let Some(rest) = message.get(at..)
+        && let Some(end) = rest.iter().position(|byte| *byte == b'\n')
+    {
+        at = at.saturating_add(end).saturating_add(1);
+        if message
+            .get(at..)
+            .is_some_and(|rest| rest.starts_with(b"\r\n"))
+        {
+            return at;
+        }
+    }
+    message.len()
 }
 
 /// Splits a message into its head, as text with folded lines joined, and its body.
-fn split_message(message: &[u8]) -> (String, &[u8]) {
-    let end = message.windows(4).position(|window| window == b"\r\n\r\n");
-    let (head, body) = match end {
-        Some(end) => (
-            message.get(..end).unwrap_or_default(),
-            message.get(end.saturating_add(4)..).unwrap_or_default(),
-        ),
-        None => (message, &[][..]),
-    };
-    let head = String::from_utf8_lossy(head);
-    let head = match head.contains("\r\n ") || head.contains("\r\n\t") {
-        true => head.replace("\r\n ", " ").replace("\r\n\t", " "),
-        false => head.into_owned(),
+fn split_message(message: &[u8]) -> (Cow<'_, str>, &[u8]) {
+    let end = head_length(message);
+    let body = message.get(end.saturating_add(2)..).unwrap_or_default();
+    let head = String::from_utf8_lossy(message.get(..end).unwrap_or_default());
+    let is_folded = head.contains("\n ") || head.contains("\n\t");
+    let head = match is_folded {
+        true => Cow::Owned(head.replace("\r\n ", " ").replace("\r\n\t", " ")),
+        false => head,
     };
     (head, body)
 }
 
 fn field(name: &str) -> Option<&'static (&'static str, &'static str, FieldKind)> {
     FIELDS.iter().find(|(full, compact, _)| {
-        full.eq_ignore_ascii_case(name)
-            || (!compact.is_empty() && compact.eq_ignore_ascii_case(name))
+        let own = if name.len() == 1 { compact } else { full };
+        own.eq_ignore_ascii_case(name)
     })
 }
 
@@ -557,6 +587,11 @@ fn masked_digits(text: &str, out: &mut String) {
 /// Writes an identifier such as a `Call-ID` or a tag. A run of digits with the length of a number that stands for itself is
 /// masked, or hidden.
 fn opaque(value: &str, hide: bool, out: &mut String) {
+    let is_plain =
+        value.len() <= MAX_OPAQUE_CHARACTERS && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain && !has_digit_run(value, TAIL_DIGITS) {
+        return out.push_str(value);
+    }
     let value: String = value
         .chars()
         .take(MAX_OPAQUE_CHARACTERS)
@@ -629,6 +664,9 @@ fn words(value: &str, limit: usize, out: &mut String) {
 
 /// Writes text without control characters, and without runs of `limit` or more digits.
 fn free_text(text: &str, limit: usize, out: &mut String) {
+    if !has_digit_run(text, limit) && !text.bytes().any(|byte| byte.is_ascii_control()) {
+        return out.push_str(text);
+    }
     for (run, is_digits) in digit_runs(text) {
         match is_digits && run.len() >= limit {
             true => out.push_str(HIDDEN),
@@ -638,6 +676,18 @@ fn free_text(text: &str, limit: usize, out: &mut String) {
             })),
         }
     }
+}
+
+/// Returns `true` if the text has a run of `limit` or more digits.
+fn has_digit_run(text: &str, limit: usize) -> bool {
+    let mut length = 0_usize;
+    text.bytes().any(|byte| {
+        length = match byte.is_ascii_digit() {
+            true => length.saturating_add(1),
+            false => 0,
+        };
+        length >= limit
+    })
 }
 
 /// Splits a text into runs of ASCII digits and the text between them.
