@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::mask::{HIDDEN, digit_runs};
+use super::digits::{HIDDEN, digit_runs};
 
 /// Attributes without a value of the peer.
 const FLAGS: &[&str] = &[

@@ -4,6 +4,7 @@
 //! last responses have arrived, a task outside of the call loop masks, compresses and writes the trace. A node that fails
 //! during a call leaves no trace of it.
 
+mod digits;
 mod mask;
 mod mask_sdp;
 mod recorder;

@@ -20,6 +20,7 @@ fn ended_call(setup: &mut CallSetup) -> (String, String) {
     assert_eq!(setup.customer.call(VN), 200);
     setup.customer.press(wrong);
     setup.inbox.wait_for_event("call.pin_failed");
+    setup.customer.wait_until_quiet();
     setup.customer.press(&pin);
     setup.agent_answers();
     setup.both_talk();

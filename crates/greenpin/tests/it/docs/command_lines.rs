@@ -23,6 +23,8 @@ const NOT_RUN: &[(&str, &str)] = &[
         "needs an agent that answers; the test of the first call runs it",
     ),
     ("greenpin bench", "measures for minutes"),
+    ("greenpin calls show", "needs an ended call"),
+    ("greenpin trace", "needs an ended call"),
     ("greenpin events tail", "follows the log until Ctrl-C"),
     (
         "greenpin restore",

@@ -167,6 +167,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_CALL_ID_BYTES",
             "calls::MAX_OPAQUE_CHARACTERS",
             "calls::MAX_REFUSED_REPORTS",
+            "calls::MAX_TAILS",
             "calls::MAX_TRACE_LEGS",
             "calls::MAX_UNANSWERED_ADDRESSES",
             "calls::MAX_UNANSWERED_OCTETS",

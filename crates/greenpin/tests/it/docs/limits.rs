@@ -227,7 +227,7 @@ fn tenant_rows() -> Vec<Row> {
         "prefixes in a list of destination rules" => number(greenpin::destinations::MAX_PREFIXES),
         "`retention`" => format!(
             "{retention} days, default: no deletion; `trace` {} days, default {}",
-            range(&["RetentionRequest", "trace"]),
+            range(&["UpdateSettings", "retention", "trace"]),
             TenantSettings::default().retention.trace,
         ),
         "time before an event can be deleted" => format!("{} days", store::MIN_EVENT_DAYS),
