@@ -172,11 +172,19 @@ impl CallTracer {
             for (at, message) in messages {
                 recorder.message(0, at, message);
             }
-            let dialog = TracedDialog { call, leg: 0, peer };
-            self.dialogs.insert(call_id.as_bytes().to_vec(), dialog);
+            self.add_dialog(call_id, TracedDialog { call, leg: 0, peer });
             recorder.dialogs.push(call_id.as_bytes().to_vec());
         }
         self.calls.insert(call, recorder);
+    }
+
+    /// Adds a dialog, unless a call in progress has the same `Call-ID`.
+    fn add_dialog(&mut self, call_id: &str, dialog: TracedDialog) {
+        let other = self.dialogs.get(call_id.as_bytes());
+        let other = other.and_then(|other| self.calls.get(&other.call));
+        if other.is_none_or(Recorder::has_ended) {
+            self.dialogs.insert(call_id.as_bytes().to_vec(), dialog);
+        }
     }
 
     /// Adds a dialled leg.
@@ -202,8 +210,8 @@ impl CallTracer {
                 leg,
                 peer: None,
             };
-            self.dialogs.insert(call_id.as_bytes().to_vec(), dialog);
             recorder.dialogs.push(call_id.as_bytes().to_vec());
+            self.add_dialog(call_id, dialog);
         }
         Some(leg)
     }
@@ -263,7 +271,8 @@ impl CallTracer {
 
     /// Ends the trace of a call. It is written after [`LINGER`].
     pub(super) fn end(&mut self, call: CallId, owner: TraceOwner) {
-        if self.calls.contains_key(&call) {
+        if let Some(recorder) = self.calls.get_mut(&call) {
+            recorder.end();
             self.ended.push_back((Instant::now(), call, owner));
         }
     }

@@ -38,6 +38,7 @@ pub(super) struct Recorder {
     /// The caller has acknowledged the answer, or its source cannot be forged.
     proven: bool,
     truncated: bool,
+    has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -95,7 +96,17 @@ impl Recorder {
             bytes: 0,
             proven,
             truncated: false,
+            has_ended: false,
         }
+    }
+
+    /// Returns `true` if the call has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
     }
 
     pub(super) fn prove(&mut self) {

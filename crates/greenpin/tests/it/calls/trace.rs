@@ -97,6 +97,11 @@ fn the_trace_of_a_call_has_both_dialogs_in_order_and_no_number_or_pin() {
         .map(|entry| entry["offset_ms"].as_f64().unwrap())
         .collect();
     assert!(offsets.is_sorted());
+    check_masked(&trace, &pin);
+}
+
+/// Checks that a trace shows no number of the call and no PIN.
+fn check_masked(trace: &Value, pin: &str) {
     let mut shown = trace.clone();
     // Ids and times may hold the digits of a PIN by chance.
     for entry in shown["entries"].as_array_mut().unwrap() {
@@ -269,6 +274,7 @@ fn refused_invites_are_listed_with_their_reason() {
         .collect();
     assert_eq!(shown, expected);
     assert_eq!(refused[0]["virtual_number"], "+9140…01");
+    setup.server.wait_for_log("INVITE refused");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("greenpin demo", "the test of the first call runs it"),
     (
-        "greenpin call",
+        "greenpin call ",
         "needs an agent that answers; the test of the first call runs it",
     ),
     ("greenpin bench", "measures for minutes"),
