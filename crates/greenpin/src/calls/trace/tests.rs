@@ -5,14 +5,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use call::PhoneNumber;
 use proptest::prelude::*;
-use signalling::Transport;
+use signalling::{SipMessage, Transport};
 
 use super::mask::Mask;
 use super::recorder::{
     MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES, RecordedMessage, Recorder,
     TraceOwner,
 };
+use super::writer::TraceWriter;
+use super::{CallTracer, MessageArrival};
 use crate::calls::call_start::CallStart;
+use crate::calls::leg_owner::CallId;
+use crate::metrics::METRICS;
 use crate::store::{CallSid, TenantId, Timestamp, TraceFact};
 
 const VN: &str = "+914000000001";
@@ -214,12 +218,71 @@ proptest! {
     }
 }
 
-fn recorder(proven: bool) -> Recorder {
-    let started = CallStart {
+fn started() -> CallStart {
+    CallStart {
         at: Timestamp::from_micros(0),
         instant: Instant::now(),
+    }
+}
+
+fn recorder(proven: bool) -> Recorder {
+    Recorder::new(started(), "carrier".into(), proven)
+}
+
+/// Passes a request of a dialog from a host to the tracer.
+fn receive(tracer: &mut CallTracer, host: &str, method: &str, call_id: &str) {
+    let text = format!(
+        "{method} sip:x@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK1\r\nFrom: <sip:x@{host}>;tag=1\r\n\
+         To: <sip:x@192.0.2.1>\r\ni: {call_id}\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let message = SipMessage::from_datagram(text.into()).unwrap();
+    let arrival = MessageArrival {
+        transport: Transport::Udp,
+        source: format!("{host}:5060").parse().unwrap(),
+        local: None,
     };
-    Recorder::new(started, "carrier".into(), proven)
+    tracer.on_received(arrival, &message);
+}
+
+/// Returns the number of messages in the trace of a call.
+fn messages(tracer: &mut CallTracer, call: CallId) -> usize {
+    let recorder = tracer.remove(call).unwrap();
+    recorder.masked(&owner(), &[]).entries.len()
+}
+
+#[test]
+fn a_call_records_its_invite_and_the_messages_of_its_peer_only() {
+    let (writer, _jobs) = TraceWriter::stalled();
+    let mut tracer = CallTracer::new(writer);
+    let (first, second) = (CallId(1), CallId(2));
+    receive(&mut tracer, "192.0.2.2", "INVITE", "a");
+    tracer.begin(first, Some("a"), started(), "carrier".into(), true);
+    receive(&mut tracer, "192.0.2.2", "BYE", "a");
+    receive(&mut tracer, "192.0.2.9", "BYE", "a");
+    receive(&mut tracer, "192.0.2.2", "BYE", "b");
+    // Another call with the same Call-ID does not take the messages of the first one over.
+    tracer.begin(second, Some("a"), started(), "carrier".into(), true);
+    receive(&mut tracer, "192.0.2.2", "INFO", "a");
+    assert_eq!(messages(&mut tracer, second), 0);
+    assert_eq!(messages(&mut tracer, first), 3);
+    assert!(tracer.dialogs.is_empty() && tracer.calls.is_empty());
+}
+
+#[test]
+fn traces_beyond_the_queue_are_dropped_and_counted() {
+    let (writer, _jobs) = TraceWriter::stalled();
+    let mut tracer = CallTracer::new(writer);
+    let dropped = METRICS.traces_dropped.get();
+    for call in 1..=3 {
+        tracer.begin(CallId(call), None, started(), "carrier".into(), true);
+        tracer.end(CallId(call), owner());
+    }
+    tracer.write_due(Instant::now());
+    assert_eq!(tracer.calls.len(), 3, "responses may still arrive");
+    let (reply, _written) = tokio::sync::oneshot::channel();
+    tracer.flush(reply);
+    assert!(tracer.calls.is_empty() && tracer.deadline().is_none());
+    assert!(METRICS.traces_dropped.get() >= dropped + 2);
 }
 
 fn message(size: usize) -> RecordedMessage {

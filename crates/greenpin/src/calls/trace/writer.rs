@@ -42,6 +42,13 @@ impl TraceWriter {
         Self(sender)
     }
 
+    /// Creates a queue of one trace that no task empties.
+    #[cfg(test)]
+    pub(super) fn stalled() -> (Self, impl Sized) {
+        let (sender, jobs) = mpsc::channel(1);
+        (Self(sender), jobs)
+    }
+
     pub(super) fn write(&self, recorder: Recorder, owner: TraceOwner) {
         let job = Job::Write(Box::new((recorder, owner)));
         if self.0.try_send(job).is_err() {
