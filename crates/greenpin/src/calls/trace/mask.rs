@@ -492,33 +492,20 @@ fn via(value: &str, hide: bool, out: &mut String) {
 
 /// Writes a host with an optional port. An address is shown as it is.
 fn host_and_port(text: &str, out: &mut String) {
-    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        let _ = match (address, text.starts_with('[')) {
-            (IpAddr::V6(address), true) => write!(out, "[{address}]"),
-            (address, _) => write!(out, "{address}"),
-        };
-        return;
+    if is_address(text) {
+        return out.push_str(text);
     }
     let (host, number) = match text.rsplit_once(':') {
         Some((host, number)) => (host, Some(number)),
         None => (text, None),
     };
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    match address {
-        Ok(IpAddr::V6(address)) => {
-            let _ = write!(out, "[{address}]");
-        }
-        Ok(address) => {
-            let _ = write!(out, "{address}");
-        }
-        Err(_) => {
-            let is_name =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-            match host.bytes().all(is_name) {
-                true => free_text(host, MIN_NUMBER_DIGITS, out),
-                false => out.push_str(HIDDEN),
-            }
-        }
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if is_address(host) {
+        out.push_str(host);
+    } else if host.bytes().all(is_part) {
+        free_text(host, MIN_NUMBER_DIGITS, out);
+    } else {
+        out.push_str(HIDDEN);
     }
     if let Some(number) = number {
         out.push(':');
@@ -526,18 +513,29 @@ fn host_and_port(text: &str, out: &mut String) {
     }
 }
 
+/// Returns `true` for an IP address, which may stand in brackets.
+fn is_address(text: &str) -> bool {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text).parse::<IpAddr>().is_ok()
+}
+
 fn port(text: &str, out: &mut String) {
-    match text.trim().parse::<u16>() {
-        Ok(port) => {
-            let _ = write!(out, "{port}");
-        }
-        Err(_) => out.push_str(HIDDEN),
-    }
+    let is_port = is_decimal(text) && text.parse::<u16>().is_ok();
+    out.push_str(if is_port { text } else { HIDDEN });
+}
+
+fn is_decimal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Writes the user part of a URI. Digits of a number are masked; a name is shown without long runs of digits.
 fn user(text: &str, hide: bool, out: &mut String) {
-    let text = text.replace("%2B", "+").replace("%2b", "+");
+    let text = match text.contains('%') {
+        true => Cow::Owned(text.replace("%2B", "+").replace("%2b", "+")),
+        false => Cow::Borrowed(text),
+    };
     if hide || text.contains('%') {
         out.push_str(HIDDEN);
     } else if is_number(&text) {
@@ -620,12 +618,8 @@ fn opaque(value: &str, hide: bool, out: &mut String) {
 }
 
 fn push_number(value: &str, out: &mut String) {
-    match value.trim().parse::<u32>() {
-        Ok(number) => {
-            let _ = write!(out, "{number}");
-        }
-        Err(_) => out.push_str(HIDDEN),
-    }
+    let is_number = is_decimal(value) && value.parse::<u32>().is_ok();
+    out.push_str(if is_number { value } else { HIDDEN });
 }
 
 /// Writes numbers and a method, such as a `CSeq`.

@@ -59,13 +59,14 @@ pub(super) fn description(text: &str) -> String {
 fn connection(value: &str, out: &mut String) {
     let address = value.split_ascii_whitespace().nth(2).unwrap_or_default();
     let address = address.split('/').next().unwrap_or_default();
-    let _ = match address.parse::<IpAddr>() {
-        Ok(address) => {
-            let family = if address.is_ipv4() { 4 } else { 6 };
-            write!(out, "IN IP{family} {address}\r\n")
-        }
-        Err(_) => write!(out, "IN IP4 {HIDDEN}\r\n"),
+    let (family, shown) = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => ("IN IP4 ", address),
+        Ok(IpAddr::V6(_)) => ("IN IP6 ", address),
+        Err(_) => ("IN IP4 ", HIDDEN),
     };
+    for part in [family, shown, "\r\n"] {
+        out.push_str(part);
+    }
 }
 
 /// Writes `audio PORT PROTOCOL FORMATS`.
