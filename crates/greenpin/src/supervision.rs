@@ -65,6 +65,8 @@ parts! {
     Expiry = "expiry",
     /// Task that removes data at the end of its retention. Restarted.
     Retention = "retention",
+    /// Task that writes the traces of ended calls. Restarted.
+    Traces = "traces",
     /// Task that uploads recordings. Restarted.
     Uploads = "uploads",
     /// Task that returns free memory to the system. Restarted.

@@ -51,6 +51,13 @@ impl Malformed {
         headers.answerable()
     }
 
+    /// Returns `true` if the `CSeq` names an INVITE.
+    pub(crate) fn is_invite(&self) -> bool {
+        let [.., sequence] = &self.identity;
+        let sequence = sequence.as_deref().unwrap_or_default();
+        sequence.trim_ascii_end().ends_with(b"INVITE")
+    }
+
     /// Reads the headers of a parsed request in which a required header is missing or invalid.
     pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let headers = &request.headers;

@@ -89,7 +89,11 @@ pub struct Ticket(pub(crate) TransactionKey);
 
 /// Received SIP message, or a request that cannot be parsed but is answered with 400.
 #[derive(Debug, Clone)]
-pub struct SipMessage(pub(crate) MessageContent);
+pub struct SipMessage {
+    pub(crate) content: MessageContent,
+    /// The datagram of the message.
+    datagram: Option<Bytes>,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) enum MessageContent {
@@ -112,14 +116,33 @@ impl SipMessage {
         };
         let repaired = || without_repeated_parameters(&bytes).and_then(parse);
         let whole = parse(bytes.clone()).or_else(repaired);
-        whole
-            .or_else(|| Malformed::read(&bytes).map(MessageContent::Malformed))
-            .map(Self)
+        let content = whole.or_else(|| Malformed::read(&bytes).map(MessageContent::Malformed))?;
+        Some(Self {
+            content,
+            datagram: Some(bytes),
+        })
+    }
+
+    /// Creates a message of a stream.
+    fn from_stream(message: Message) -> Self {
+        Self {
+            content: MessageContent::Whole(message),
+            datagram: None,
+        }
+    }
+
+    /// Returns the text of the message: the datagram as it arrived, or a message of a stream written again. `None` if a
+    /// message of a stream cannot be written.
+    pub fn text(&self) -> Option<Bytes> {
+        self.datagram.clone().or_else(|| match &self.content {
+            MessageContent::Whole(message) => Some(message.to_bytes()),
+            MessageContent::Malformed(_) => None,
+        })
     }
 
     /// Returns the host name in place of an address in the session description, if any.
     pub fn media_host(&self) -> Option<MediaHost> {
-        match &self.0 {
+        match &self.content {
             MessageContent::Whole(Message::Request(request)) => MediaHost::find(request.body()),
             MessageContent::Whole(Message::Response(response)) => MediaHost::find(response.body()),
             MessageContent::Malformed(_) => None,
@@ -128,7 +151,7 @@ impl SipMessage {
 
     /// Writes an address in place of a host name into the session description.
     pub fn set_media_address(&mut self, host: &MediaHost, address: IpAddr) {
-        match &mut self.0 {
+        match &mut self.content {
             MessageContent::Whole(Message::Request(request)) => {
                 request.set_body(host.replace(request.body(), address).into());
             }
@@ -141,7 +164,7 @@ impl SipMessage {
 
     /// Returns `true` for an INVITE.
     pub fn is_invite(&self) -> bool {
-        matches!(&self.0, MessageContent::Whole(Message::Request(request)) if request.method == Method::Invite)
+        matches!(&self.content, MessageContent::Whole(Message::Request(request)) if request.method == Method::Invite)
     }
 }
 
@@ -221,11 +244,7 @@ impl Framer {
             .push(bytes)
             .or_else(|_| self.push_repaired(bytes))?;
         self.buffer_partial(bytes, in_progress && complete.is_empty());
-        messages.extend(
-            complete
-                .into_iter()
-                .map(|message| SipMessage(MessageContent::Whole(message))),
-        );
+        messages.extend(complete.into_iter().map(SipMessage::from_stream));
         Ok(())
     }
 

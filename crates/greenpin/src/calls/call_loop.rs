@@ -8,13 +8,14 @@ use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::RemoteMedia;
-use signalling::{Event, IncomingCall, LegId};
+use signalling::{Event, IncomingCall, LegId, RefusedInvite};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::CallLimiter;
+use super::call_start::CallStart;
 use super::context::EngineContext;
 use super::leg_owner::{CallId, LegOwner, Role};
-use super::masked_call::{CallStart, MaskedCall};
+use super::masked_call::MaskedCall;
 use super::media::{MediaEvent, MediaId, MediaPlane, PortReservation};
 use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;
@@ -28,6 +29,8 @@ use crate::supervision::{Part, isolate};
 
 /// Legs of a call whose ports are reserved when the call is admitted: the caller and one dialled party.
 const LEGS_PER_CALL: usize = 2;
+/// Maximum number of reports on refused INVITEs that wait for the loop.
+const MAX_REFUSED_REPORTS: usize = 64;
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -42,6 +45,8 @@ pub(super) struct CallLoop {
     admitting: bool,
     /// Availability that OPTIONS announces.
     available: bool,
+    /// INVITEs that the user agent has refused itself.
+    refused: mpsc::Receiver<RefusedInvite>,
     call_limiter: CallLimiter,
     unproven: UnprovenCalls,
     /// Notified after every registration has been removed from the trunks.
@@ -50,12 +55,14 @@ pub(super) struct CallLoop {
 
 impl CallLoop {
     pub(super) fn new(
-        agent: UserAgent,
+        mut agent: UserAgent,
         media: MediaPlane,
         store: Store,
         settings: Arc<EngineSettings>,
     ) -> Self {
         let (replies, reply_inbox) = mpsc::unbounded_channel();
+        let (reports, refused) = mpsc::channel(MAX_REFUSED_REPORTS);
+        agent.report_refused(reports);
         Self {
             context: EngineContext::new(agent, media, settings),
             store,
@@ -67,6 +74,7 @@ impl CallLoop {
             draining: Vec::new(),
             admitting: true,
             available: true,
+            refused,
             call_limiter: CallLimiter::default(),
             unproven: UnprovenCalls::default(),
             unregistering: None,
@@ -80,11 +88,15 @@ impl CallLoop {
     ) {
         loop {
             let deadline = self.deadlines.first().map(|(at, _)| *at);
+            let traces = self.context.agent.tracer();
+            let traces = traces.and_then(|tracer| tracer.deadline());
+            let deadline = deadline.into_iter().chain(traces).min();
             tokio::select! {
                 event = self.context.agent.event() => self.isolate(|calls| calls.on_sip_event(event)),
                 Some((call, reply)) = self.reply_inbox.recv() => {
                     self.isolate(|calls| calls.on_store_reply(call, reply));
                 }
+                Some(refused) = self.refused.recv() => self.isolate(|calls| calls.on_refused(&refused)),
                 Some(event) = media.recv() => self.isolate(|calls| calls.on_media_event(event)),
                 () = until(deadline) => self.isolate(Self::fire_deadlines),
                 Some(command) = commands.recv() => self.isolate(|calls| calls.on_command(command)),
@@ -173,6 +185,14 @@ impl CallLoop {
         }
     }
 
+    fn on_refused(&mut self, refused: &RefusedInvite) {
+        self.context.note_refused(
+            (refused.source, refused.trunk),
+            (refused.status, refused.reason),
+            &refused.called,
+        );
+    }
+
     fn on_early_media(&mut self, leg: LegId, remote: RemoteMedia) {
         self.with_callee(leg, |call, attempt, context| {
             call.early_media(attempt, remote, context)
@@ -216,20 +236,23 @@ impl CallLoop {
         let Some(trunk) = settings.trunks.get(incoming.trunk) else {
             return;
         };
-        if !self.takes_calls() || !self.context.has_capacity(incoming.trunk) {
-            return self.refuse(incoming.leg, 503);
+        if !self.takes_calls() {
+            return self.refuse(&incoming, 503, "the server takes no calls");
+        }
+        if !self.context.has_capacity(incoming.trunk) {
+            return self.refuse(&incoming, 503, "the trunk is at its limit");
         }
         let in_clear = incoming
             .remote
             .is_some_and(|remote| remote.crypto.is_none());
         if trunk.srtp == SrtpMode::Required && in_clear {
-            return self.refuse(incoming.leg, 488);
+            return self.refuse(&incoming, 488, "audio is not encrypted");
         }
         let Some(number) = number_format::called(&incoming.called, trunk.country) else {
-            return self.refuse(incoming.leg, 404);
+            return self.refuse(&incoming, 404, "called number is not readable");
         };
         let Some(ports) = self.context.media.reserve_call(incoming.trunk) else {
-            return self.refuse(incoming.leg, 503);
+            return self.refuse(&incoming, 503, "no media port is free");
         };
         let mut caller = number_format::caller(&incoming.caller, trunk.country);
         caller.withheld &= !trunk.show_withheld;
@@ -256,6 +279,8 @@ impl CallLoop {
         METRICS.calls_active.inc();
         tracing::info!(call_sid = %sid, trunk, "call started");
         let node = self.context.settings.node.clone();
+        let trunk_name = trunk.clone();
+        let (caller_number, is_withheld) = (caller.number(None), caller.withheld);
         let new = NewCall {
             call_sid: sid.clone(),
             virtual_number: number,
@@ -275,11 +300,22 @@ impl CallLoop {
             },
         );
         let call_id = self.context.agent.call_id(incoming.leg);
+        if let Some(tracer) = self.context.agent.tracer() {
+            let trunk = trunk_name.clone();
+            tracer.begin(id, call_id.as_deref(), started, trunk, incoming.proven);
+            tracer.set_caller(id, caller_number);
+        }
         let mut call = MaskedCall::new(id, sid, number, incoming, ports, started, record_writer);
         let country = self.context.settings.trunks.get(incoming.trunk);
         let country = country.and_then(|trunk| trunk.country);
         let verification = number_format::verification(&incoming.caller, country);
-        call.set_caller_facts(call_id, verification);
+        let local = self.context.agent.local_of_leg(incoming.leg);
+        let announced = self
+            .context
+            .settings
+            .announced_address(incoming.trunk, local);
+        call.set_caller_facts(call_id, verification, announced);
+        call.set_caller_number(caller_number, is_withheld);
         self.calls.insert(id, Box::new(call));
         if !incoming.proven
             && let Some(oldest) = self.unproven.add(incoming.trunk, id)
@@ -289,7 +325,11 @@ impl CallLoop {
         }
     }
 
-    fn refuse(&mut self, leg: LegId, status: u16) {
+    fn refuse(&mut self, incoming: &IncomingCall, status: u16, reason: &'static str) {
+        let leg = incoming.leg;
+        let origin = (incoming.source, Some(incoming.trunk));
+        let called = &incoming.called.text;
+        self.context.note_refused(origin, (status, reason), called);
         let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
         self.context
             .agent
@@ -316,6 +356,12 @@ impl CallLoop {
                 .for_each(|tenant| self.call_limiter.release(tenant));
             self.context.forget_leg(call.caller_leg());
             self.clear_deadline(id, call.deadline());
+            if let Some(tracer) = self.context.agent.tracer() {
+                match call.trace_owner() {
+                    Some(owner) => tracer.end(id, owner),
+                    None => tracer.discard(id),
+                }
+            }
         }
         if self.calls.is_empty() {
             for reply in self.draining.drain(..) {
@@ -332,6 +378,11 @@ impl CallLoop {
             ..
         }) = &begun
         else {
+            let refusal = match &begun {
+                Ok(_) => (404, "called number is unknown"),
+                Err(_) => (503, "the database does not answer"),
+            };
+            self.with_call(id, |call, context| call.note_refused(refusal, context));
             return self.with_call(id, |call, context| call.routed(begun, context));
         };
         let limit = tenant.settings.call_limit;
@@ -340,10 +391,17 @@ impl CallLoop {
             .call_limiter
             .admit(&tenant.tenant_id, limit, Instant::now())
         {
+            let refusal = (503, "the tenant is at its call limit");
+            self.with_call(id, |call, context| call.note_refused(refusal, context));
             return self.with_call(id, MaskedCall::reject_over_limit);
         }
         let tenant = tenant.clone();
         self.with_call(id, |call, context| {
+            if tenant.settings.retention.trace == 0
+                && let Some(tracer) = context.agent.tracer()
+            {
+                tracer.discard(id);
+            }
             call.set_tenant(tenant);
             call.routed(begun, context);
         });
@@ -369,10 +427,14 @@ impl CallLoop {
                 });
             }
             MediaEvent::RecordingFinished { id, path, result } => {
-                self.with_stream(id, |call, _, _| call.on_recording_finished(path, result));
+                self.with_stream(id, |call, _, context| {
+                    call.on_recording_finished(path, result, context)
+                });
             }
             MediaEvent::Closed { id, report } => {
-                self.with_stream(id, |call, role, _| call.stream_closed(role, report));
+                self.with_stream(id, |call, role, context| {
+                    call.stream_closed(role, report, context)
+                });
                 self.context.streams.remove(&id);
             }
         }
@@ -383,6 +445,9 @@ impl CallLoop {
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, id));
             self.with_call(id, |call, context| call.step(Input::Elapsed, context));
+        }
+        if let Some(tracer) = self.context.agent.tracer() {
+            tracer.write_due(now);
         }
     }
 
@@ -418,7 +483,15 @@ impl CallLoop {
             Command::Trunks(reply) => {
                 let _ = reply.send(self.context.trunks.clone());
             }
+            Command::Refused(reply) => {
+                let _ = reply.send(self.context.refused.list());
+            }
             Command::Change(changes) => self.context.change(*changes),
+            Command::WriteTraces(reply) => {
+                if let Some(tracer) = self.context.agent.tracer() {
+                    tracer.flush(reply);
+                }
+            }
             Command::Unregister(reply) => {
                 self.context
                     .agent

@@ -1,6 +1,7 @@
 //! State shared by all calls: the user agent, the media plane, the trunks, and the owner of each leg and stream.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +10,13 @@ use signalling::LegId;
 use super::call_limits::DestinationLimiter;
 use super::leg_owner::{LegOwner, Role};
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
+use super::refused::{RefusedInvite, RefusedInvites};
 use super::sip::UserAgent;
+use super::trace::masked_user;
 use super::{EngineChanges, EngineSettings, TrunkHealth};
 use crate::limits::token_bucket::TokenBucket;
 use crate::metrics::METRICS;
+use crate::store::Timestamp;
 
 /// State shared by all calls.
 pub(super) struct EngineContext {
@@ -25,6 +29,7 @@ pub(super) struct EngineContext {
     /// State of the trunks, in the order of the settings.
     pub(super) trunks: Vec<TrunkHealth>,
     pub(super) destination_limiter: DestinationLimiter,
+    pub(super) refused: RefusedInvites,
     /// Token buckets of the trunks with a limit on new legs per second.
     rates: HashMap<usize, TokenBucket>,
 }
@@ -39,6 +44,7 @@ impl EngineContext {
             streams: HashMap::new(),
             trunks: settings.trunks.iter().map(TrunkHealth::new).collect(),
             destination_limiter: DestinationLimiter::default(),
+            refused: RefusedInvites::default(),
             rates: HashMap::new(),
             settings,
         };
@@ -92,6 +98,24 @@ impl EngineContext {
             .entry(trunk)
             .or_insert_with(|| TokenBucket::full(per_second, now));
         rate.refill(per_second, per_second, now) >= 1.0
+    }
+
+    /// Adds a refused INVITE to the list. `called` is the called number as it arrived.
+    pub(super) fn note_refused(
+        &mut self,
+        (source, trunk): (IpAddr, Option<usize>),
+        (status, reason): (u16, &'static str),
+        called: &str,
+    ) {
+        let trunk = trunk.map(|trunk| self.trunk_name(trunk).to_owned());
+        self.refused.add(RefusedInvite {
+            at: Timestamp::now(),
+            source,
+            trunk,
+            status,
+            reason,
+            number: masked_user(called),
+        });
     }
 
     /// Registers a new leg and counts it against the trunk's rate limit.

@@ -2,6 +2,7 @@
 
 pub use super::direct_media::MAX_DIRECT_ATTEMPTS;
 pub use super::record_writer::MAX_END_ATTEMPTS;
+pub use super::refused::{MAX_REFUSED_INVITES, MAX_REFUSED_SOURCES};
 pub use super::sip::certificates::RELOAD_INTERVAL;
 pub use super::sip::connections::{
     CONNECT_TIMEOUT, FIRST_MESSAGE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS,
@@ -10,6 +11,9 @@ pub use super::sip::connections::{
 pub use super::sip::listen::MAX_LISTEN_ADDRESSES;
 pub use super::sip::media_hosts::{MAX_MEDIA_HOST_LOOKUPS, MEDIA_HOST_TIMEOUT};
 pub use super::sip::sockets::MAX_DATAGRAM_BYTES;
+pub use super::trace::{
+    MAX_QUEUED_TRACES, MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES,
+};
 pub use super::trunks::dns::{
     EMPTY_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL, MAX_RETRY_DELAY, MIN_LOOKUP_INTERVAL,
     MIN_RETRY_DELAY,

@@ -3,6 +3,7 @@
 //! Map of the folder:
 //!
 //! - `call_loop`: the single loop that processes every event of every call.
+//! - `call_start`: the start of a call on both clocks.
 //! - `context`: the state that all calls share, such as the user agent, the media plane and the trunks.
 //! - `leg_owner`: the call of each leg and media stream.
 //! - `limits`: the limits that the reference of limits names.
@@ -16,6 +17,8 @@
 //! - `unproven_calls`: calls whose source may be forged.
 //! - `source_address`: IPv4 peers of sockets on IPv6 addresses.
 //! - `traffic_class`: marks of sent packets.
+//! - `refused`: the last refused INVITEs.
+//! - `trace`: the traces of calls.
 //! - `softphone`: a phone for the commands `demo` and `call`.
 
 // Numbers and times come from peers: arithmetic on them is checked, saturating or clamped.
@@ -23,6 +26,7 @@
 
 mod call_limits;
 mod call_loop;
+mod call_start;
 mod context;
 mod direct_media;
 mod leg_owner;
@@ -30,9 +34,11 @@ pub mod limits;
 mod masked_call;
 pub mod media;
 mod record_writer;
+mod refused;
 pub mod sip;
 pub mod softphone;
 mod source_address;
+mod trace;
 mod traffic_class;
 pub mod trunks;
 mod unproven_calls;
@@ -43,6 +49,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::refused::RefusedInvite;
 pub use self::traffic_class::Dscp;
 pub use self::trunks::number_format::NumberFormat;
 pub(crate) use self::trunks::selection::DEFAULT_FAILOVER_ON;
@@ -54,6 +61,7 @@ use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use self::sip::{
     BindError, Listen, SipSockets, Tls, TlsCertificates, TlsServer, UserAgent, first_address,
 };
+use self::trace::{CallTracer, TraceWriter};
 use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
@@ -66,6 +74,8 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time for the end of the remaining calls, in [`Engine::stop`].
 const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for the traces of the last calls, in [`Engine::stop`].
+const WRITE_TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of the engine.
 #[derive(Clone)]
@@ -216,8 +226,12 @@ enum Command {
     Targets(usize, Transport, Vec<TargetGroup>),
     /// Reply with the state of every trunk.
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
+    /// Reply with the last refused INVITEs.
+    Refused(oneshot::Sender<Vec<RefusedInvite>>),
     /// Take over changed settings.
     Change(Box<EngineChanges>),
+    /// Write the traces of all ended calls, and reply when they are written.
+    WriteTraces(oneshot::Sender<()>),
     /// Remove our registrations from the trunks, and reply when all are removed.
     Unregister(oneshot::Sender<()>),
 }
@@ -250,6 +264,14 @@ impl EngineSettings {
         let listen = self.listen_settings(local);
         own.or(listen.map(|listen| listen.media_advertised))
             .unwrap_or(self.advertised)
+    }
+
+    /// Returns the address at which the peer of a trunk reaches SIP of a leg at this listen address.
+    fn announced_address(&self, trunk: usize, local: Option<u8>) -> IpAddr {
+        let trunk = self.trunks.get(trunk);
+        let listen = self.listen_settings(local).map(|listen| listen.advertised);
+        let own = trunk.and_then(|trunk| trunk.sip.advertised).or(listen);
+        own.unwrap_or(self.advertised)
     }
 
     /// Returns the local IP address of the media ports of a leg at this listen address.
@@ -319,6 +341,9 @@ impl Engine {
         let agent = UserAgent::new(endpoint_settings(&settings, &listen), sockets)
             .with_resolver(resolver)
             .with_silence(settings.silent.clone());
+        let locals = shown_addresses(&settings, &listen);
+        let traces = TraceWriter::start(store.clone(), locals, &supervisor);
+        let agent = agent.with_tracer(CallTracer::new(traces));
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read the system's DNS settings"))?;
@@ -373,6 +398,8 @@ impl Engine {
             let _ = self.handle.0.send(Command::EndCalls);
             let _ = tokio::time::timeout(END_CALLS_TIMEOUT, drained).await;
         }
+        let written = self.handle.ask(Command::WriteTraces);
+        let _ = tokio::time::timeout(WRITE_TRACES_TIMEOUT, written).await;
         self.task.abort();
     }
 }
@@ -399,6 +426,16 @@ fn endpoint_settings(settings: &EngineSettings, bound: &[Listen]) -> signalling:
         timers: settings.timers,
         trunks: trunks.map(|trunk| trunk.sip.clone()).collect(),
     }
+}
+
+/// Returns the address of each listen address that traces show: the announced one instead of "any".
+fn shown_addresses(settings: &EngineSettings, bound: &[Listen]) -> Vec<SocketAddr> {
+    let listen = bound.iter().zip(&settings.listen);
+    let shown = listen.map(|(bound, own)| match bound.address.ip().is_unspecified() {
+        true => SocketAddr::new(own.advertised, bound.address.port()),
+        false => bound.address,
+    });
+    shown.collect()
 }
 
 /// Returns the addresses of this host that the configuration names.
@@ -498,6 +535,11 @@ impl Handle {
     /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
     pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
+    }
+
+    /// Returns the last refused INVITEs, newest first; empty if the engine has stopped.
+    pub async fn refused(&self) -> Vec<RefusedInvite> {
+        self.ask(Command::Refused).await.unwrap_or_default()
     }
 
     /// Changes the settings of the running engine.

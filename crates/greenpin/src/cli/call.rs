@@ -18,7 +18,6 @@ use super::output::{CommandError, Lines, exit_code};
 use crate::calls::media::read_clip;
 use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::config::Config;
-use crate::http::tenant::calls::why::why;
 
 /// Time after which the PIN is pressed even without a prompt.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -89,7 +88,7 @@ async fn run_call(arguments: &Arguments, config: &Config) -> Result<(), CommandE
     let result = match placed.record(config).await {
         Some(record) => CallResult {
             is_connected: Some(record.bridged_at.is_some()),
-            why: why(&record).unwrap_or_default(),
+            why: record.why().unwrap_or_default(),
         },
         None => talked.result(),
     };

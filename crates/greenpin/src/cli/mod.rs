@@ -7,6 +7,7 @@ mod backup;
 mod bench;
 mod call;
 mod call_result;
+mod calls;
 mod credential;
 mod demo;
 mod events;
@@ -24,6 +25,7 @@ mod serve;
 mod store;
 mod systemd;
 mod tenant;
+mod trace;
 mod trunk;
 
 use std::path::{Path, PathBuf};
@@ -102,6 +104,14 @@ enum Command {
     /// Create, list, show and delete a tenant's allocations
     #[command(subcommand, arg_required_else_help = true)]
     Allocation(allocation::Command),
+    /// List and show ended calls of all tenants
+    #[command(subcommand, arg_required_else_help = true)]
+    Calls(calls::Command),
+    /// Print the SIP messages, decisions and events of a call as a ladder
+    #[command(
+        after_help = "Example:\n  greenpin trace call_06f2n7c8sd3k2q9w4m1x5z0ba7\n  greenpin trace call_06f2n7c8sd3k2q9w4m1x5z0ba7 --pcap call.pcap"
+    )]
+    Trace(trace::Arguments),
     /// Follow the event log
     #[command(subcommand, arg_required_else_help = true)]
     Events(events::Command),
@@ -196,6 +206,10 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Command::Node(command) => with_store(&config, |store| node::run(command, store)).await,
         Command::Allocation(command) => {
             with_store(&config, |store| allocation::run(command, store)).await
+        }
+        Command::Calls(command) => with_store(&config, |store| calls::run(command, store)).await,
+        Command::Trace(arguments) => {
+            with_store(&config, |store| trace::run(arguments, store)).await
         }
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
         Command::Backup(arguments) => exit_code(backup::make(&arguments, &config)),

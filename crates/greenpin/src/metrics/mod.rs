@@ -148,6 +148,7 @@ pub(crate) struct Metrics {
     task_failures: Family<TaskLabel, Counter>,
     pub(crate) event_panics: Counter,
     pub(crate) unproven_calls_ended: Counter,
+    pub(crate) traces_dropped: Counter,
     pub(crate) sip_connections_refused: Counter,
     /// Requests with wrong credentials of a tenant or with a wrong operator token.
     pub(crate) http_wrong_credentials: Counter,
@@ -199,6 +200,7 @@ impl Metrics {
             task_failures: Family::default(),
             event_panics: Counter::default(),
             unproven_calls_ended: Counter::default(),
+            traces_dropped: Counter::default(),
             sip_connections_refused: Counter::default(),
             http_wrong_credentials: Counter::default(),
             log_lines_lost: Counter::default(),
@@ -278,6 +280,11 @@ impl Metrics {
             "unproven_calls_ended",
             help,
             self.unproven_calls_ended.clone(),
+        );
+        to.register(
+            "traces_dropped",
+            "Traces of calls that were not written because the store was too slow or away",
+            self.traces_dropped.clone(),
         );
         let help = "Masked calls in progress";
         to.register("calls_active", help, self.calls_active.clone());

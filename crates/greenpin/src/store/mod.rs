@@ -43,9 +43,10 @@ pub use self::allocations::{
     GuessOddsError, NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
-    CallEnding, CallFilter, CallKeys, CallLegs, CallRecord, CallTenant, CallerVerification,
-    DialledLeg, DigitReport, Disposition, LegReport, LinkError, MAX_RECORDED_ATTEMPTS, MediaMode,
-    NewCall, RecordingFile, RoutedCall, Upload,
+    CallEnding, CallEvent, CallFilter, CallKeys, CallLegs, CallRecord, CallTenant, CallTrace,
+    CallerVerification, DialledLeg, DigitReport, Disposition, EndedCallFilter, LegReport,
+    LinkError, MAX_RECORDED_ATTEMPTS, MediaMode, NewCall, RecordingFile, RoutedCall, SealedTrace,
+    TraceEntry, TraceFact, TraceLeg, TraceWord, Upload,
 };
 pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeIdentity, NodeRow, NodeState};
 pub use self::core::database::sqlite_copy::{

@@ -78,9 +78,10 @@ impl Endpoint {
             .typed::<MaxForwards>()
             .is_some_and(|left| left.is_ok_and(|left| left.0 == 0))
         {
-            return self.respond_status(key, &request, 483, now);
+            return self.refuse_invite(key, &request, 483, now);
         }
         if let Some(unsupported) = unsupported_extensions(&request) {
+            self.note_refused_invite(key, &request, 420);
             return self.reject_extension(key, &request, unsupported, now);
         }
         let identity = RequestIdentity::from_request(&request);
@@ -88,7 +89,7 @@ impl Endpoint {
             .as_ref()
             .is_some_and(|identity| self.is_duplicate(identity))
         {
-            return self.respond_status(key, &request, 482, now);
+            return self.refuse_invite(key, &request, 482, now);
         }
         let Some(path) = self
             .transactions
@@ -99,14 +100,14 @@ impl Endpoint {
         };
         let description = match parse_offer(&request, self.media_rule(path)) {
             Ok(description) => description,
-            Err(status) => return self.respond_status(key, &request, status, now),
+            Err(status) => return self.refuse_invite(key, &request, status, now),
         };
         let Some(session) = self.negotiate_session(key, &request, now) else {
-            return;
+            return self.note_refused_invite(key, &request, 422);
         };
         let tag = self.token();
         let Some(dialog) = Dialog::accept(&request, &tag) else {
-            return self.respond_status(key, &request, 400, now);
+            return self.refuse_invite(key, &request, 400, now);
         };
         let invite = ReceivedInvite {
             key: key.clone(),
@@ -116,6 +117,18 @@ impl Endpoint {
             session,
         };
         self.add_incoming_leg(invite, identity, path, now);
+    }
+
+    /// Rejects an INVITE outside a dialog.
+    fn refuse_invite(
+        &mut self,
+        key: &TransactionKey,
+        request: &Request,
+        status: u16,
+        now: Instant,
+    ) {
+        self.note_refused_invite(key, request, status);
+        self.respond_status(key, request, status, now);
     }
 
     /// Adds the leg of a valid INVITE and emits [`Event::IncomingCall`].
@@ -131,7 +144,7 @@ impl Endpoint {
             .trunk
             .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
         let Some((trunk, settings)) = trunk else {
-            return self.respond_status(key, request, 403, now);
+            return self.refuse_invite(key, request, 403, now);
         };
         let called = identity::called(request, settings.called_from);
         let caller = identity::caller(request, settings.caller_from);

@@ -20,6 +20,7 @@ mod outgoing;
 mod reason;
 mod receive;
 pub(crate) mod redirect;
+mod refused;
 pub(crate) mod registration;
 mod responses;
 mod retry;
@@ -52,6 +53,7 @@ pub use outgoing::{DialError, OutgoingCall};
 pub use reason::{EndReason, PeerReason};
 pub use receive::Arrival;
 pub use redirect::Redirection;
+pub use refused::RefusedInvite;
 use responses::response;
 use trunk_state::TrunkState;
 
@@ -136,6 +138,7 @@ pub struct Endpoint {
     transmits: VecDeque<Transmit>,
     unanswered: VecDeque<UnansweredRequest>,
     events: VecDeque<Event>,
+    refused: VecDeque<RefusedInvite>,
 }
 
 /// Maximum number of characters of a `Call-ID` that [`Endpoint::call_id`] returns.
@@ -342,6 +345,7 @@ impl Endpoint {
             transmits: VecDeque::new(),
             unanswered: VecDeque::new(),
             events: VecDeque::new(),
+            refused: VecDeque::new(),
         }
     }
 

@@ -62,7 +62,7 @@ impl Endpoint {
             nat: false,
             local: arrival.local,
         };
-        match message.0 {
+        match message.content {
             MessageContent::Whole(Message::Request(mut request)) => {
                 quote_display_names(&mut request.headers);
                 self.receive_request(request, path, certified, now)
@@ -72,7 +72,10 @@ impl Endpoint {
                 self.receive_response(response, now)
             }
             MessageContent::Malformed(_) if self.is_silent_to(path, certified) => {}
-            MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),
+            MessageContent::Malformed(malformed) => {
+                self.note_unreadable(malformed.is_invite(), path);
+                self.reject_malformed(&malformed, path);
+            }
         }
     }
 
@@ -97,7 +100,7 @@ impl Endpoint {
 
     /// Returns `true` for a request in the dialog of a leg, and for a response to a request of a leg.
     pub fn belongs_to_leg(&self, message: &SipMessage) -> bool {
-        match &message.0 {
+        match &message.content {
             MessageContent::Whole(Message::Request(request)) => {
                 let id = DialogId::from_request(request);
                 id.is_some_and(|id| self.leg_for_dialog(&id).is_some())
@@ -126,6 +129,7 @@ impl Endpoint {
             // A header that the response must repeat is missing or invalid.
             let is_answered =
                 request.method != Method::Ack && !self.is_silent_to(source, certified);
+            self.note_unreadable(request.method == Method::Invite, source);
             let malformed = Malformed::from_request(&request).filter(|_| is_answered);
             return malformed
                 .iter()
@@ -133,12 +137,13 @@ impl Endpoint {
         };
         let trunk = match self.authorize(&request, source, certified, now) {
             Ok(trunk) => trunk,
-            Err(StatelessRefusal { challenges, .. })
-                if challenges.is_empty() && self.is_silent_to(source, certified) =>
-            {
-                return;
+            Err(refusal) => {
+                self.note_stateless_refusal(&request, path, &refusal);
+                if refusal.challenges.is_empty() && self.is_silent_to(source, certified) {
+                    return;
+                }
+                return self.reject_statelessly(&request, path, refusal);
             }
-            Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
         let nat = trunk
             .and_then(|trunk| self.settings.trunks.get(trunk))

@@ -318,3 +318,32 @@ fn a_source_outside_all_networks_gets_no_response_on_a_silent_transport() {
         assert_eq!(status, if challenged { 401 } else { 0 });
     }
 }
+
+#[test]
+fn a_refused_invite_is_reported_with_its_source_and_reason_within_a_bound() {
+    let mut single = SingleEndpoint::with(Trunk {
+        accept_resolved: true,
+        ..Trunk::default()
+    });
+    let source = peer().to_string();
+    let too_far = request("INVITE", "").replace("Max-Forwards: 70", "Max-Forwards: 0");
+    assert_eq!(receive(&mut single, Transport::Udp, &source, &too_far), 483);
+    let refused = single.endpoint.poll_refused().unwrap();
+    assert_eq!(
+        (refused.trunk, refused.status, refused.reason),
+        (Some(0), 483, "too many hops")
+    );
+    for _ in 0..100 {
+        let invite = request("INVITE", "");
+        assert_eq!(receive(&mut single, Transport::Udp, OTHER, &invite), 403);
+    }
+    let refused: Vec<_> = std::iter::from_fn(|| single.endpoint.poll_refused()).collect();
+    assert_eq!(refused.len(), 64);
+    let first = &refused[0];
+    assert_eq!(
+        (first.source.to_string(), first.trunk, first.status),
+        ("192.0.2.77".to_owned(), None, 403)
+    );
+    assert_eq!(first.called, "+914000000001");
+    assert!(!format!("{first:?}").contains("914000000001"));
+}

@@ -22,6 +22,7 @@ use crate::metrics::METRICS;
 impl MaskedCall {
     /// Performs one action. Returns an input for the machine if the action fails immediately.
     pub(super) fn perform(&mut self, action: Action, context: &mut EngineContext) -> Option<Input> {
+        self.trace_action(&action, context);
         match action {
             Action::Reject(cause) => self.reject(cause, context),
             Action::Answer => self.answer(context),
@@ -126,6 +127,7 @@ impl MaskedCall {
             METRICS.count_destination_refused(refusal.as_str());
             tracing::warn!(call_sid = %self.sid, reason = refusal.as_str(), "number may not be dialled");
             let cause = Cause::DestinationNotAllowed;
+            self.trace_refused(number, context);
             self.attempts
                 .refuse(attempt, number, cause.into(), Instant::now());
             return Some(Input::Failed(attempt, cause));
@@ -198,6 +200,7 @@ impl MaskedCall {
         }
         let cause = Cause::Unreachable;
         if !self.attempts.has(attempt) {
+            self.trace_refused(number, context);
             self.attempts
                 .refuse(attempt, number, cause.into(), Instant::now());
         }
@@ -230,9 +233,15 @@ impl MaskedCall {
         {
             Ok(id) => {
                 context.add_leg(id, owner);
+                let name = context.trunk_name(trunk).to_owned();
+                let call_id = context.agent.call_id(id);
+                let trace_leg = context.agent.tracer().and_then(|tracer| {
+                    tracer.add_leg(self.id, call_id.as_deref(), &name, dialled.number)
+                });
                 let leg = TrunkLeg {
-                    trunk: context.trunk_name(trunk).to_owned(),
-                    call_id: context.agent.call_id(id),
+                    trunk: name,
+                    call_id,
+                    trace_leg,
                 };
                 self.attempts
                     .start(attempt, dialled.number, leg, Instant::now());
@@ -311,7 +320,7 @@ impl MaskedCall {
                 EndReason::NoAnswer => CallCause::NoAnswer,
                 _ => CallCause::Canceled,
             };
-            self.end_attempt(attempt, None, cause);
+            self.end_attempt(attempt, None, cause, context);
             context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up_for(leg.id, reason, now));
@@ -332,7 +341,7 @@ impl MaskedCall {
         self.route_media(context);
     }
 
-    fn record(&mut self, context: &EngineContext) {
+    fn record(&mut self, context: &mut EngineContext) {
         let settings = &context.settings;
         let (Some(stream), Some(tenant)) = (&self.caller.stream, &self.tenant) else {
             return;
@@ -343,6 +352,7 @@ impl MaskedCall {
             .join(format!("{}.{extension}", self.sid));
         let is_encrypted = settings.encrypt_recordings;
         stream.record(file, is_encrypted.then(|| tenant.recording_key.clone()));
+        self.trace_recording("started", None, context);
     }
 
     fn hang_up(&mut self, side: Side, cause: Cause, context: &mut EngineContext) {

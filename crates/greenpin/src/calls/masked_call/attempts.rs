@@ -1,10 +1,12 @@
 //! Attempts of a call to reach a number, for its record.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use call::{CallCause, CallOutcome, DialAttempt, PhoneNumber};
 
-use super::CallStart;
+use crate::calls::call_start::CallStart;
+use crate::calls::trace::TraceLegIndex;
 use crate::store::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 
 /// Attempts of a call, oldest first, with facts of the caller's leg.
@@ -12,6 +14,8 @@ use crate::store::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMP
 pub(super) struct AttemptLog {
     pub(super) caller_call_id: Option<String>,
     pub(super) caller_verification: Option<CallerVerification>,
+    /// Address that the server announced to the caller.
+    pub(super) announced_address: Option<IpAddr>,
     entries: Vec<Entry>,
 }
 
@@ -21,6 +25,7 @@ struct Entry {
     number: PhoneNumber,
     trunk: Option<String>,
     call_id: Option<String>,
+    trace_leg: Option<TraceLegIndex>,
     started_at: Instant,
     /// The callee was alerted or has answered.
     is_alerted: bool,
@@ -42,6 +47,8 @@ pub(super) struct TrunkLeg {
     pub(super) trunk: String,
     /// `Call-ID` of the leg.
     pub(super) call_id: Option<String>,
+    /// Leg of the trace.
+    pub(super) trace_leg: Option<TraceLegIndex>,
 }
 
 impl AttemptLog {
@@ -58,6 +65,7 @@ impl AttemptLog {
             number,
             trunk: Some(leg.trunk),
             call_id: leg.call_id,
+            trace_leg: leg.trace_leg,
             started_at: now,
             is_alerted: false,
             is_answered: false,
@@ -78,6 +86,7 @@ impl AttemptLog {
             number,
             trunk: None,
             call_id: None,
+            trace_leg: None,
             started_at: now,
             is_alerted: false,
             is_answered: false,
@@ -137,6 +146,17 @@ impl AttemptLog {
         entry.trunk.clone().filter(|_| !entry.is_answered)
     }
 
+    /// Returns the numbers of all attempts.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = PhoneNumber> {
+        self.entries.iter().map(|entry| entry.number)
+    }
+
+    /// Returns the leg of the trace for the last leg of an attempt.
+    pub(super) fn trace_leg(&self, attempt: DialAttempt) -> Option<TraceLegIndex> {
+        let mut entries = self.entries.iter().rev();
+        entries.find(|entry| entry.attempt == attempt)?.trace_leg
+    }
+
     /// Returns `true` if the log has an entry of the attempt.
     pub(super) fn has(&self, attempt: DialAttempt) -> bool {
         self.entries.iter().any(|entry| entry.attempt == attempt)
@@ -163,6 +183,7 @@ impl AttemptLog {
             caller_call_id: self.caller_call_id.clone(),
             caller_verification: self.caller_verification,
             attempts: self.entries.iter().map(leg).collect(),
+            announced_address: self.announced_address,
         }
     }
 }
@@ -178,6 +199,7 @@ mod tests {
         TrunkLeg {
             trunk: trunk.into(),
             call_id: Some(format!("id-{trunk}")),
+            trace_leg: None,
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use call::CallOutcome;
+use call::{CallCause, CallOutcome};
 use media::{DigitCounts, EventReport};
 
 use super::{CallLeg, MaskedCall};
 use crate::calls::context::EngineContext;
 use crate::calls::media::LegMedia;
 use crate::metrics::METRICS;
-use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
+use crate::store::{CallEnding, CallLegs, DigitReport, LegReport, MediaMode};
 
 /// Ended call with open streams. Its record is written after the last stream has closed.
 pub(super) struct PendingRecord {
@@ -62,7 +62,7 @@ impl MaskedCall {
         };
         let ending = self.call_ending(outcome);
         self.ports = None;
-        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, cause = outcome.cause.as_str(), "call ended");
+        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, cause = outcome.cause.as_str(), why = ending.why(), "call ended");
         METRICS.count_call_end(ending.call_type.as_str());
         self.record_writer.end(ending);
         self.ending = None;
@@ -81,7 +81,7 @@ impl MaskedCall {
             bridged_at: outcome.bridged_at.map(at),
             call_type: outcome.call_type,
             cause: outcome.cause,
-            legs: self.attempts.legs(&self.started, outcome),
+            legs: self.call_legs(outcome),
             dial_call_status: outcome.dial_status,
             hangup_by: outcome.hangup_by,
             sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),
@@ -89,6 +89,18 @@ impl MaskedCall {
             recording: self.recording.clone(),
             caller_media: self.leg_report(&self.caller),
             callee_media: callee.and_then(|leg| self.leg_report(leg)),
+        }
+    }
+
+    /// Returns the legs, with the announced address only if it may be the reason that nothing came from the caller.
+    fn call_legs(&self, outcome: &CallOutcome) -> CallLegs {
+        let report = self.caller.report.as_deref();
+        let is_silent = report.is_some_and(|report| report.received.packets == 0);
+        let is_doubtful = outcome.cause == CallCause::NotAcknowledged || is_silent;
+        let legs = self.attempts.legs(&self.started, outcome);
+        CallLegs {
+            announced_address: legs.announced_address.filter(|_| is_doubtful),
+            ..legs
         }
     }
 

@@ -4,6 +4,7 @@ mod actions;
 mod attempts;
 mod ending;
 mod media_path;
+mod tracing_facts;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use self::actions::open_stream;
 use self::attempts::AttemptLog;
 use self::ending::PendingRecord;
 use self::media_path::connect;
+use super::call_start::CallStart;
 use super::context::EngineContext;
 use super::direct_media::DirectMedia;
 use super::leg_owner::{CallId, LegOwner, Role};
@@ -27,29 +29,17 @@ use super::record_writer::CallRecordWriter;
 use super::{ActiveCall, CallState};
 use crate::metrics::METRICS;
 use crate::store::{
-    CallSid, CallTenant, CallerVerification, RecordingFile, RoutedCall, StoreError, TenantId,
-    Timestamp, Voice,
+    CallSid, CallTenant, CallerVerification, RecordingFile, RoutedCall, StoreError, TenantId, Voice,
 };
-
-/// Start of the call on the wall clock and on the monotonic clock.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CallStart {
-    pub(super) at: Timestamp,
-    pub(super) instant: Instant,
-}
-
-impl CallStart {
-    fn timestamp(&self, instant: Instant) -> Timestamp {
-        // The sum of a timestamp and a duration saturates.
-        std::ops::Add::add(self.at, instant.saturating_duration_since(self.instant))
-    }
-}
 
 pub(super) struct MaskedCall {
     id: CallId,
     sid: CallSid,
     machine: Call,
     number: PhoneNumber,
+    /// Number of the caller as the trunk presents it, for the mask of the trace.
+    caller_number: Option<PhoneNumber>,
+    is_caller_withheld: bool,
     started: CallStart,
     /// Tenant of the call, for its limits and its destination rules.
     tenant: Option<CallTenant>,
@@ -166,6 +156,8 @@ impl MaskedCall {
             sid,
             machine: Call::new(started.instant),
             number,
+            caller_number: None,
+            is_caller_withheld: false,
             started,
             tenant: None,
             voice: None,
@@ -197,6 +189,9 @@ impl MaskedCall {
     pub(super) fn confirmed(&mut self, remote: Option<RemoteMedia>, context: &mut EngineContext) {
         self.caller.remote = remote.or(self.caller.remote);
         self.caller.proven = true;
+        if let Some(tracer) = context.agent.tracer() {
+            tracer.prove(self.id);
+        }
         connect(&self.caller, context);
         self.step(Input::Confirmed, context);
     }
@@ -220,18 +215,34 @@ impl MaskedCall {
         self.tenant.as_ref().map(|tenant| &tenant.tenant_id)
     }
 
+    /// Sets the number that the trunk presents as the caller's.
+    pub(super) fn set_caller_number(&mut self, number: Option<PhoneNumber>, is_withheld: bool) {
+        self.caller_number = number;
+        self.is_caller_withheld = is_withheld;
+    }
+
     /// Sets the `Call-ID` of the caller's leg and the verification of the caller's number, for the record.
     pub(super) fn set_caller_facts(
         &mut self,
         call_id: Option<String>,
         verification: Option<CallerVerification>,
+        announced_address: IpAddr,
     ) {
         self.attempts.caller_call_id = call_id;
         self.attempts.caller_verification = verification;
+        self.attempts.announced_address = Some(announced_address);
     }
 
     pub(super) fn set_tenant(&mut self, tenant: CallTenant) {
         self.tenant = Some(tenant);
+    }
+
+    /// Adds the call to the list of refused INVITEs.
+    pub(super) fn note_refused(&self, refusal: (u16, &'static str), context: &mut EngineContext) {
+        if let Some(source) = self.caller.source {
+            let origin = (source, Some(self.caller.trunk));
+            context.note_refused(origin, refusal, &self.number.expose());
+        }
     }
 
     /// Rejects a call above the tenant's limit. The call record shows the rejection.
@@ -273,7 +284,7 @@ impl MaskedCall {
     ) {
         self.last_status = Some(status);
         let cause = Cause::from_status(status);
-        self.end_attempt(attempt, Some(status), cause.into());
+        self.end_attempt(attempt, Some(status), cause.into(), context);
         if let Some(leg) = self.callees.remove(&attempt) {
             context.remove_leg(leg.id, leg.stream.as_ref());
             let trunk = context.settings.trunks.get(leg.trunk);
@@ -302,7 +313,7 @@ impl MaskedCall {
             return;
         };
         self.last_status = Some(408);
-        self.end_attempt(attempt, None, CallCause::Unreachable);
+        self.end_attempt(attempt, None, CallCause::Unreachable, context);
         context
             .agent
             .command(|endpoint, now| endpoint.hang_up(leg.id, now));
@@ -405,6 +416,9 @@ impl MaskedCall {
         let is_new = leg.keys.is_new(digit, source, now);
         // The media path passes the event of the same press on.
         let has_event = source == DigitSource::Info && leg.keys.pairs(source, DigitSource::Event);
+        if is_new {
+            self.trace_key(role, source, context);
+        }
         if !is_new || (has_event && self.bridged_attempt.is_some()) {
             return;
         }
@@ -436,7 +450,7 @@ impl MaskedCall {
                 // The callee had answered, but was not bridged yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
                     context.remove_leg(leg.id, leg.stream.as_ref());
-                    self.end_attempt(attempt, None, CallCause::NoAnswer);
+                    self.end_attempt(attempt, None, CallCause::NoAnswer, context);
                     self.step(Input::Failed(attempt, Cause::NoAnswer), context);
                 }
             }
@@ -487,7 +501,12 @@ impl MaskedCall {
         &mut self,
         path: PathBuf,
         result: Result<Duration, RecordingError>,
+        context: &mut EngineContext,
     ) {
+        match &result {
+            Ok(duration) => self.trace_recording("finished", Some(duration.as_secs()), context),
+            Err(_) => self.trace_recording("failed", None, context),
+        }
         match result {
             Ok(duration) => {
                 let location = path.to_string_lossy().into_owned();
@@ -497,7 +516,13 @@ impl MaskedCall {
         }
     }
 
-    pub(super) fn stream_closed(&mut self, role: Role, report: MediaReport) {
+    pub(super) fn stream_closed(
+        &mut self,
+        role: Role,
+        report: MediaReport,
+        context: &mut EngineContext,
+    ) {
+        self.trace_media(role, &report, context);
         METRICS.rtp_received.inc_by(report.received.packets);
         METRICS.rtp_lost.inc_by(report.received.lost);
         METRICS.rtp_late.inc_by(report.late);
@@ -530,7 +555,14 @@ impl MaskedCall {
     }
 
     /// Notes the end of an attempt for the record, and counts it for its trunk.
-    fn end_attempt(&mut self, attempt: DialAttempt, status: Option<u16>, cause: CallCause) {
+    fn end_attempt(
+        &mut self,
+        attempt: DialAttempt,
+        status: Option<u16>,
+        cause: CallCause,
+        context: &mut EngineContext,
+    ) {
+        self.trace_attempt_end(attempt, status, cause, context);
         let outcome = match (status, cause) {
             (Some(300..400), _) => "3xx",
             (Some(400..500), _) => "4xx",
@@ -561,6 +593,7 @@ impl MaskedCall {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             self.abandon_reason = abandon_reason(&input);
+            self.trace_input(&input, context);
             self.machine.handle(input, Instant::now());
             while let Some(action) = self.machine.poll() {
                 inputs.extend(self.perform(action, context));

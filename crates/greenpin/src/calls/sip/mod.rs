@@ -12,10 +12,14 @@ mod tls;
 use std::time::Instant;
 
 use hickory_resolver::TokioResolver;
-use signalling::{Arrival, Endpoint, EndpointSettings, Event, TargetGroup, Transport};
+use signalling::{
+    Arrival, Endpoint, EndpointSettings, Event, RefusedInvite, TargetGroup, Transport,
+};
+use tokio::sync::mpsc;
 
 use self::inbound::Inbound;
 use self::media_hosts::{MediaHostLookups, Received};
+use crate::calls::trace::{CallTracer, MessageArrival};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::supervision::isolate;
@@ -31,6 +35,9 @@ pub struct UserAgent {
     endpoint: Endpoint,
     sockets: SipSockets,
     media_hosts: MediaHostLookups,
+    /// Traces of the calls; `None` for a phone.
+    tracer: Option<CallTracer>,
+    refused: Option<mpsc::Sender<RefusedInvite>>,
 }
 
 impl UserAgent {
@@ -42,6 +49,8 @@ impl UserAgent {
             endpoint,
             sockets,
             media_hosts: MediaHostLookups::default(),
+            tracer: None,
+            refused: None,
         };
         agent.list_networks();
         agent
@@ -60,6 +69,19 @@ impl UserAgent {
             media_hosts: MediaHostLookups::new(resolver),
             ..self
         }
+    }
+
+    /// Records the messages of calls.
+    pub(super) fn with_tracer(self, tracer: CallTracer) -> Self {
+        Self {
+            tracer: Some(tracer),
+            ..self
+        }
+    }
+
+    /// Returns the traces of the calls.
+    pub(super) fn tracer(&mut self) -> Option<&mut CallTracer> {
+        self.tracer.as_mut()
     }
 
     /// Sets the targets of a trunk, as resolved from DNS.
@@ -84,6 +106,11 @@ impl UserAgent {
     /// [`UserAgent::flush`] sends the resulting messages.
     pub fn command<T>(&mut self, command: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
         command(&mut self.endpoint, Instant::now())
+    }
+
+    /// Reports each INVITE that the endpoint refuses itself, unless the receiver is too slow.
+    pub(super) fn report_refused(&mut self, receiver: mpsc::Sender<RefusedInvite>) {
+        self.refused = Some(receiver);
     }
 
     /// Returns the number of objects in the endpoint.
@@ -186,6 +213,14 @@ impl UserAgent {
             certified,
             message,
         } = received;
+        if let Some(tracer) = &mut self.tracer {
+            let arrival = MessageArrival {
+                transport,
+                source,
+                local,
+            };
+            tracer.on_received(arrival, &message);
+        }
         let arrival = Arrival {
             transport,
             source,
@@ -215,9 +250,18 @@ impl UserAgent {
         while let Some(unanswered) = self.endpoint.poll_unanswered() {
             self.sockets.end_if_silent(&unanswered);
         }
+        while let Some(refused) = self.endpoint.poll_refused() {
+            if let Some(receiver) = &self.refused {
+                // The list of refused INVITEs may miss some in a flood.
+                let _ = receiver.try_send(refused);
+            }
+        }
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
             METRICS.count_sip_message(&transmit.bytes);
+            if let Some(tracer) = &mut self.tracer {
+                tracer.on_sent(&transmit);
+            }
             if self.sockets.send(transmit).is_err()
                 && let Some(ticket) = ticket
             {

@@ -86,6 +86,8 @@ codes! {
     LinkExpired = "link_expired", 403, "The link has expired";
     /// The resource does not exist.
     NotFound = "not_found", 404, "The resource does not exist";
+    /// The call has no trace: it is not written yet, `retention.trace` has removed it, or the node failed during the call.
+    TraceNotFound = "trace_not_found", 404, "The call has no trace";
     /// The resource does not support this method.
     MethodNotAllowed = "method_not_allowed", 405, "The resource does not support this method";
     /// The body did not arrive within 20 seconds, or the head of the request within 30 seconds.

@@ -205,6 +205,24 @@ impl PartialSchema for Moment {
 
 impl ToSchema for Moment {}
 
+/// An RFC 3339 time in microseconds, with the offset of the tenant's time zone.
+pub(in crate::http) enum PreciseMoment {}
+
+impl PartialSchema for PreciseMoment {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some(
+                "An RFC 3339 time in microseconds, with the offset of the tenant's time zone.",
+            ))
+            .examples([Value::from("2026-06-15T10:30:00.250000+05:30")]);
+        RefOr::T(Schema::Object(object.build()))
+    }
+}
+
+impl ToSchema for PreciseMoment {}
+
 /// Returns schemas referenced only by parameters, because the library does not collect those.
 pub(crate) fn parameter_schemas() -> Vec<(&'static str, Value)> {
     let value = |schema: RefOr<Schema>| serde_json::to_value(schema).unwrap_or_default();

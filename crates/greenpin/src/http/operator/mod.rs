@@ -3,6 +3,7 @@
 //! - `tenants`, `credentials`: tenants and their access.
 //! - `numbers`, `number_import`: the number pools of all tenants, and CSV files for them.
 //! - `node`, `trunks`: this process, its calls and its carriers.
+//! - `refused`: the last refused INVITEs.
 //! - `audit`: the log of operators' actions.
 //! - `fields`: declarations of the request fields.
 
@@ -12,6 +13,7 @@ mod fields;
 pub(crate) mod node;
 pub(crate) mod number_import;
 mod numbers;
+mod refused;
 mod tenants;
 pub(crate) mod trunks;
 
@@ -70,12 +72,14 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(numbers::release))
         .routes(routes!(audit::list))
         .routes(routes!(trunks::list))
+        .routes(routes!(refused::list))
         .routes(routes!(node::nodes))
         .routes(routes!(node::drain))
         .routes(routes!(node::undrain))
         .routes(routes!(node::drain_node))
         .routes(routes!(node::undrain_node))
         .routes(routes!(node::calls))
+        .routes(routes!(node::ended_calls))
         .routes(routes!(node::call))
         .routes(routes!(node::end_call))
 }

@@ -2,23 +2,27 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Operator, utc};
+use super::{Operator, parse_query, utc};
+use crate::http::middleware::paging::{Page, invalid_parameter, page_request, split_page};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{CallCauseWord, CallId, EndedCallState, LiveCallState, Moment};
-use crate::http::tenant::calls::why::why;
 use crate::http::{Api, Success, success};
-use crate::store::{CallCause, CallRecord, CallSid, DialledLeg, NodeRow, OperatorStore, TenantId};
+use crate::store::{
+    CallCause, CallRecord, CallSid, DialledLeg, EndedCallFilter, NodeRow, OperatorStore, TenantId,
+};
 
 problems! {
     EndCallProblems: [NotFound];
     NodeProblems: [NotFound];
+    EndedCallsProblems: [InvalidRequest] fields [InvalidValue];
 }
 
 /// List nodes
@@ -153,6 +157,74 @@ pub(crate) async fn calls(
     Ok(success(StatusCode::OK, live.collect::<Vec<_>>()))
 }
 
+/// Query parameters of the list of ended calls.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EndedCallsQuery {
+    /// Maximum number of items to return.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// `next_cursor` of the previous page.
+    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
+    cursor: Option<String>,
+    /// Only calls of this tenant.
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    tenant_id: Option<String>,
+    /// Only calls with this reason for the result.
+    #[param(value_type = CallCauseWord, required = false)]
+    cause: Option<String>,
+    /// Only calls from this trunk.
+    #[param(value_type = String, required = false)]
+    trunk: Option<String>,
+}
+
+/// List ended calls
+///
+/// Lists the ended calls of all tenants and nodes, newest first, with the reason for the result and every attempt. Numbers
+/// are not shown.
+#[utoipa::path(
+    get,
+    path = "/call-records",
+    operation_id = "list_ended_calls",
+    tag = "Node",
+    params(EndedCallsQuery),
+    responses(
+        (status = 200, description = "A page of ended calls.", body = Page<CallLegsDetails>),
+        EndedCallsProblems,
+    )
+)]
+pub(crate) async fn ended_calls(
+    Operator(store): Operator,
+    query: Result<Query<EndedCallsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let query = parse_query(query, "limit, cursor, tenant_id, cause, trunk")?;
+    let page = page_request(
+        query.limit.as_deref(),
+        query.cursor.as_deref(),
+        CallSid::parse,
+    )?;
+    let tenant = query.tenant_id.as_deref().map(|text| {
+        TenantId::parse(text)
+            .ok_or_else(|| invalid_parameter("tenant_id", "must be the name of a tenant"))
+    });
+    let cause = query.cause.as_deref().map(|word| {
+        word.parse()
+            .map_err(|_| invalid_parameter("cause", "must be a cause of a call record"))
+    });
+    let filter = EndedCallFilter {
+        tenant_id: tenant.transpose()?,
+        cause: cause.transpose()?,
+        trunk: query.trunk,
+    };
+    let records = store
+        .ended_calls(filter, page.cursor, page.limit + 1)
+        .await?;
+    let (records, next_cursor) = split_page(&records, page.limit, |last| last.call_sid.to_string());
+    let calls = records.iter().map(CallLegsDetails::from_record);
+    Ok(Page::json_response(calls.collect(), next_cursor))
+}
+
 /// Read the legs of a call
 ///
 /// Returns the `Call-ID` of each leg, for the carrier, and the reason for the result. Numbers of the call are masked. The
@@ -218,7 +290,7 @@ pub(crate) async fn end_call(
 /// The legs of a call, without numbers.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OperatorCall)]
-struct CallLegsDetails {
+pub(crate) struct CallLegsDetails {
     /// Id of the call.
     #[schema(value_type = CallId)]
     call_sid: String,
@@ -272,7 +344,7 @@ struct OperatorAttempt {
 }
 
 impl CallLegsDetails {
-    fn from_record(record: &CallRecord) -> Self {
+    pub(crate) fn from_record(record: &CallRecord) -> Self {
         let attempt = |leg: &DialledLeg| OperatorAttempt {
             trunk: leg.trunk.clone(),
             call_id: leg.call_id.clone(),
@@ -288,7 +360,7 @@ impl CallLegsDetails {
             start_time: utc(record.started_at),
             end_time: record.ended_at.map(utc),
             cause: record.cause.map(CallCause::as_str),
-            why: why(record),
+            why: record.why(),
             trunk: record.trunk.clone(),
             call_id: record
                 .legs

@@ -52,6 +52,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(calls::read::list_for_allocation))
         .routes(routes!(calls::list::list))
         .routes(routes!(calls::read::read))
+        .routes(routes!(calls::trace::read))
+        .routes(routes!(calls::trace::capture))
         .routes(routes!(recording::read))
         .routes(routes!(recording_link::create))
         .routes(routes!(log::list))

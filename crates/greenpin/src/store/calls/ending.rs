@@ -13,6 +13,7 @@ use crate::store::calls::recording::RecordingRules;
 use crate::store::calls::report::LegReport;
 use crate::store::calls::sql;
 use crate::store::events::Payload;
+use crate::store::events::payload::CompletedCallData;
 use crate::store::tenants::settings;
 use crate::store::{CallSid, Store, StoreError, Timestamp};
 
@@ -115,7 +116,11 @@ fn end(
     let call = ended(open.record, ending);
     let settings = settings::cached(tx, &call.tenant_id)?;
     let url = rules.url(&call);
-    let data = record::event_data(&call, &settings.zone(), ending.ended_at, url);
+    let data = CompletedCallData {
+        call: record::event_data(&call, &settings.zone(), ending.ended_at, url),
+        cause: call.cause.map(CallCause::as_str),
+        why: call.why(),
+    };
     let subject = open.allocation.as_ref().into();
     let payload = Payload::CallCompleted(data);
     call_event::write(tx, (&call, subject), &settings, ending.ended_at, payload)?;

@@ -1,5 +1,7 @@
 //! Legs of a call, for its record: the attempts to reach a number, and the Call-IDs.
 
+use std::net::IpAddr;
+
 use call::{CallCause, PhoneNumber};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub struct CallLegs {
     pub caller_verification: Option<CallerVerification>,
     /// Attempts to reach a number, oldest first.
     pub attempts: Vec<DialledLeg>,
+    /// Address that the server announced to the caller; recorded if the answer was not acknowledged or no audio came.
+    pub announced_address: Option<IpAddr>,
 }
 
 call::words! {
@@ -57,6 +61,8 @@ struct StoredLegs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     caller_verification: Option<String>,
     attempts: Vec<StoredLeg>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    announced_address: Option<IpAddr>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +94,7 @@ impl CallLegs {
                 .caller_verification
                 .map(|verification| verification.as_str().to_owned()),
             attempts: attempts.collect(),
+            announced_address: self.announced_address,
         };
         serde_json::to_string(&stored).map_err(|_| StoreError::Unreadable("legs of a call"))
     }
@@ -115,6 +122,7 @@ impl CallLegs {
                 .map(|word| word.parse().map_err(|_| unreadable()))
                 .transpose()?,
             attempts: attempts.collect::<Option<_>>().ok_or_else(unreadable)?,
+            announced_address: stored.announced_address,
         })
     }
 }
@@ -128,6 +136,7 @@ mod tests {
         let legs = CallLegs {
             caller_call_id: Some("a@192.0.2.1".into()),
             caller_verification: Some(CallerVerification::Passed),
+            announced_address: Some("192.0.2.10".parse().unwrap()),
             attempts: vec![DialledLeg {
                 number: PhoneNumber::parse("+919900000001").unwrap(),
                 trunk: Some("carrier".into()),

@@ -4,7 +4,10 @@ use call::{CallType, PhoneNumber};
 
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
-use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp};
+use crate::store::tenants::operator::OperatorStore;
+use crate::store::{
+    CallCause, CallRecord, CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp,
+};
 
 /// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +26,52 @@ pub struct CallFilter {
     pub started_after: Option<Timestamp>,
     /// Latest start, exclusive.
     pub started_before: Option<Timestamp>,
+}
+
+/// Filter of the operator's list of ended calls; `None` does not restrict it.
+#[derive(Debug, Clone, Default)]
+pub struct EndedCallFilter {
+    /// Tenant of the calls.
+    pub tenant_id: Option<TenantId>,
+    /// Reason for the result.
+    pub cause: Option<CallCause>,
+    /// Trunk of the incoming call.
+    pub trunk: Option<String>,
+}
+
+impl OperatorStore {
+    /// Returns the ended calls before one, newest first. Calls of a tenant in erasure are left out.
+    pub async fn ended_calls(
+        &self,
+        filter: EndedCallFilter,
+        before: Option<CallSid>,
+        limit: u32,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let read = self.store.readers.read(move |snapshot| {
+            let row = (
+                before.as_ref().map_or("~", CallSid::as_str),
+                filter.tenant_id.as_ref().map_or("", TenantId::as_str),
+                filter.cause.map_or("", CallCause::as_str),
+                filter.trunk.as_deref().unwrap_or_default(),
+                limit,
+            );
+            // Each tenant's calls have an index of their own.
+            let statement = match filter.tenant_id {
+                Some(_) => sql::CALLS_ENDED_OF_TENANT,
+                None => sql::CALLS_ENDED,
+            };
+            let mut calls = Vec::new();
+            for row in snapshot.rows(statement, row, CallRow::read)? {
+                match row.record(snapshot) {
+                    Ok(call) => calls.push(call),
+                    Err(StoreError::Unreadable(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(calls)
+        });
+        read.await
+    }
 }
 
 impl TenantStore {

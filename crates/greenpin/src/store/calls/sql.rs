@@ -4,7 +4,7 @@ use call::{CallCause, CallType, DialStatus, HangupBy};
 
 use crate::store::core::row::row;
 use crate::store::core::statement::statements;
-use crate::store::{CallSid, GreenpinId, TenantId, Timestamp};
+use crate::store::{CallSid, EventId, GreenpinId, TenantId, Timestamp};
 
 row! {
     /// Stored call.
@@ -52,6 +52,16 @@ row! {
         attempts: u32 = "u.tries",
         /// Tenant of the call; `None` if no call record names the file any more and it only has to be removed.
         tenant_id: Option<TenantId> = "c.tenant_id",
+    }
+}
+
+row! {
+    /// Event of a call.
+    pub(crate) struct CallEventRow from call_event_columns {
+        event_id: EventId,
+        event_type: String = "type",
+        occurred_at: Timestamp,
+        sealed: String,
     }
 }
 
@@ -124,6 +134,34 @@ statements! {
            AND started_at >= $8 AND started_at < $9
          ORDER BY call_sid DESC LIMIT $10"
     );
+    CALLS_ENDED = concat!(
+        "SELECT ", call_columns!(), "
+         FROM calls
+         WHERE call_sid < $1 AND ($2 = '' OR tenant_id = $2) AND ($3 = '' OR cause = $3) AND ($4 = '' OR trunk = $4)
+           AND ended_at IS NOT NULL
+         ORDER BY call_sid DESC LIMIT $5"
+    );
+    CALLS_ENDED_OF_TENANT = concat!(
+        "SELECT ", call_columns!(), "
+         FROM calls
+         WHERE call_sid < $1 AND tenant_id = $2 AND ($3 = '' OR cause = $3) AND ($4 = '' OR trunk = $4)
+           AND ended_at IS NOT NULL
+         ORDER BY call_sid DESC LIMIT $5"
+    );
+    /// Events of a call are those of its allocation, or without one before the PIN is known.
+    EVENTS_OF_CALL = concat!(
+        "SELECT ", call_event_columns!(), " FROM events
+         WHERE tenant_id = $1 AND event_id >= $2 AND event_id < $3
+           AND ($4 = '' OR greenpin_id = $4 OR greenpin_id IS NULL)
+           AND (type LIKE 'call.%' OR type = 'recording.ready')
+         ORDER BY event_id LIMIT $5"
+    );
+    /// Selects from the calls, so that nothing is written for a call that was removed meanwhile.
+    TRACE_INSERT: AtMostOne =
+        "INSERT INTO call_traces (tenant_id, call_sid, sealed)
+         SELECT c.tenant_id, c.call_sid, $1 FROM calls AS c WHERE c.tenant_id = $2 AND c.call_sid = $3
+         ON CONFLICT (tenant_id, call_sid) DO NOTHING";
+    TRACE_SELECT = "SELECT sealed FROM call_traces WHERE tenant_id = $1 AND call_sid = $2";
     CALL_SET_RECORDING: AtMostOne =
         "UPDATE calls SET recording_file = $1, recording_ms = $2 WHERE call_sid = $3 AND recording_file IS NULL";
     UPLOAD_INSERT: AtMostOne =

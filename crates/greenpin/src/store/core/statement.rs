@@ -36,7 +36,7 @@ pub(crate) enum Rows {
 pub(crate) struct Tables(u32);
 
 /// Every table of the schema. The position of a name is its bit in [`Tables`].
-pub(crate) const TABLES: [&str; 25] = [
+pub(crate) const TABLES: [&str; 26] = [
     "schema_version",
     "master_key",
     "master_keys",
@@ -58,6 +58,7 @@ pub(crate) const TABLES: [&str; 25] = [
     "caller_sources",
     "calls",
     "uploads",
+    "call_traces",
     "events",
     "deliveries",
     "attempts",

@@ -14,6 +14,7 @@ const LAST_YEAR: i16 = 9999;
 /// Length of `2026-06-15T10:30:00+05:30`.
 const RFC3339_LENGTH: usize = 25;
 const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+const PRECISE_PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// Time in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +67,15 @@ impl Timestamp {
         let mut text = String::with_capacity(RFC3339_LENGTH);
         // Writing to a `String` does not fail.
         let _ = write!(text, "{}", self.in_zone(zone));
+        text
+    }
+
+    /// Returns the time as [`Timestamp::rfc3339`], in microseconds.
+    pub fn rfc3339_micros(self, zone: &TimeZone) -> String {
+        let mut text = String::new();
+        let LocalTime(moment, offset) = self.in_zone(zone);
+        // Writing to a `String` does not fail.
+        let _ = PRECISE_PRINTER.print_timestamp_with_offset(&moment, offset, &mut text);
         text
     }
 

@@ -22,7 +22,7 @@ pub(crate) enum Payload<'a> {
     CallPinAccepted(CallData),
     CallRinging(CallData),
     CallAnswered(CallData),
-    CallCompleted(CallData),
+    CallCompleted(CompletedCallData),
     RecordingReady(RecordingData),
     NumberCapacityLow(CapacityData<'a>),
     NumberPinAttack(VirtualNumberData),
@@ -130,6 +130,17 @@ pub(crate) struct CallData {
     pub(crate) recording_url: Option<String>,
     pub(crate) pin_attempts: u32,
     pub(crate) hangup_by: Option<&'static str>,
+}
+
+/// An ended call.
+#[derive(Serialize)]
+pub(crate) struct CompletedCallData {
+    #[serde(flatten)]
+    pub(crate) call: CallData,
+    /// Reason for the result.
+    pub(crate) cause: Option<&'static str>,
+    /// Sentence that explains the result.
+    pub(crate) why: Option<String>,
 }
 
 /// A call with a refused PIN.

@@ -116,7 +116,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// Returns the tenants with a retention limit.
+    /// Returns the tenants with their retention. Traces have a limit for every tenant.
     async fn retentions(&self) -> Result<Vec<(TenantId, Retention)>, StoreError> {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::TENANTS_SETTINGS, (), |row| {
@@ -124,11 +124,7 @@ impl Store {
                 Ok((row.get("tenant_id")?, retention))
             })
         });
-        let all: Result<Vec<_>, StoreError> = read.await;
-        Ok(all?
-            .into_iter()
-            .filter(|(_, retention)| *retention != Retention::default())
-            .collect())
+        read.await
     }
 
     async fn recordings_before(
@@ -161,7 +157,7 @@ fn enforce(
     retention: &Retention,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let mut removed = 0;
+    let mut removed = remove_traces(tx, tenant, retention, now)?;
     if let Some(days) = retention.calls {
         let before = cutoff(now, days);
         let sid = CallSid::first(before);
@@ -193,6 +189,19 @@ fn enforce(
         removed += tx.execute(sql::RETENTION_EVENTS, key)?;
     }
     Ok(removed)
+}
+
+/// Removes a batch of traces. A trace is not kept longer than its call record.
+fn remove_traces(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    retention: &Retention,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let days = retention.calls.unwrap_or(u32::MAX).min(retention.trace);
+    let sid = CallSid::first(cutoff(now, days));
+    let key = (tenant.as_str(), sid.as_str(), MAX_BATCH_ROWS);
+    tx.execute(sql::RETENTION_TRACES, key)
 }
 
 /// Removes an ended allocation, and its PIN if it is free again.

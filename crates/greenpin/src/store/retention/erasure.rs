@@ -255,6 +255,8 @@ const ERASE_STEPS: &[EraseStep] = &[
     |tx, tenant| erase_rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
     |tx, tenant| erase_rows(tx, tenant, "events", sql::ERASE_EVENTS),
     |tx, tenant| erase_rows(tx, tenant, "calls", sql::ERASE_CALLS),
+    // After the calls: the trace of a call that is removed is not written any more.
+    |tx, tenant| erase_rows(tx, tenant, "call_traces", sql::ERASE_TRACES),
     |tx, tenant| erase_rows(tx, tenant, "parties", sql::ERASE_PARTIES),
     |tx, tenant| erase_rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
     |tx, tenant| erase_rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),

@@ -32,6 +32,10 @@ statements! {
              SELECT c.tenant_id, c.call_sid FROM calls c
              WHERE c.tenant_id = $1 AND c.call_sid < $2 AND c.ended_at < $3 AND c.recording_file IS NULL
              ORDER BY c.call_sid LIMIT $4)";
+    RETENTION_TRACES =
+        "DELETE FROM call_traces WHERE (tenant_id, call_sid) IN (
+             SELECT t.tenant_id, t.call_sid FROM call_traces t
+             WHERE t.tenant_id = $1 AND t.call_sid < $2 ORDER BY t.call_sid LIMIT $3)";
     RETENTION_DELETED =
         "SELECT greenpin_id FROM allocations WHERE tenant_id = $1 AND deleted_at < $2 ORDER BY deleted_at LIMIT $3";
     RETENTION_EXPIRED =
@@ -89,6 +93,9 @@ statements! {
     ERASE_EVENTS =
         "DELETE FROM events WHERE tenant_id = $1
          AND event_id IN (SELECT v.event_id FROM events v WHERE v.tenant_id = $1 LIMIT $2)";
+    ERASE_TRACES =
+        "DELETE FROM call_traces WHERE tenant_id = $1
+         AND call_sid IN (SELECT t.call_sid FROM call_traces t WHERE t.tenant_id = $1 LIMIT $2)";
     ERASE_CALLS =
         "DELETE FROM calls WHERE tenant_id = $1
          AND call_sid IN (SELECT c.call_sid FROM calls c WHERE c.tenant_id = $1 LIMIT $2)";

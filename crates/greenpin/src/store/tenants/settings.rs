@@ -134,7 +134,7 @@ pub struct CallLimit {
 }
 
 /// Days after its end from which data is removed; `null` for unlimited retention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Retention {
     /// Call records. The removal of a record includes its recording.
@@ -146,6 +146,23 @@ pub struct Retention {
     /// Expired and deleted allocations.
     #[schema(required, minimum = 1, maximum = 3650)]
     pub ended_allocations: Option<u32>,
+    /// Traces of calls; 0: none are recorded.
+    #[schema(required, minimum = 0, maximum = 3650)]
+    pub trace: u32,
+}
+
+/// Default retention of traces, in days.
+const DEFAULT_TRACE_DAYS: u32 = 7;
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            calls: None,
+            recordings: None,
+            ended_allocations: None,
+            trace: DEFAULT_TRACE_DAYS,
+        }
+    }
 }
 
 /// Callers that may open an allocation with its PIN.

@@ -355,6 +355,7 @@ fn downgrade(database: &Path, master: &MasterKey) {
         )
         .unwrap();
     let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DROP TABLE caller_sources;
+        DROP TABLE call_traces;
         ALTER TABLE strangers DROP COLUMN own_left; ALTER TABLE strangers DROP COLUMN own_at;
         ALTER TABLE strangers DROP COLUMN own_until;
         ALTER TABLE nodes DROP COLUMN lease_seconds; ALTER TABLE nodes DROP COLUMN version;

@@ -61,6 +61,9 @@ async fn lived() -> (Bench, GreenpinId) {
         .end_call(&sid, ending(bench.at(3)))
         .await
         .unwrap();
+    let tenant = bench.tenant.tenant_id().clone();
+    let trace = SealedTrace::new(tenant, sid, &CallTrace::default()).unwrap();
+    bench.store.write_traces(vec![trace]).await.unwrap();
     (bench, made.greenpin_id)
 }
 
@@ -75,6 +78,7 @@ async fn an_erased_tenant_has_no_row_in_any_table() {
             "parties",
             "strangers",
             "calls",
+            "call_traces",
             "events",
             "deliveries",
         ]

@@ -310,3 +310,54 @@ async fn retention_removes_rows_in_batches() {
     }
     assert_eq!(removed, [200, 1, 0]);
 }
+
+/// Writes the trace of a call.
+async fn write_trace(bench: &Bench, sid: &CallSid) {
+    let trace = CallTrace {
+        truncated: true,
+        ..CallTrace::default()
+    };
+    let tenant = bench.tenant.tenant_id().clone();
+    let sealed = SealedTrace::new(tenant, sid.clone(), &trace).unwrap();
+    bench.store.write_traces(vec![sealed]).await.unwrap();
+}
+
+#[tokio::test]
+async fn traces_are_removed_after_their_own_retention_and_with_their_call_at_the_latest() {
+    let bench = Bench::new().await;
+    bench.create(EXCLUSIVE, 0).await.unwrap();
+    let (old, young) = (
+        ended_call(&bench, false, 0).await,
+        ended_call(&bench, false, DAY).await,
+    );
+    write_trace(&bench, &old).await;
+    write_trace(&bench, &young).await;
+    write_trace(&bench, &CallSid::new(bench.at(0))).await;
+    let there = async || {
+        let mut there = Vec::new();
+        for sid in [&old, &young] {
+            let trace = bench.tenant.trace(sid).await.unwrap();
+            there.push(trace.is_some_and(|trace| trace.truncated));
+        }
+        there
+    };
+    let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
+    assert_eq!(there().await, [true, true]);
+    assert_eq!(enforce(7 * DAY - 1).await, 0);
+    assert_eq!(
+        enforce(7 * DAY + 1).await,
+        1,
+        "a trace of no call was not written"
+    );
+    assert_eq!(there().await, [false, true]);
+    keep(
+        &bench,
+        Retention {
+            calls: Some(1),
+            ..Retention::default()
+        },
+    )
+    .await;
+    assert_eq!(enforce(2 * DAY + 20).await, 3, "two calls and a trace");
+    assert_eq!(there().await, [false, false]);
+}

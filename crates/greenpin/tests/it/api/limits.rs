@@ -119,7 +119,7 @@ fn wrong_credentials_are_limited_by_address_and_valid_ones_pass() {
 fn rate_limit_and_retention_are_settings() {
     let server = Server::with("");
     let shown = server.get("/settings");
-    let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null });
+    let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null, "trace": 7 });
     assert_eq!(
         (&shown["rate_limit"], &shown["retention"]),
         (&Value::Null, &kept)
@@ -128,11 +128,11 @@ fn rate_limit_and_retention_are_settings() {
     let set = server.update_settings(
         &json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }),
     );
-    let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null });
+    let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null, "trace": 7 });
     assert_eq!((&set["rate_limit"], &set["retention"]), (&rate, &kept));
     let set = server
         .update_settings(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
-    let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365 });
+    let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365, "trace": 7 });
     assert_eq!(
         (&set["rate_limit"], &set["retention"]),
         (&Value::Null, &kept)

@@ -1,7 +1,7 @@
 //! Isolation of tenants, checked for each route of the router.
 
 use greenpin::http;
-use greenpin::store::{TenantId, Timestamp};
+use greenpin::store::{CallTrace, SealedTrace, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::support::call_setup::AGENT;
@@ -45,6 +45,12 @@ impl TwoTenants {
         let (call_sid, _) = tokio::runtime::Runtime::new()
             .unwrap()
             .block_on(store_recorded_call(&server, NUMBER, Timestamp::now()));
+        let tenant = TenantId::parse(TENANT).unwrap();
+        let trace = SealedTrace::new(tenant, call_sid.clone(), &CallTrace::default()).unwrap();
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(server.store().write_traces(vec![trace]))
+            .unwrap();
         let call_sid = call_sid.to_string();
         let greenpin_id = made["greenpin_id"].as_str().unwrap().to_owned();
         server.send_events_to("http://127.0.0.1:9/");

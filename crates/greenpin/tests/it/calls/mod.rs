@@ -8,3 +8,4 @@ mod digits;
 mod drain;
 mod listen_addresses;
 mod masked_call;
+mod trace;

@@ -19,10 +19,12 @@ const NOT_RUN: &[(&str, &str)] = &[
     ),
     ("greenpin demo", "the test of the first call runs it"),
     (
-        "greenpin call",
+        "greenpin call ",
         "needs an agent that answers; the test of the first call runs it",
     ),
     ("greenpin bench", "measures for minutes"),
+    ("greenpin calls show", "needs an ended call"),
+    ("greenpin trace", "needs an ended call"),
     ("greenpin events tail", "follows the log until Ctrl-C"),
     (
         "greenpin restore",

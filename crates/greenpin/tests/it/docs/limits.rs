@@ -225,7 +225,11 @@ fn tenant_rows() -> Vec<Row> {
             seconds(&["RotateCredential", "overlap"]),
         ),
         "prefixes in a list of destination rules" => number(greenpin::destinations::MAX_PREFIXES),
-        "`retention`" => format!("{retention} days, default: no deletion"),
+        "`retention`" => format!(
+            "{retention} days, default: no deletion; `trace` {} days, default {}",
+            range(&["UpdateSettings", "retention", "trace"]),
+            TenantSettings::default().retention.trace,
+        ),
         "time before an event can be deleted" => format!("{} days", store::MIN_EVENT_DAYS),
     }
 }
@@ -344,6 +348,19 @@ fn call_rows() -> Vec<Row> {
         "first response to an INVITE" => format!("{} (`trunks.response_timeout`)", time(calls::RESPONSE_TIMEOUT)),
         "sending to an address that no RTP or RTCP has ever come from" => time(MediaSettings::default().unanswered_limit),
         "calls of a trunk before the ACK of the answer" => number(calls::MAX_UNPROVEN_CALLS),
+        "trace of a call" => format!(
+            "{} of SIP messages, {} entries",
+            size(calls::MAX_TRACE_BYTES),
+            calls::MAX_TRACE_ENTRIES,
+        ),
+        "trace of a call before the ACK of the answer" =>
+            format!("{} of SIP messages", size(calls::MAX_UNPROVEN_TRACE_BYTES)),
+        "traces of ended calls that wait for the store" => number(calls::MAX_QUEUED_TRACES),
+        "refused INVITEs in the list of operators" => format!(
+            "{} for each trunk and unknown source, {} unknown sources",
+            calls::MAX_REFUSED_INVITES,
+            calls::MAX_REFUSED_SOURCES,
+        ),
         "attempts to write the record of an ended call that the store refuses" => format!("{}, one a second", calls::MAX_END_ATTEMPTS),
         "live calls after SIGTERM" => format!("{} (`node.drain_timeout`)", time(Config::default().drain_timeout)),
     }

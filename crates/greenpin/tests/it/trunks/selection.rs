@@ -104,7 +104,7 @@ fn the_record_names_each_trunk_that_was_tried_and_the_operator_sees_the_call_ids
     assert_eq!(record["cause"], "busy");
     assert_eq!(
         record["why"],
-        "The dialled party was busy (SIP 486 from trunk second)."
+        "The dialled party was busy (SIP 486 from trunk second), the last of 2 attempts."
     );
     let attempts = record["attempts"].as_array().unwrap();
     let shown: Vec<_> = attempts

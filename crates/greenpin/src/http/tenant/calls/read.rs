@@ -20,7 +20,6 @@ use crate::http::openapi::schemas::{
     DialOutcome, E164, HangupParty, Moment,
 };
 use crate::http::tenant::allocations::resource::greenpin_id;
-use crate::http::tenant::calls::why::why;
 use crate::http::{Success, success};
 use crate::store::{
     CallRecord, CallSid, CallerVerification, DialledLeg, LegReport, TenantStore, Timestamp,
@@ -245,7 +244,7 @@ impl<'a> CallDetails<'a> {
             end_time: time(record.ended_at),
             call_type: record.call_type.map(CallType::as_str),
             cause: record.cause.map(CallCause::as_str),
-            why: why(record),
+            why: record.why(),
             attempts: record
                 .legs
                 .attempts

@@ -165,13 +165,21 @@ request_body! {
 
 request_body! {
     /// Days until data is deleted, counted from its end. Omitted fields stay unchanged; `null` disables the
-    /// deletion.
+    /// deletion, except of traces: `null` leaves their days unchanged.
     RetentionRequest {
         calls: Clearable<Integer> = days("calls", "Days to keep call records. A recording is deleted with its record at the latest."),
         recordings: Clearable<Integer> = days("recordings", "Days to keep recordings."),
         ended_allocations: Clearable<Integer> = days(
             "ended_allocations",
             "Days to keep expired and deleted allocations.",
+        ),
+        trace: Integer = Field::new(
+            "trace",
+            Integer {
+                min: 0,
+                max: MAX_RETENTION_DAYS,
+            },
+            "Days to keep the traces of calls. A trace is deleted with its call record at the latest. 0: no trace is recorded.",
         ),
     }
 }
@@ -288,7 +296,7 @@ impl UpdateSettings {
         }
         match &self.retention {
             Some(Some(retention)) => {
-                apply!(retention => settings.retention, calls, recordings, ended_allocations);
+                apply!(retention => settings.retention, calls, recordings, ended_allocations, trace);
             }
             Some(None) => settings.retention = Retention::default(),
             None => {}

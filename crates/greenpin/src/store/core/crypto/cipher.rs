@@ -15,6 +15,9 @@ const INDEX_LENGTH: usize = 16;
 /// key need not be counted.
 pub(super) struct Cipher(LessSafeKey);
 
+const UNREADABLE: StoreError =
+    StoreError::Unreadable("encrypted text: was it written with another master key?");
+
 impl Cipher {
     pub(super) fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
         let derived = derive_key(key, purpose);
@@ -23,8 +26,11 @@ impl Cipher {
     }
 
     /// Returns nonce, ciphertext and tag in base64url.
-    pub(super) fn encrypt(&self, context: &str, text: String) -> Result<String, StoreError> {
-        let mut encrypted = text.into_bytes();
+    pub(super) fn encrypt(
+        &self,
+        context: &str,
+        mut encrypted: Vec<u8>,
+    ) -> Result<String, StoreError> {
         let mut nonce = [0; NONCE_LEN];
         random::fill(&mut nonce);
         self.0
@@ -42,6 +48,15 @@ impl Cipher {
     }
 
     pub(super) fn decrypt(&self, context: &str, encrypted: &str) -> Result<String, StoreError> {
+        let octets = self.decrypt_octets(context, encrypted)?;
+        String::from_utf8(octets).map_err(|_| UNREADABLE)
+    }
+
+    pub(super) fn decrypt_octets(
+        &self,
+        context: &str,
+        encrypted: &str,
+    ) -> Result<Vec<u8>, StoreError> {
         let decrypt = || {
             let mut octets = URL_SAFE_NO_PAD.decode(encrypted).ok()?;
             let (nonce, text) = octets.split_at_mut_checked(NONCE_LEN)?;
@@ -50,11 +65,9 @@ impl Cipher {
             let end = NONCE_LEN + text.len();
             octets.truncate(end);
             octets.drain(..NONCE_LEN);
-            String::from_utf8(octets).ok()
+            Some(octets)
         };
-        decrypt().ok_or(StoreError::Unreadable(
-            "encrypted text: was it written with another master key?",
-        ))
+        decrypt().ok_or(UNREADABLE)
     }
 }
 

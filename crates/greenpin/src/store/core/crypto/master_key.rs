@@ -54,7 +54,9 @@ impl MasterKey {
 
     /// Encrypts the key of a tenant.
     pub(super) fn wrap(&self, tenant: &TenantId, key: String) -> Result<WrappedKey, StoreError> {
-        let encrypted = self.tenant_keys.encrypt(tenant.as_str(), key)?;
+        let encrypted = self
+            .tenant_keys
+            .encrypt(tenant.as_str(), key.into_bytes())?;
         Ok(WrappedKey::new(&self.id, &encrypted))
     }
 
@@ -70,8 +72,10 @@ impl MasterKey {
 
     /// Encrypts the derived keys of a generation.
     pub(crate) fn seal(&self, generation: i64, keys: &DerivedKeys) -> Result<String, StoreError> {
-        self.derived_keys
-            .encrypt(&format!("generation {generation}"), keys.to_text())
+        self.derived_keys.encrypt(
+            &format!("generation {generation}"),
+            keys.to_text().into_bytes(),
+        )
     }
 
     /// Decrypts the derived keys of a generation.

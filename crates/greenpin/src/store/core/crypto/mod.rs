@@ -263,7 +263,25 @@ impl TenantKey {
         context: &str,
         text: impl Into<String>,
     ) -> Result<String, StoreError> {
-        self.content.encrypt(context, text.into())
+        self.content.encrypt(context, text.into().into_bytes())
+    }
+
+    /// Encrypts octets as [`TenantKey::encrypt`] does a text.
+    pub(crate) fn encrypt_octets(
+        &self,
+        context: &str,
+        octets: Vec<u8>,
+    ) -> Result<String, StoreError> {
+        self.content.encrypt(context, octets)
+    }
+
+    /// Decrypts octets.
+    pub(crate) fn decrypt_octets(
+        &self,
+        context: &str,
+        encrypted: &str,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.content.decrypt_octets(context, encrypted)
     }
 
     /// Decrypts a text.
