@@ -147,12 +147,16 @@ fn routes(
         .routes(routes!(openapi::docs_page::docs))
 }
 
-/// OpenAPI document of this version, both served and committed.
-static OPENAPI: LazyLock<String> = LazyLock::new(|| {
+/// OpenAPI document of this version with each operation in full, for its HTML page.
+static OPENAPI_IN_FULL: LazyLock<serde_json::Value> = LazyLock::new(|| {
     let routes = routes(tenant::routes(), operator::routes()).into_openapi();
     let requests = [tenant::requests(), operator::requests()].concat();
-    serde_json::to_string_pretty(&openapi::complete(&routes, &requests)).unwrap_or_default() + "\n"
+    openapi::complete(&routes, &requests)
 });
+
+/// OpenAPI document of this version, both served and committed.
+static OPENAPI: LazyLock<String> =
+    LazyLock::new(|| openapi::sharing::write(&openapi::sharing::share(OPENAPI_IN_FULL.clone())));
 
 /// Returns the OpenAPI document of this version, as JSON.
 pub fn openapi() -> &'static str {
