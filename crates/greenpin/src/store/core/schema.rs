@@ -23,6 +23,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_call_cause.sql"),
     include_str!("migrations/0014_master_keys.sql"),
     include_str!("migrations/0015_caller_budgets.sql"),
+    include_str!("migrations/0016_sessions.sql"),
 ];
 
 statements! {

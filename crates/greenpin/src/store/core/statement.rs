@@ -36,7 +36,7 @@ pub(crate) enum Rows {
 pub(crate) struct Tables(u32);
 
 /// Every table of the schema. The position of a name is its bit in [`Tables`].
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "schema_version",
     "master_key",
     "master_keys",
@@ -62,6 +62,7 @@ const TABLES: [&str; 25] = [
     "deliveries",
     "attempts",
     "nodes",
+    "sessions",
 ];
 
 impl Statement {
