@@ -16,7 +16,12 @@ const context = await browser.newContext({ viewport: { width: 1360, height: 850 
 context.setDefaultTimeout(WAIT);
 // For work on the pages: files that the program does not have yet.
 const { BUNDLE } = process.env;
-if (BUNDLE) await context.route("**/console/assets/**", (route) => route.fulfill({ path: `${BUNDLE}/${route.request().url().split("/").pop()}` }));
+if (BUNDLE) {
+  await context.route("**/console/assets/**", (route) => route.fulfill({ path: `${BUNDLE}/${route.request().url().split("/").pop()}` }));
+  const isPage = (request) => request.resourceType() === "document";
+  const page = async (route) => route.fulfill({ response: await route.fetch(), path: `${BUNDLE}/index.html` });
+  await context.route("**/console**", (route) => (isPage(route.request()) ? page(route) : route.fallback()));
+}
 const page = await context.newPage();
 
 // What the browser sees: faults, addresses and answers.
@@ -66,7 +71,7 @@ await page.getByText("+91 99…17").first().waitFor();
 // A wrong PIN, then the right one. The list follows by itself.
 await call(pin === "0000" ? "1111" : "0000", "refused");
 await page.getByRole("link", { name: "Calls", exact: true }).click();
-await page.getByText("wrong pin").first().waitFor();
+await page.getByText("caller hung up").first().waitFor();
 await call(pin, "connected");
 await page.getByRole("row").filter({ hasText: "completed" }).first().waitFor();
 
