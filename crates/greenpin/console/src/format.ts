@@ -28,10 +28,11 @@ export function duration(seconds: number | null | undefined): string {
 }
 
 export function words(text: string): string {
-  return text.replaceAll(/[_.]/g, " ");
+  return text.replaceAll(/[_.]/g, " ").replaceAll(/\bpin\b/g, "PIN");
 }
 
-export function offset(milliseconds: number): string {
+/** Formats a time since the start of a call. `digits` is the precision of the source. */
+export function offset(milliseconds: number, digits = 3): string {
   const seconds = milliseconds / 1000;
-  return `${seconds < 0 ? "−" : "+"}${Math.abs(seconds).toFixed(3)} s`;
+  return `${seconds < 0 ? "−" : "+"}${Math.abs(seconds).toFixed(digits)} s`;
 }

@@ -62,6 +62,8 @@ export function Recording({ path }: { path: string }) {
   const seek = (share: number) => {
     if (player.current && Number.isFinite(player.current.duration)) player.current.currentTime = share * player.current.duration;
   };
+  // The louder side fills its half.
+  const loudest = Math.max(0.02, ...(audio?.channels.flat() ?? []));
   const half = audio && audio.channels.length > 1 ? 30 : 60;
   return (
     <Panel
@@ -87,7 +89,7 @@ export function Recording({ path }: { path: string }) {
             }}
           >
             {audio.channels.map((channel, index) => (
-              <path key={index} d={outline(channel, half + index * 60, half - 2)} className={`channel-${index}`} />
+              <path key={index} d={outline(channel, half + index * 60, (half - 3) / loudest)} className={`channel-${index}`} />
             ))}
             <line x1={position * BARS} x2={position * BARS} y1="0" y2="120" />
           </svg>

@@ -96,7 +96,7 @@ function Acts({ allocation, path, onChanged }: { allocation: Allocation; path: s
     await done();
   };
   return (
-    <Panel title="Acts">
+    <Panel title="Actions">
       <div className="acts">
         <ActionButton label="Extend by 24 h from now" run={run("PUT", "", { duration: DAY })} />
         <button type="button" aria-expanded={changing} onClick={() => setChanging(!changing)}>
@@ -122,7 +122,7 @@ function Acts({ allocation, path, onChanged }: { allocation: Allocation; path: s
         </RequestForm>
       )}
       <details className="curl">
-        <summary>curl of each act</summary>
+        <summary>curl of each action</summary>
         <Curls path={path} />
       </details>
     </Panel>

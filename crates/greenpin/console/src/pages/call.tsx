@@ -156,7 +156,7 @@ function Timeline({ call, trace, events }: { call: Call; trace: Trace | null; ev
         {shown.map((step, index) => (
           <li key={index}>
             <time dateTime={step.at} title={step.at}>
-              {step.offset === null ? "" : offset(step.offset)}
+              {step.offset === null ? "" : offset(step.offset, trace ? 3 : 0)}
             </time>
             <span className={`kind ${step.kind.replace(" ", "-")}`}>{words(step.kind)}</span>
             <span className="quiet">{step.leg ?? ""}</span>

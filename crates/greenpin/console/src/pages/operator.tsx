@@ -139,7 +139,7 @@ export function OperatorTenant({ id }: { id: string }) {
                     { name: "State", cell: (credential) => <Badge tone={credential.live ? "good" : "plain"}>{credential.live ? "live" : "revoked"}</Badge> },
                     { name: "Last used (UTC)", cell: (credential) => <Time at={credential.last_used_at} /> },
                     {
-                      name: "Acts",
+                      name: "Actions",
                       cell: (credential) =>
                         credential.live && (
                           <div className="acts">
@@ -202,7 +202,7 @@ export function OperatorNumbers() {
                   { name: "Active", numeric: true, cell: (number) => `${number.active} of ${number.max_active}` },
                   { name: "State", cell: (number) => <Badge tone={number.quarantined ? "warn" : "good"}>{number.quarantined ? "quarantined" : "in use"}</Badge> },
                   {
-                    name: "Acts",
+                    name: "Actions",
                     cell: (number) =>
                       number.quarantined ? (
                         <ActionButton label="Release" refresh={["pool"]} run={() => send("POST", `${of(number)}/release`)} />
@@ -272,7 +272,7 @@ export function OperatorTrunks() {
                 { name: "Registered", cell: (trunk) => (trunk.registered === null ? "–" : trunk.registered ? "yes" : <Badge tone="bad">no</Badge>) },
                 { name: "Peer", cell: (trunk) => <Text>{trunk.peer}</Text> },
                 { name: "Accepts from", cell: (trunk) => trunk.accept_from.join(", ") || "–" },
-                { name: "Codecs", cell: (trunk) => trunk.codecs.join(", ") },
+                { name: "Codecs", cell: (trunk) => trunk.codecs.join(", ") || "default" },
                 { name: "SRTP", cell: (trunk) => trunk.srtp },
                 { name: "Most calls", numeric: true, cell: (trunk) => trunk.max_calls ?? "–" },
               ]}
@@ -344,7 +344,7 @@ export function OperatorNodes() {
                   { name: "Call", cell: (call) => <code>{call.call_sid}</code> },
                   { name: "Tenant", cell: (call) => <Text>{call.tenant_id}</Text> },
                   { name: "State", cell: (call) => <StatusBadge word={call.state} /> },
-                  { name: "Acts", cell: (call) => <ActionButton label="End" danger question="Both parties are cut off." refresh={["node-calls"]} run={() => send("DELETE", `${ADMIN}/calls/${call.call_sid}`)} /> },
+                  { name: "Actions", cell: (call) => <ActionButton label="End" danger question="Both parties are cut off." refresh={["node-calls"]} run={() => send("DELETE", `${ADMIN}/calls/${call.call_sid}`)} /> },
                 ]}
               />
             )

@@ -19,8 +19,15 @@ const UNITS: Record<string, string> = {
   warning_tone: "seconds before the end; 0 for none",
   timezone: "IANA name, such as Asia/Kolkata",
   country: "two letters, for numbers without country code",
+  max_guess_odds: "0 to 1, for a year; empty for no limit",
+  rate_limit: 'such as {"requests_per_second": 100, "burst": 200}; empty for the server\'s',
+  call_limit: 'such as {"max_calls": 50, "calls_per_second": 5}; empty for the server\'s',
+  "retention.calls": "days; empty for no deletion",
+  "retention.recordings": "days; empty for no deletion",
+  "retention.ended_allocations": "days; empty for no deletion",
+  "retention.trace": "days; 0 for no traces",
 };
-const CHOICES: Record<string, string[]> = { caller_policy: ["any", "listed"], dial_strategy: ["sequential", "parallel"] };
+const CHOICES: Record<string, string[]> = { caller_policy: ["any", "listed"], dial_strategy: ["sequential", "parallel"], accept_call: ["answer", "key"] };
 
 export function Settings() {
   const path = `${useTenantPath()}/settings`;
@@ -41,12 +48,9 @@ export function Settings() {
           <Panel title="Calls and allocations">
             <RequestForm key={JSON.stringify(settings)} label="Save" onSubmit={save(settings)}>
               <div className="fields">
-                {Object.entries(settings)
-                  .filter(([name]) => !OTHERS.includes(name))
-                  .sort(([, one], [, other]) => rank(one) - rank(other))
-                  .map(([name, value]) => (
-                    <Setting key={name} name={name} value={value} />
-                  ))}
+                {flat(settings).map(([name, value]) => (
+                  <Setting key={name} name={name} value={value} />
+                ))}
               </div>
               {saved && (
                 <p className="result" role="status">
@@ -62,10 +66,16 @@ export function Settings() {
   );
 }
 
-/** Texts and numbers come first, then JSON, then switches. */
-function rank(value: Value): number {
-  if (typeof value === "boolean") return 2;
-  return value !== null && typeof value === "object" ? 1 : 0;
+/** Returns the settings with the fields of groups by their paths, such as `retention.calls`. */
+function flat(settings: Settings): [string, Value][] {
+  const fields = Object.entries(settings).filter(([name]) => !OTHERS.includes(name));
+  const all = fields.flatMap(([name, value]): [string, Value][] => (isGroup(value) ? Object.entries(value).map(([inner, value]) => [`${name}.${inner}`, value]) : [[name, value]]));
+  // Switches come last.
+  return all.sort(([, one], [, other]) => Number(typeof one === "boolean") - Number(typeof other === "boolean"));
+}
+
+function isGroup(value: Value): value is { [name: string]: Value } {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function Setting({ name, value }: { name: string; value: Value }) {
@@ -74,14 +84,6 @@ function Setting({ name, value }: { name: string; value: Value }) {
     return (
       <label className="check">
         <input type="checkbox" name={name} defaultChecked={value} /> {label}
-      </label>
-    );
-  if (value !== null && typeof value === "object")
-    return (
-      <label className="field">
-        <span>{label}</span>
-        <textarea name={name} defaultValue={JSON.stringify(value, null, 1)} rows={4} spellCheck={false} />
-        <small>JSON</small>
       </label>
     );
   const choices = CHOICES[name];
@@ -95,25 +97,30 @@ function Setting({ name, value }: { name: string; value: Value }) {
           ))}
         </select>
       ) : (
-        <input name={name} defaultValue={value === null ? "" : String(value)} autoComplete="off" spellCheck={false} />
+        <input name={name} defaultValue={value === null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value)} autoComplete="off" spellCheck={false} />
       )}
       {UNITS[name] && <small>{UNITS[name]}</small>}
     </label>
   );
 }
 
-/** Returns the fields that the form changes. */
+/** Returns the fields that the form changes. A group is sent as a whole. */
 function changed(current: Settings, form: FormData): Settings {
   const changes: Settings = {};
-  for (const [name, old] of Object.entries(current)) {
-    if (OTHERS.includes(name)) continue;
-    const text = textOf(form, name);
-    let value: Value = text === "" ? null : text;
-    if (typeof old === "boolean") value = form.get(name) !== null;
-    else if (old !== null && typeof old === "object") value = JSON.parse(text) as Value;
-    else if (typeof old === "number" && text !== "" && Number.isFinite(Number(text))) value = Number(text);
-    else if (old === null && text !== "" && Number.isFinite(Number(text))) value = Number(text);
-    if (JSON.stringify(value) !== JSON.stringify(old)) changes[name] = value;
+  for (const [path, old] of flat(current)) {
+    const value = read(form, path, old);
+    if (JSON.stringify(value) === JSON.stringify(old)) continue;
+    const [name = "", inner] = path.split(".");
+    const group = changes[name] ?? current[name] ?? null;
+    changes[name] = inner && isGroup(group) ? { ...group, [inner]: value } : value;
   }
   return changes;
+}
+
+function read(form: FormData, name: string, old: Value): Value {
+  if (typeof old === "boolean") return form.get(name) !== null;
+  const text = textOf(form, name);
+  if (text === "") return null;
+  if (/^[[{]/.test(text)) return JSON.parse(text) as Value;
+  return typeof old !== "string" && Number.isFinite(Number(text)) ? Number(text) : text;
 }

@@ -48,7 +48,7 @@ export function Webhooks() {
                     { name: "Types", cell: (webhook) => webhook.types?.join(", ") ?? "all" },
                     { name: "State", cell: (webhook) => <EndpointState webhook={webhook} /> },
                     {
-                      name: "Acts",
+                      name: "Actions",
                       cell: (webhook) => (
                         <div className="acts">
                           <ActionButton label={webhook.paused ? "Resume" : "Pause"} run={() => put(webhooks.map((other) => (other.id === webhook.id ? { ...spec(other), paused: !webhook.paused } : spec(other))))} />

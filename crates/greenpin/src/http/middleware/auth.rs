@@ -152,6 +152,8 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem
     let Some(credentials) = parse_basic(&parts.headers) else {
         return Err(if has_header {
             reject(parts)
+        } else if session::is_from_script(&parts.headers) {
+            session::ended(Code::Unauthorized)
         } else {
             Problem::plain(Code::Unauthorized)
         });

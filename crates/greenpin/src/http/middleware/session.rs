@@ -13,6 +13,7 @@ pub(crate) const COOKIE: &str = "greenpin_session";
 /// which the server does not allow.
 pub(crate) static CONSOLE_HEADER: HeaderName = HeaderName::from_static("x-greenpin-console");
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Mark of a request that a session authorizes. Its response is masked.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,13 @@ pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
 /// a dialog of its own.
 pub(crate) fn ended(code: Code) -> Problem {
     Problem::new(code, "Sign in: there is no session, or it has ended.").without_challenge()
+}
+
+/// Returns whether a script of a page sent the request, such as the console after its cookie has expired.
+pub(crate) fn is_from_script(headers: &HeaderMap) -> bool {
+    headers
+        .get(&SEC_FETCH_DEST)
+        .is_some_and(|destination| destination == "empty")
 }
 
 /// Rejects a request that another site may have caused: `SameSite` alone leaves sibling hosts.

@@ -52,6 +52,7 @@ fn status_of_session(server: &Server, cookie: &str) -> u16 {
 }
 
 fn allocate(server: &Server) -> Value {
+    server.add_number(NUMBER, &[]);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": AGENT, "to": CUSTOMER }))
 }
 
@@ -146,6 +147,17 @@ fn wrong_credentials_show_no_dialog_of_the_browser_and_are_limited_by_source() {
         assert_eq!(response.header("www-authenticate"), None);
         assert_eq!(response.header("set-cookie"), None);
     }
+    let expired = send(
+        &server,
+        "GET",
+        &tenant_path("/calls"),
+        "sec-fetch-dest: empty\r\n",
+        &Value::Null,
+    );
+    assert_eq!(
+        (expired.status, expired.header("www-authenticate")),
+        (401, None)
+    );
     let statuses: Vec<u16> = (0..30)
         .map(|_| send(&server, "POST", "/console/session", CONSOLE, &wrong).status)
         .collect();
@@ -155,6 +167,7 @@ fn wrong_credentials_show_no_dialog_of_the_browser_and_are_limited_by_source() {
 #[test]
 fn another_site_can_use_no_session() {
     let server = server();
+    server.add_number(NUMBER, &[]);
     let cookie = sign_in(&server, &tenant());
     let path = tenant_path("/greenpin");
     let body = json!({ "caller_id_number": NUMBER, "from": AGENT });
