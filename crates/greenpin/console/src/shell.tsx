@@ -127,7 +127,9 @@ function Content({ routes }: { routes: Route[] }) {
     document.title = heading ? `${heading} · greenpin` : "greenpin";
   });
   // In a narrow window the navigation scrolls.
-  useEffect(() => document.querySelector("aside [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [path]);
+  useEffect(() => {
+    document.querySelector("aside [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [path]);
   for (const [pattern, page] of routes) {
     const found = pattern.exec(path);
     if (found) return page(decodeURIComponent(found[1] ?? ""));

@@ -36,6 +36,12 @@ page.on("response", async (response) => {
   if (/json|event-stream|html/.test(type) && !response.url().endsWith("/stream")) seen.push(await response.text().catch(() => ""));
 });
 
+process.once("uncaughtException", async (error) => {
+  console.error(error, faults, page.url());
+  await page.screenshot({ path: `${SCREENSHOTS}/failure.png`, timeout: 5_000 }).catch(() => {});
+  process.exit(1);
+});
+
 async function api(path) {
   const credentials = Buffer.from(`${ACCOUNT_SID}:${TOKEN}`).toString("base64");
   const response = await fetch(`${url}/v1/tenants/${TENANT}${path}`, { headers: { authorization: `Basic ${credentials}` } });
