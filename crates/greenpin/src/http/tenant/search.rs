@@ -89,7 +89,7 @@ pub(crate) async fn search(
     find(&store, query.q.as_deref().unwrap_or_default(), api.now()).await
 }
 
-/// What a search found.
+/// Results of a search, before they are limited.
 #[derive(Default)]
 struct Found {
     calls: Vec<CallRecord>,

