@@ -10,7 +10,7 @@ import { CallPage } from "./pages/call";
 import { Calls } from "./pages/calls";
 import { Developers } from "./pages/developers";
 import { Numbers } from "./pages/numbers";
-import { OperatorAudit, OperatorNodes, OperatorNumbers, OperatorRefused, OperatorTenant, OperatorTenants, OperatorTrunks } from "./pages/operator";
+import { OperatorAudit, OperatorCall, OperatorNodes, OperatorNumbers, OperatorRefused, OperatorTenant, OperatorTenants, OperatorTrunks } from "./pages/operator";
 import { Overview } from "./pages/overview";
 import { SearchPage, setSearch } from "./pages/search";
 import { Settings } from "./pages/settings";
@@ -61,6 +61,7 @@ const OPERATOR_ROUTES: Route[] = [
   [/^\/operator\/numbers$/, () => <OperatorNumbers />],
   [/^\/operator\/trunks$/, () => <OperatorTrunks />],
   [/^\/operator\/nodes$/, () => <OperatorNodes />],
+  [/^\/operator\/calls\/([^/]+)$/, (id) => <OperatorCall key={id} id={id} />],
   [/^\/operator\/refused$/, () => <OperatorRefused />],
   [/^\/operator\/audit$/, () => <OperatorAudit />],
 ];

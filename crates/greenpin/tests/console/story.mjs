@@ -151,6 +151,7 @@ await tour(page, url, SCREENSHOTS, [
   ["operator-numbers", "/operator/numbers"],
   ["operator-trunks", "/operator/trunks"],
   ["operator-nodes", "/operator/nodes"],
+  ["operator-call", `/operator/calls/${callSid}`],
   ["operator-refused", "/operator/refused"],
   ["operator-audit", "/operator/audit"],
 ]);

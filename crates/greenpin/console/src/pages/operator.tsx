@@ -1,7 +1,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { ApiError, get, request, send, withQuery, type AuditEntry, type Page as Items } from "../api";
-import { Link, useQueryState } from "../router";
+import { Link, navigate, useQueryState } from "../router";
 import { ActionButton, Badge, Command, Curl, Empty, Facts, Field, Loaded, Page, Pager, Panel, RequestForm, StatusBadge, Table, Text, textOf, Time } from "../ui";
 import { AuditTable } from "./audit";
 
@@ -341,7 +341,7 @@ export function OperatorNodes() {
                 rows={calls}
                 rowKey={(call) => call.call_sid}
                 columns={[
-                  { name: "Call", cell: (call) => <code>{call.call_sid}</code> },
+                  { name: "Call", cell: (call) => <Link to={`/operator/calls/${call.call_sid}`}><code>{call.call_sid}</code></Link> },
                   { name: "Tenant", cell: (call) => <Text>{call.tenant_id}</Text> },
                   { name: "State", cell: (call) => <StatusBadge word={call.state} /> },
                   { name: "Actions", cell: (call) => <ActionButton label="End" danger question="Both parties are cut off." refresh={["node-calls"]} run={() => send("DELETE", `${ADMIN}/calls/${call.call_sid}`)} /> },
@@ -351,7 +351,39 @@ export function OperatorNodes() {
           }
         </Loaded>
       </Panel>
+      <Panel title="Look up a call">
+        <RequestForm label="Look up" onSubmit={async (form) => navigate(`/operator/calls/${textOf(form, "call_sid")}`)}>
+          <div className="fields">
+            <Field name="call_sid" label="Call id" required placeholder="call_…" hint="Of any tenant" />
+          </div>
+        </RequestForm>
+      </Panel>
       <Curl method="GET" path={`${ADMIN}/nodes`} />
+    </Page>
+  );
+}
+
+/** What the operator sees of a call: why it ended, and the Call-IDs of its legs. */
+export function OperatorCall({ id }: { id: string }) {
+  const path = `${ADMIN}/calls/${id}`;
+  const call = useQuery({ queryKey: ["operator-call", id], queryFn: () => get<{ why?: string | null; cause?: string | null }>(path) });
+  return (
+    <Page title="Call">
+      <Loaded query={call}>
+        {(call) => (
+          <>
+            {call.why && (
+              <p className="why">
+                {call.cause && <StatusBadge word={call.cause} />} <span>{call.why}</span>
+              </p>
+            )}
+            <Panel title="Record">
+              <pre tabIndex={0}>{JSON.stringify(call, null, 2)}</pre>
+            </Panel>
+          </>
+        )}
+      </Loaded>
+      <Curl method="GET" path={path} />
     </Page>
   );
 }
