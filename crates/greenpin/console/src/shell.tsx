@@ -74,6 +74,8 @@ export function Shell({ onSignedOut }: { onSignedOut: () => void }) {
   const isCurrent = (page: string) => path === page || (page !== "/" && path.startsWith(`${page}/`)) || (isOperator && path === "/" && page === "/operator/tenants");
   const leave = async (everywhere: boolean) => {
     await send("DELETE", everywhere ? "/console/sessions" : "/console/session").catch(() => {});
+    // The next user may not see this page.
+    navigate("/");
     onSignedOut();
   };
   const content = (

@@ -131,6 +131,15 @@ await page.getByText(pin, { exact: true }).waitFor();
 await page.goto(`${url}/console/audit`);
 await page.getByText("console.reveal").first().waitFor();
 
+// Change a setting, in a group and alone.
+await page.goto(`${url}/console/settings`);
+await page.getByLabel("Ring timeout").fill("25");
+await page.getByLabel("Retention recordings").fill("30");
+await page.getByRole("button", { name: "Save" }).click();
+await page.getByText("Saved.").waitFor();
+const settings = await api("/settings");
+equal(`${settings.ring_timeout} ${settings.retention.recordings}`, "25 30", "the settings are changed");
+
 // Change and delete the allocation.
 await page.goto(`${url}/console/allocations/${allocation}`);
 await page.getByRole("button", { name: "Delete" }).click();
@@ -143,7 +152,6 @@ await page.getByLabel("Account SID").waitFor();
 await page.getByLabel("Operator", { exact: true }).check();
 await page.getByLabel("Operator token").fill(OPERATOR_TOKEN);
 await page.getByRole("button", { name: "Sign in" }).click();
-await page.goto(`${url}/console/operator/tenants`);
 await page.getByRole("link", { name: TENANT }).waitFor();
 await tour(page, url, SCREENSHOTS, [
   ["operator-tenants", "/operator/tenants"],
