@@ -364,6 +364,24 @@ fn the_stream_starts_with_the_next_event_and_resumes_without_a_gap() {
 }
 
 #[test]
+fn a_stream_ends_with_its_session() {
+    let server = Server::with("");
+    let cookie = sign_in(&server, &tenant());
+    let mut lines = stream(&server, &cookie);
+    assert!(lines.any(|line| line.starts_with("retry: ")));
+    let headers = format!("{cookie}{CONSOLE}");
+    send(
+        &server,
+        "DELETE",
+        "/console/session",
+        &headers,
+        &Value::Null,
+    );
+    // The next comment is the occasion on which the server looks.
+    assert_eq!(lines.find(|line| line.starts_with(": ")), None);
+}
+
+#[test]
 fn an_address_has_a_limited_number_of_streams() {
     let server = Server::with("");
     let credentials = basic(SID, TOKEN);

@@ -21,7 +21,7 @@ use crate::http::middleware::client_address::{ClientAddress, source_network};
 use crate::http::middleware::masking::mask_json;
 use crate::http::middleware::paging::invalid_parameter;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::http::middleware::session::SessionAuthorized;
+use crate::http::middleware::session::{self, SessionAuthorized};
 use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::EventLogId;
 use crate::store::{EventId, LoggedEvent, StoreError, TenantId, TenantStore};
@@ -124,7 +124,7 @@ impl Drop for StreamSlot {
 pub(crate) async fn follow(
     Tenant(store): Tenant,
     State(api): State<Api>,
-    session: Option<Extension<SessionAuthorized>>,
+    authorized: Option<Extension<SessionAuthorized>>,
     client: Option<Extension<ClientAddress>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -150,7 +150,7 @@ pub(crate) async fn follow(
         api,
         store,
         after,
-        is_masked: session.is_some(),
+        session: authorized.and_then(|_| session::token(&headers).map(str::to_owned)),
         ends_at: Instant::now() + MAX_STREAM_DURATION,
         has_begun: false,
         _slot: slot,
@@ -180,8 +180,8 @@ struct Follower {
     commits: watch::Receiver<u64>,
     /// Last event of the stream.
     after: EventId,
-    /// The console reads the stream.
-    is_masked: bool,
+    /// Token of the session of the console that reads the stream.
+    session: Option<String>,
     ends_at: Instant,
     has_begun: bool,
     _slot: StreamSlot,
@@ -209,10 +209,24 @@ impl Follower {
                 }
             }
             if Instant::now() >= heartbeat_at {
-                return Some(HEARTBEAT.into());
+                return self.has_session().await.then(|| HEARTBEAT.into());
             }
             self.wait().await;
         }
+    }
+
+    /// Returns whether the session of the stream still exists; `true` for a stream with credentials.
+    async fn has_session(&self) -> bool {
+        let Some(token) = &self.session else {
+            return true;
+        };
+        let operator_token = session::operator_token(&self.api);
+        let found = self
+            .api
+            .store
+            .session(token, operator_token, self.api.now())
+            .await;
+        found.is_ok_and(|found| found.is_some_and(|session| !session.suspended))
     }
 
     /// Waits until the log may have changed.
@@ -239,8 +253,9 @@ impl Follower {
 
     fn message(&self, event: &LoggedEvent) -> String {
         let masked = self
-            .is_masked
-            .then(|| mask_json(event.body.as_bytes()))
+            .session
+            .as_ref()
+            .map(|_| mask_json(event.body.as_bytes()))
             .map(|masked| String::from_utf8(masked.unwrap_or_default()).unwrap_or_default());
         let data = masked.as_deref().unwrap_or(&event.body);
         format!("id: {}\ndata: {data}\n\n", event.event_id)
