@@ -9,3 +9,8 @@ pub use super::operator::number_import::{MAX_FILE_BYTES, MAX_LINES};
 pub use super::serving::{HEADER_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS, WRITE_TIMEOUT};
 pub use super::tenant::allocations::bulk_update::MAX_ITEMS;
 pub use super::tenant::events::log::MAX_WAIT_SECONDS;
+pub use super::tenant::events::of_subject::MAX_SCANNED_EVENTS;
+pub use super::tenant::events::stream::{
+    MAX_STREAM_DURATION, MAX_STREAMS_PER_SOURCE, MAX_STREAMS_PER_TENANT, STREAM_HEARTBEAT_INTERVAL,
+};
+pub use super::tenant::search::{MAX_FOUND, MAX_SEARCHED};

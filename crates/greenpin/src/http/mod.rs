@@ -3,10 +3,12 @@
 //! - `tenant/`: handlers of a tenant's resources, below `/v1/tenants/{tenant_id}`.
 //! - `operator/`: handlers of the operator, below `/v1/admin`.
 //! - `middleware/`: parts shared by all requests, such as credentials, rate limits, bodies and errors.
+//! - `console/`: the web console.
 //! - `openapi/`: the OpenAPI document and its HTML page.
 //! - `limits`: the limits that the reference of limits names.
 //! - `health`, `serving`: liveness and readiness; the HTTP server.
 
+mod console;
 mod health;
 pub mod limits;
 pub(crate) mod middleware;
@@ -54,6 +56,7 @@ pub(crate) struct ApiState {
     last_use_tracker: auth::LastUseTracker,
     node: NodeInfo,
     rate_limiter: rate_limit::RateLimiter,
+    streams: Arc<tenant::events::stream::OpenStreams>,
 }
 
 impl Deref for Api {
@@ -116,12 +119,14 @@ pub fn router(
         last_use_tracker: auth::LastUseTracker::default(),
         node,
         rate_limiter: rate_limit::RateLimiter::default(),
+        streams: Arc::default(),
     }));
     let tenant_routes =
         tenant::routes().route_layer(from_fn_with_state(api.clone(), auth::authenticate_tenant));
     let operator_routes =
         operator::routes().layer(from_fn_with_state(api.clone(), operator::require_token));
     let router = Router::from(routes(tenant_routes, operator_routes))
+        .merge(console::routes())
         .fallback(|| async { Problem::plain(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
     with_request_layer(router).with_state(api)
@@ -147,12 +152,16 @@ fn routes(
         .routes(routes!(openapi::docs_page::docs))
 }
 
-/// OpenAPI document of this version, both served and committed.
-static OPENAPI: LazyLock<String> = LazyLock::new(|| {
+/// OpenAPI document of this version with each operation in full, for its HTML page.
+static OPENAPI_IN_FULL: LazyLock<serde_json::Value> = LazyLock::new(|| {
     let routes = routes(tenant::routes(), operator::routes()).into_openapi();
     let requests = [tenant::requests(), operator::requests()].concat();
-    serde_json::to_string_pretty(&openapi::complete(&routes, &requests)).unwrap_or_default() + "\n"
+    openapi::complete(&routes, &requests)
 });
+
+/// OpenAPI document of this version, both served and committed.
+static OPENAPI: LazyLock<String> =
+    LazyLock::new(|| openapi::sharing::write(&openapi::sharing::share(OPENAPI_IN_FULL.clone())));
 
 /// Returns the OpenAPI document of this version, as JSON.
 pub fn openapi() -> &'static str {

@@ -16,3 +16,4 @@ pub use super::pins::throttle::{
 };
 pub use super::retention::enforce::MIN_EVENT_DAYS;
 pub use super::tenants::idempotency::{ANSWER_TTL, CLAIM_TIMEOUT};
+pub use super::tenants::sessions::{MAX_SESSION_AGE, MAX_SESSIONS, SESSION_IDLE_TIMEOUT};

@@ -55,6 +55,7 @@ pub use self::core::database::sqlite_copy::{
 pub use self::core::database::store_move::{MoveError, StoreMove, TableToMove, plan_move};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
+pub use self::core::last_digits::LastDigits;
 pub(crate) use self::core::serialized;
 pub use self::core::timestamp::{LocalTime, Timestamp};
 pub use self::events::{
@@ -72,10 +73,10 @@ pub use self::tenants::{
     AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
     CreatedCredential, CreatedTenant, CredentialDigest, CredentialError, CredentialRecord,
     DialStrategy, Endpoint, EndpointFormat, EndpointSpec, GuessOdds, IdempotentRequest, KeyClaim,
-    NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention, StoredAnswer,
-    TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
-    TenantStatusError, Voice, WEBHOOK_URL_RULE, canonical_webhook_url, draw_account_sid,
-    is_account_sid,
+    MAX_SESSION_AGE, NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention,
+    Session, SessionOwner, StoredAnswer, TenantError, TenantPrompt, TenantPrompts, TenantRecord,
+    TenantSettings, TenantStatus, TenantStatusError, Voice, WEBHOOK_URL_RULE,
+    canonical_webhook_url, draw_account_sid, is_account_sid,
 };
 pub use call::{CallCause, CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
 

@@ -397,8 +397,9 @@ impl Demo {
         let (account, token) = (self.account_sid, &self.token);
         let config = self.configuration_file();
         let config = config.display();
+        let console = api.split("/v1/").next().unwrap_or_default().to_owned() + "/console";
         let text = format!(
-            "\nThe server stays up until Ctrl-C.\n  API      {api}\n  account  {account}\n  token    {token}\n  SIP      {sip}\n  CONFIG   {config}\n\n\
+            "\nThe server stays up until Ctrl-C.\n  console  {console}\n  API      {api}\n  account  {account}\n  token    {token}\n  SIP      {sip}\n  CONFIG   {config}\n\n\
              Try, in another terminal:\n  \
              # call again with the same PIN: the agent's phone answers\n  \
              {program} call {VIRTUAL_NUMBER} --from {CUSTOMER} --pin {pin} --server {sip} --duration 3 --config {config}\n  \
@@ -408,7 +409,7 @@ impl Demo {
              # read the call records\n  \
              curl -u {account}:{token} {api}/calls"
         );
-        let facts = json!({ "api": api, "account_sid": account, "token": token, "sip": sip, "pin": pin,
+        let facts = json!({ "console": console, "api": api, "account_sid": account, "token": token, "sip": sip, "pin": pin,
                 "config": config.to_string() });
         progress.staying(&text, &facts);
         let _ = tokio::signal::ctrl_c().await;

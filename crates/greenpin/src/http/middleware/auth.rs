@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::idempotency;
 use super::problem::{Code, Problem};
+use super::session::{self, SessionAuthorized};
+use super::{idempotency, masking};
 use crate::http::Api;
 use crate::store::{
-    Authenticated, CredentialDigest, Store, TenantId, TenantStore, Timestamp, is_account_sid,
+    Authenticated, CredentialDigest, SessionOwner, Store, TenantId, TenantStore, Timestamp,
+    is_account_sid,
 };
 
 /// Lifetime of a cached credential. A token revoked or a tenant suspended by another process may be accepted for
@@ -71,6 +73,7 @@ pub(crate) async fn authenticate_tenant(
     let (mut parts, body) = request.into_parts();
     let store = authorize(&mut parts, &api).await?;
     parts.extensions.insert(store.clone());
+    let is_masked = parts.extensions.get::<SessionAuthorized>().is_some();
     let limit = store.settings().await?.rate_limit;
     let limit = limit.unwrap_or_else(|| api.node.live.borrow().rate_limit);
     let limited = api
@@ -83,6 +86,9 @@ pub(crate) async fn authenticate_tenant(
         Err(Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after))
     };
     let mut response = result.unwrap_or_else(Problem::into_response);
+    if is_masked {
+        response = masking::mask_response(response).await;
+    }
     limited.insert_headers(response.headers_mut());
     Ok(response)
 }
@@ -91,7 +97,10 @@ async fn authorize(parts: &mut Parts, api: &Api) -> Result<TenantStore, Problem>
     let Authenticated {
         tenant_id: tenant,
         suspended,
-    } = authenticate(parts, api).await?;
+    } = match find_session(parts, api).await? {
+        Some(found) => found,
+        None => authenticate(parts, api).await?,
+    };
     let params = RawPathParams::from_request_parts(parts, api).await;
     let params = params.map_err(|_| Problem::plain(Code::NotFound))?;
     let path_tenant = params
@@ -105,6 +114,24 @@ async fn authorize(parts: &mut Parts, api: &Api) -> Result<TenantStore, Problem>
         return Err(Problem::plain(Code::TenantSuspended));
     }
     Ok(api.store.tenant(tenant))
+}
+
+/// Returns the tenant of the session of a request without credentials; `None` without a session.
+async fn find_session(parts: &mut Parts, api: &Api) -> Result<Option<Authenticated>, Problem> {
+    if parts.headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    let Some(found) = session::find(parts, api, Code::Unauthorized).await? else {
+        return Ok(None);
+    };
+    let SessionOwner::Tenant { tenant_id, .. } = found.owner else {
+        return Err(Problem::plain(Code::ForeignTenant));
+    };
+    parts.extensions.insert(SessionAuthorized);
+    Ok(Some(Authenticated {
+        tenant_id,
+        suspended: found.suspended,
+    }))
 }
 
 impl FromRequestParts<Api> for Tenant {
@@ -125,6 +152,8 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem
     let Some(credentials) = parse_basic(&parts.headers) else {
         return Err(if has_header {
             reject(parts)
+        } else if session::is_from_script(&parts.headers) {
+            session::ended(Code::Unauthorized)
         } else {
             Problem::plain(Code::Unauthorized)
         });

@@ -216,6 +216,8 @@ pub struct Problem {
     refused: Vec<RefusedLine>,
     allocation: Option<Box<BusyAllocation>>,
     retry_after: Option<u64>,
+    /// A 401 has no `WWW-Authenticate`.
+    has_no_challenge: bool,
 }
 
 /// Allocation that keeps a number busy.
@@ -267,6 +269,7 @@ impl Problem {
             refused: Vec::new(),
             allocation: None,
             retry_after,
+            has_no_challenge: false,
         }
     }
 
@@ -346,6 +349,14 @@ impl Problem {
         }
     }
 
+    /// Omits `WWW-Authenticate`, which makes a browser show a dialog of its own.
+    pub(crate) fn without_challenge(self) -> Self {
+        Self {
+            has_no_challenge: true,
+            ..self
+        }
+    }
+
     /// Sets `Retry-After`, in seconds.
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         Self {
@@ -392,7 +403,7 @@ impl Problem {
             Code::OperatorUnauthorized => Some("Bearer realm=\"greenpin\""),
             _ => None,
         };
-        if let Some(challenge) = challenge {
+        if let Some(challenge) = challenge.filter(|_| !self.has_no_challenge) {
             headers.insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(challenge),

@@ -1,6 +1,7 @@
 //! The OpenAPI document: documentation of the routes, plus the parts common to all operations.
 //!
 //! - `problems`: error responses of an operation.
+//! - `sharing`: repeated parts of operations as components.
 //! - `schemas`: schemas without a Rust type.
 //! - `serve`: `GET /openapi.json`.
 //! - `docs_page`: `GET /docs`.
@@ -9,6 +10,7 @@ pub(crate) mod docs_page;
 pub(crate) mod problems;
 pub(crate) mod schemas;
 pub(crate) mod serve;
+pub(crate) mod sharing;
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
@@ -412,6 +414,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
             .map(|(name, schema)| (name.to_owned(), schema)),
     );
     schemas.insert("Problem".into(), problem());
+    schemas.insert("ErrorCode".into(), error_code());
     schemas.sort_keys();
     schemas.into()
 }
@@ -472,14 +475,21 @@ fn describe_nullable(field: &mut Value) {
 
 fn problem() -> Value {
     let code = json!({
-        "type": "string",
-        "pattern": "^[a-z0-9_]+$",
-        "description": "Error code, listed under Errors. Later versions may add codes.",
-        "examples": ["rule_violated"],
+        "$ref": "#/components/schemas/ErrorCode",
+    });
+    let example = json!({
+        "type": "urn:greenpin:error:invalid_request",
+        "title": Code::InvalidRequest.title(),
+        "status": Code::InvalidRequest.status(),
+        "detail": "See errors: duration",
+        "code": "invalid_request",
+        "request_id": "req_5b1c0f6ad8e94c2e9f3a7d10b64c8e21",
+        "errors": [{ "field": "duration", "code": "out_of_range", "message": "must be 300 to 14688000" }],
     });
     json!({
         "type": "object",
         "description": "An error (RFC 9457).",
+        "examples": [example],
         "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
         "properties": {
             "type": { "type": "string", "format": "uri", "description": "The code as a URI.", "examples": ["urn:greenpin:error:rule_violated"] },
@@ -518,6 +528,14 @@ fn problem() -> Value {
                 },
             },
         },
+    })
+}
+
+fn error_code() -> Value {
+    json!({
+        "type": "string",
+        "description": "Error code, listed under Errors. Later versions may add codes.",
+        "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Value>(),
     })
 }
 

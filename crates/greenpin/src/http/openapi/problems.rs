@@ -12,8 +12,6 @@ use crate::http::Code;
 const CODES: &str = "x-codes";
 const FIELD_CODES: &str = "x-field-codes";
 
-const EXAMPLE_ID: &str = "req_5b1c0f6ad8e94c2e9f3a7d10b64c8e21";
-
 /// Declares a set of problems for `#[utoipa::path(responses(…))]`: the codes of the response, and those of its
 /// `errors`. Codes common to all operations, such as missing credentials or overload, are added later.
 macro_rules! problems {
@@ -115,10 +113,8 @@ pub(crate) fn complete(status: &str, response: &mut Map<String, Value>) {
         let code = json!({ "properties": { "code": { "enum": fields } } });
         narrowed.insert("errors".into(), json!({ "items": code }));
     }
-    let examples: Map<String, Value> = codes.iter().map(|code| example(*code, &fields)).collect();
     let content = json!({
         "schema": { "$ref": "#/components/schemas/Problem", "properties": narrowed },
-        "examples": examples,
     });
     response.insert(
         "content".into(),
@@ -144,57 +140,4 @@ fn headers(status: &str) -> Value {
         "429" | "503" => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
         _ => json!({}),
     }
-}
-
-fn example(code: Code, fields: &[Code]) -> (String, Value) {
-    let detailed = matches!(
-        code,
-        Code::InvalidRequest | Code::RuleViolated | Code::ToRequired | Code::DestinationNotAllowed
-    );
-    let field = fields
-        .iter()
-        .find(|field| match code {
-            Code::ToRequired | Code::DestinationNotAllowed => **field == code,
-            _ => field.status() == code.status(),
-        })
-        .filter(|_| detailed);
-    let errors: Vec<Value> = field
-        .map(|field| example_fault(*field))
-        .into_iter()
-        .collect();
-    let detail = match errors
-        .first()
-        .and_then(|error| error.get("field")?.as_str())
-    {
-        Some(field) => format!("See errors: {field}"),
-        None => code.title().to_owned(),
-    };
-    let value = json!({
-        "type": format!("urn:greenpin:error:{}", code.as_str()),
-        "title": code.title(),
-        "status": code.status(),
-        "detail": detail,
-        "code": code.as_str(),
-        "request_id": EXAMPLE_ID,
-        "errors": errors,
-    });
-    (
-        code.as_str().to_owned(),
-        json!({ "summary": code.title(), "value": value }),
-    )
-}
-
-fn example_fault(code: Code) -> Value {
-    let (field, message) = match code {
-        Code::MissingField => ("from", "is required"),
-        Code::OutOfRange => ("duration", "must be 300 to 14688000"),
-        Code::ToRequired => (
-            "to",
-            "is required: PINs of fewer than 6 digits on a shared number open for listed callers only",
-        ),
-        Code::DestinationNotAllowed => ("from[0]", "is a destination that the operator has denied"),
-        Code::InvalidValue => ("limit", "must be 1 to 200"),
-        other => ("field", other.title()),
-    };
-    json!({ "field": field, "code": code.as_str(), "message": message })
 }

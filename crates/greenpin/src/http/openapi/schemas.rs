@@ -120,7 +120,9 @@ words! {
     /// State of a tenant.
     TenantState = ["active", "suspended", "erasing", "erased"];
     /// Means of the operator's action.
-    ActorKind = ["operator", "command line"];
+    ActorKind = ["operator", "command line", "console"];
+    /// Kind of a search: by the id of a call, an allocation or an event, by a number, or by its last digits.
+    SearchKind = ["call", "allocation", "event", "number", "digits"];
     /// State of a removed number.
     RemovedNumberState = ["removed"];
     /// Progress of a call.

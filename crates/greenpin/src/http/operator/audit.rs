@@ -66,7 +66,7 @@ pub(crate) async fn list(
 /// An entry of the audit log.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEntry)]
-struct AuditLine {
+pub(crate) struct AuditLine {
     /// Id of the entry.
     #[schema(
         pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$",
@@ -94,7 +94,7 @@ struct AuditLine {
 }
 
 impl AuditLine {
-    fn from_entry(entry: &AuditEntry) -> Self {
+    pub(crate) fn from_entry(entry: &AuditEntry) -> Self {
         Self {
             audit_id: entry.audit_id.to_string(),
             occurred_at: utc(entry.occurred_at),

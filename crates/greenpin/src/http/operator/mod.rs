@@ -7,7 +7,7 @@
 //! - `audit`: the log of operators' actions.
 //! - `fields`: declarations of the request fields.
 
-mod audit;
+pub(crate) mod audit;
 mod credentials;
 mod fields;
 pub(crate) mod node;
@@ -31,11 +31,12 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::middleware::auth;
+use super::middleware::session::{self, SessionAuthorized};
+use super::middleware::{auth, masking};
 use super::{Api, RequestId};
 use crate::http::middleware::field::schema_of;
 use crate::http::middleware::problem::{Code, Problem};
-use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
+use crate::store::{Actor, OperatorStore, SessionOwner, TenantId, Timestamp};
 
 /// Store with access to all tenants, for requests with the operator token.
 pub(crate) struct Operator(OperatorStore);
@@ -96,6 +97,13 @@ pub(super) async fn require_token(
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
     if !request.headers().contains_key(header::AUTHORIZATION) {
+        let (mut parts, body) = request.into_parts();
+        let found = session::find(&parts, &api, Code::OperatorUnauthorized).await?;
+        if found.is_some_and(|session| session.owner == SessionOwner::Operator) {
+            parts.extensions.insert(SessionAuthorized);
+            let response = next.run(Request::from_parts(parts, body)).await;
+            return Ok(masking::mask_response(response).await);
+        }
         return Err(Problem::plain(Code::OperatorUnauthorized));
     }
     let token = parse_bearer(request.headers()).unwrap_or_default();
@@ -107,6 +115,12 @@ pub(super) async fn require_token(
         ));
     }
     Ok(next.run(request).await)
+}
+
+/// Returns whether a token is the configured token of the operator.
+pub(crate) fn is_operator_token(api: &Api, token: &str) -> bool {
+    let expected = api.node.operator_token.as_ref();
+    expected.is_some_and(|expected| tokens_match(token, expected.expose()))
 }
 
 /// Reads `Authorization: Bearer` (RFC 6750, section 2.1).
@@ -155,6 +169,6 @@ fn parse_query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Resul
 }
 
 /// Formats a time in UTC. The operator API uses UTC throughout.
-fn utc(moment: Timestamp) -> String {
+pub(crate) fn utc(moment: Timestamp) -> String {
     moment.rfc3339(&TimeZone::UTC)
 }

@@ -2,7 +2,8 @@
 //!
 //! - `allocations/`: allocations, their PINs, and resolution of a call.
 //! - `calls/`: call records and recordings.
-//! - `events/`: the event log and webhook deliveries.
+//! - `events/`: the event log, its stream, and webhook deliveries.
+//! - `search`: calls, allocations and events by id or number.
 //! - `numbers`, `prompts`, `settings/`, `webhooks`: the pool, audio, settings and webhook endpoints.
 
 pub(crate) mod allocations;
@@ -10,6 +11,7 @@ pub(crate) mod calls;
 pub(crate) mod events;
 mod numbers;
 pub(crate) mod prompts;
+pub(crate) mod search;
 pub(crate) mod settings;
 pub(crate) mod webhooks;
 
@@ -20,7 +22,7 @@ use utoipa_axum::routes;
 use self::allocations::fields::{CreateAllocation, ResolveRequest, UpdateAllocation, UpdateItem};
 use self::allocations::{bulk_update, create, delete, list, pin, read, resolve, update};
 use self::calls::{recording, recording_link};
-use self::events::{deliveries, log};
+use self::events::{deliveries, log, of_subject, stream};
 use self::settings::fields::{UpdateSettings, WebhookRequest};
 use super::Api;
 use super::middleware::field::schema_of;
@@ -57,6 +59,10 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(recording::read))
         .routes(routes!(recording_link::create))
         .routes(routes!(log::list))
+        .routes(routes!(stream::follow))
+        .routes(routes!(of_subject::list_for_call))
+        .routes(routes!(of_subject::list_for_allocation))
+        .routes(routes!(search::search))
         .routes(routes!(log::redeliver))
         .routes(routes!(log::replay))
         .routes(routes!(deliveries::list))

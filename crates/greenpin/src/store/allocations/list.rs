@@ -9,7 +9,9 @@ use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Value;
 use crate::store::core::reader::Snapshot;
-use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{
+    Allocation, GreenpinId, LastDigits, Status, StoreError, TenantId, TenantStore, Timestamp,
+};
 
 /// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +67,35 @@ impl TenantStore {
                 page.filtered_rows(snapshot, &key, &filter, now)?
             };
             rows.into_iter().map(|row| row.allocation(&key)).collect()
+        });
+        read.await
+    }
+
+    /// Returns those of the newest `max` allocations with a number that ends with the digits, newest first, and whether
+    /// there are older allocations.
+    pub async fn allocations_with_digits(
+        &self,
+        digits: LastDigits,
+        max: u32,
+    ) -> Result<(Vec<Allocation>, bool), StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = snapshot.tenant_key(&tenant)?;
+            let page = (tenant.as_str(), max.saturating_add(1));
+            let rows = snapshot.rows(sql::ALLOCATIONS_NEWEST, page, AllocationRow::read)?;
+            let has_older = rows.len() > usize::try_from(max).unwrap_or(usize::MAX);
+            let mut found = Vec::new();
+            for row in rows {
+                let allocation = row.allocation(&key)?;
+                let is_found = allocation
+                    .parties()
+                    .chain([allocation.virtual_number])
+                    .any(|number| digits.match_number(number));
+                if is_found {
+                    found.push(allocation);
+                }
+            }
+            Ok((found, has_older))
         });
         read.await
     }

@@ -144,6 +144,10 @@ statements! {
              ORDER BY greenpin_id DESC LIMIT 201) AS page
          ORDER BY greenpin_id DESC LIMIT $3"
     );
+    ALLOCATIONS_NEWEST = concat!(
+        "SELECT ", allocation_columns!(), "
+         FROM allocations WHERE tenant_id = $1 ORDER BY greenpin_id DESC LIMIT $2"
+    );
     ALLOCATION_LIST = concat!(allocation_list!(), "
          ORDER BY greenpin_id DESC LIMIT $10"
     );

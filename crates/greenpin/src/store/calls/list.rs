@@ -2,6 +2,7 @@
 
 use call::{CallType, PhoneNumber};
 
+use crate::store::LastDigits;
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
 use crate::store::tenants::operator::OperatorStore;
@@ -115,6 +116,36 @@ impl TenantStore {
             );
             let rows = snapshot.rows(statement, row, CallRow::read)?;
             rows.into_iter().map(|row| row.record(snapshot)).collect()
+        });
+        read.await
+    }
+
+    /// Returns those of the newest `max` calls whose virtual number, caller or dialled number ends with the digits, newest
+    /// first, and whether there are older calls.
+    pub async fn calls_with_digits(
+        &self,
+        digits: LastDigits,
+        max: u32,
+    ) -> Result<(Vec<CallRecord>, bool), StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = (tenant.as_str(), max.saturating_add(1));
+            let rows = snapshot.rows(sql::CALLS_NEWEST, key, CallRow::read)?;
+            let has_older = rows.len() > usize::try_from(max).unwrap_or(usize::MAX);
+            let mut found = Vec::new();
+            for row in rows {
+                let record = row.record(snapshot)?;
+                let numbers = [
+                    Some(record.virtual_number),
+                    record.shown_caller(),
+                    record.dialled,
+                ];
+                let mut numbers = numbers.into_iter().flatten();
+                if numbers.any(|number| digits.match_number(number)) {
+                    found.push(record);
+                }
+            }
+            Ok((found, has_older))
         });
         read.await
     }

@@ -123,6 +123,10 @@ statements! {
            AND started_at >= $8 AND started_at < $9
          ORDER BY call_sid DESC LIMIT $10"
     );
+    CALLS_NEWEST = concat!(
+        "SELECT ", call_columns!(), "
+         FROM calls WHERE tenant_id = $1 ORDER BY call_sid DESC LIMIT $2"
+    );
     CALLS_LIST_OF_ALLOCATION = concat!(
         "SELECT ", call_columns!(), "
          FROM calls

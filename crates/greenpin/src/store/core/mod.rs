@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod key_binding;
 pub(crate) mod key_sql;
+pub(crate) mod last_digits;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod schema;

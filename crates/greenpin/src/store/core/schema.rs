@@ -28,6 +28,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_caller_budgets.sql"),
     include_str!("migrations/0016_node_state.sql"),
     include_str!("migrations/0017_call_traces.sql"),
+    include_str!("migrations/0018_sessions.sql"),
 ];
 
 statements! {

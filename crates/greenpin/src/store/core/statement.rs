@@ -36,7 +36,7 @@ pub(crate) enum Rows {
 pub(crate) struct Tables(u32);
 
 /// Every table of the schema. The position of a name is its bit in [`Tables`].
-pub(crate) const TABLES: [&str; 26] = [
+pub(crate) const TABLES: [&str; 27] = [
     "schema_version",
     "master_key",
     "master_keys",
@@ -63,6 +63,7 @@ pub(crate) const TABLES: [&str; 26] = [
     "deliveries",
     "attempts",
     "nodes",
+    "sessions",
 ];
 
 impl Statement {

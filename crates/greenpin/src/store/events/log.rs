@@ -252,6 +252,42 @@ impl TenantStore {
         read.await
     }
 
+    /// Returns an event; `None` if there is no such event.
+    pub async fn event(&self, event_id: EventId) -> Result<Option<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.look_up(move |snapshot| {
+            let key = snapshot.tenant_key(&tenant)?;
+            let asked = (tenant.as_str(), event_id.as_str());
+            snapshot.row(sql::EVENT_LOGGED, asked, |row| logged(row, &key))
+        });
+        read.await
+    }
+
+    /// Returns the events of an allocation, or those without one, between two times, oldest first. It looks at the first
+    /// `max` events of the tenant between these times.
+    pub async fn events_between(
+        &self,
+        greenpin_id: Option<GreenpinId>,
+        after: Timestamp,
+        before: Timestamp,
+        max: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = snapshot.tenant_key(&tenant)?;
+            let (after, before) = (EventId::before(after), EventId::before(before));
+            let asked = (
+                tenant.as_str(),
+                after.as_str(),
+                before.as_str(),
+                max,
+                greenpin_id.as_ref().map_or("", GreenpinId::as_str),
+            );
+            snapshot.rows(sql::EVENTS_OF_SUBJECT, asked, |row| logged(row, &key))
+        });
+        read.await
+    }
+
     /// Returns the event before the last `count` events; `None` if there is none.
     pub async fn event_before_last(&self, count: u32) -> Result<Option<EventId>, StoreError> {
         let tenant = self.tenant_id.clone();

@@ -160,6 +160,17 @@ statements! {
              ORDER BY d.event_id LIMIT $4)
          ORDER BY v.event_id"
     );
+    EVENT_LOGGED = concat!(
+        "SELECT ", log_columns!(), " FROM events v WHERE v.tenant_id = $1 AND v.event_id = $2"
+    );
+    EVENTS_OF_SUBJECT = concat!(
+        "SELECT ", log_columns!(), " FROM (
+             SELECT w.event_id, w.greenpin_id, w.sealed FROM events w
+             WHERE w.tenant_id = $1 AND w.event_id > $2 AND w.event_id < $3
+             ORDER BY w.event_id LIMIT $4) AS v
+         WHERE ($5 = '' AND v.greenpin_id IS NULL) OR v.greenpin_id = $5
+         ORDER BY v.event_id"
+    );
     EVENT_SELECT =
         concat!("SELECT ", head_columns!(), " FROM events WHERE tenant_id = $1 AND event_id = $2");
     EVENTS_BETWEEN = concat!(

@@ -301,6 +301,10 @@ fn begin(
             erase_all(tx, sql::ERASE_CREDENTIALS, tenant)?,
         ),
         (
+            "sessions".to_owned(),
+            erase_all(tx, sql::ERASE_SESSIONS, tenant)?,
+        ),
+        (
             "endpoints".to_owned(),
             erase_all(tx, sql::ERASE_ENDPOINTS, tenant)?,
         ),

@@ -72,6 +72,7 @@ statements! {
     TENANT_OPEN_CALL = "SELECT 1 FROM calls WHERE ended_at IS NULL AND tenant_id || '' = $1 LIMIT 1";
     TENANT_MARK_ERASED: AtMostOne = "UPDATE tenants SET erased_at = $1 WHERE tenant_id = $2 AND erased_at IS NULL";
     ERASE_CREDENTIALS = "DELETE FROM credentials WHERE tenant_id = $1";
+    ERASE_SESSIONS = "DELETE FROM sessions WHERE tenant_id = $1";
     ERASE_ENDPOINTS = "DELETE FROM endpoints WHERE tenant_id = $1";
     ERASURE_INSERT: ExactlyOne = "INSERT INTO erasures (tenant_id, erasure_id, begun_at, erased) VALUES ($1, $2, $3, $4)";
     RECORDINGS_OF_TENANT =

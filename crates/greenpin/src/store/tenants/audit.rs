@@ -48,20 +48,48 @@ impl OperatorStore {
         object: Option<String>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let actor = self.actor.clone();
+        self.audit_of(None, action, object, now).await
+    }
+
+    /// Records an action that concerns a tenant and changes nothing in the store.
+    pub async fn audit_of(
+        &self,
+        tenant: Option<&TenantId>,
+        action: &'static str,
+        object: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.cloned());
         let write = self.store.writer.write(move |tx| {
             write(
                 tx,
                 &actor,
                 AuditAction {
                     name: action,
-                    tenant: None,
+                    tenant: tenant.as_ref(),
                     object: object.as_deref(),
                 },
                 now,
             )
         });
         write.await
+    }
+
+    /// Returns the entries of a tenant before one, newest first.
+    pub async fn audit_before(
+        &self,
+        tenant: &TenantId,
+        before: Option<AuditId>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let tenant = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            // `~` sorts after every id.
+            let before = before.as_ref().map_or("~", AuditId::as_str);
+            let key = (before, tenant.as_str(), i64::from(limit));
+            snapshot.rows(sql::AUDIT_BEFORE, key, AuditEntry::read)
+        });
+        read.await
     }
 
     /// Returns the entries after one, oldest first.

@@ -9,6 +9,7 @@ pub(crate) mod idempotency;
 mod odds;
 pub(crate) mod operator;
 pub(crate) mod prompts;
+pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod status;
@@ -25,6 +26,7 @@ pub use self::idempotency::{Claim, IdempotentRequest, KeyClaim, StoredAnswer};
 pub use self::odds::GuessOdds;
 pub use self::operator::{Actor, OperatorStore};
 pub use self::prompts::{TenantPrompt, TenantPrompts, Voice};
+pub use self::sessions::{MAX_SESSION_AGE, Session, SessionOwner};
 pub use self::settings::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
     TenantSettings,

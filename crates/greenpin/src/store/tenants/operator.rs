@@ -7,7 +7,7 @@ use crate::store::Store;
 /// Author of an action, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `operator` for the operator token, `command line` for direct access to the store.
+    /// `operator` for the operator token, `command line` for direct access to the store, `console` for a session of it.
     pub name: &'static str,
     /// Id of the request.
     pub request_id: Option<String>,
@@ -18,6 +18,14 @@ impl Actor {
     pub fn operator(request_id: Option<String>) -> Self {
         Self {
             name: "operator",
+            request_id,
+        }
+    }
+
+    /// Returns the author of a request with a session of the console.
+    pub fn console(request_id: Option<String>) -> Self {
+        Self {
+            name: "console",
             request_id,
         }
     }

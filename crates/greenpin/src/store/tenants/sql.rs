@@ -95,6 +95,23 @@ row! {
 }
 
 row! {
+    /// Session of the console, with the state of its owner.
+    pub(crate) struct SessionRow from session_columns {
+        /// Number of live credentials that the session belongs to; 0 for the operator.
+        credentials: u64 =
+            "(SELECT COUNT(*) FROM credentials c
+              WHERE c.account_sid = s.account_sid AND c.tenant_id = s.tenant_id
+                AND (c.revoked_at IS NULL OR c.revoked_at > $1))",
+        tenant_id: String = "s.tenant_id",
+        account_sid: String = "s.account_sid",
+        proof: String = "s.proof",
+        created_at: Timestamp = "s.created_at",
+        seen_at: Timestamp = "s.seen_at",
+        suspended_at: Option<Timestamp> = "t.suspended_at",
+    }
+}
+
+row! {
     /// Entry of the audit log.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct AuditEntry from audit_columns {
@@ -212,4 +229,24 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
     AUDIT_AFTER =
         concat!("SELECT ", audit_columns!(), " FROM audit WHERE audit_id > $1 ORDER BY audit_id LIMIT $2");
+    AUDIT_BEFORE = concat!(
+        "SELECT ", audit_columns!(), "
+         FROM audit WHERE audit_id < $1 AND tenant_id = $2 ORDER BY audit_id DESC LIMIT $3"
+    );
+    SESSION_INSERT: ExactlyOne =
+        "INSERT INTO sessions (session_digest, tenant_id, account_sid, proof, created_at, seen_at)
+         VALUES ($1, $2, $3, $4, $5, $5)";
+    SESSION_SELECT = concat!(
+        "SELECT ", session_columns!(), "
+         FROM sessions s LEFT JOIN tenants t ON t.tenant_id = s.tenant_id
+         WHERE s.session_digest = $2 AND s.created_at > $3 AND s.seen_at > $4"
+    );
+    SESSION_USED: AtMostOne = "UPDATE sessions SET seen_at = $1 WHERE session_digest = $2 AND seen_at < $1";
+    SESSION_DELETE: AtMostOne = "DELETE FROM sessions WHERE session_digest = $1";
+    SESSIONS_DELETE_OF_ACCOUNT = "DELETE FROM sessions WHERE tenant_id = $1 AND account_sid = $2";
+    SESSIONS_DELETE_IDLE = "DELETE FROM sessions WHERE seen_at < $1";
+    SESSIONS_DELETE_OLDEST =
+        "DELETE FROM sessions WHERE account_sid = $1 AND session_digest NOT IN (
+             SELECT k.session_digest FROM sessions k WHERE k.account_sid = $1
+             ORDER BY k.created_at DESC, k.session_digest LIMIT $2)";
 }

@@ -354,7 +354,7 @@ fn downgrade(database: &Path, master: &MasterKey) {
             [digest],
         )
         .unwrap();
-    let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DROP TABLE caller_sources;
+    let drop = "DROP TABLE master_keys; DROP TABLE derived_keys; DROP TABLE caller_sources; DROP TABLE sessions;
         DROP TABLE call_traces;
         ALTER TABLE strangers DROP COLUMN own_left; ALTER TABLE strangers DROP COLUMN own_at;
         ALTER TABLE strangers DROP COLUMN own_until;

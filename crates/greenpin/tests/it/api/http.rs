@@ -126,7 +126,12 @@ fn head_has_the_status_and_headers_of_get_on_every_route() {
     let document: Value = serde_json::from_str(greenpin::http::openapi()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let mut routes = 0;
-    for (path, _) in paths.iter().filter(|(_, item)| item["get"].is_object()) {
+    // A stream has no end.
+    let has_end = |path: &str| !path.ends_with("/stream");
+    for (path, _) in paths
+        .iter()
+        .filter(|(path, item)| item["get"].is_object() && has_end(path))
+    {
         let credentials = match path.starts_with("/v1/admin") {
             true => "authorization: Bearer fictional-operator-token\r\n".to_owned(),
             false => basic(SID, TOKEN),

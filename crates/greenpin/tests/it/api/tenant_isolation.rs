@@ -111,7 +111,8 @@ fn no_route_returns_or_changes_another_tenants_data() {
     for (method, route) in calls {
         let method = method.to_uppercase();
         let path = two.path(route);
-        if method == "GET" {
+        // A stream has no end, and a search needs a query.
+        if method == "GET" && !["/stream", "/search"].contains(&route) {
             assert_eq!(
                 two.send_request(&own, "acme", &method, &path).status,
                 200,
@@ -124,6 +125,9 @@ fn no_route_returns_or_changes_another_tenants_data() {
             (403, "foreign_tenant"),
             "{method} {route}"
         );
+        if route == "/stream" {
+            continue;
+        }
         let within = two.send_request(&other, "other", &method, &path);
         // Every tenant can upload every prompt.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {

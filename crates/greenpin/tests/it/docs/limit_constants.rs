@@ -72,6 +72,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::MAX_DATAGRAMS_PER_TURN",
             "calls::MAX_GATHERED",
             "calls::MAX_TICK_DELAY",
+            "http::MAX_EVENTS_PER_READ",
             "store::MAX_BATCH_CALLS",
             "store::MAX_BATCH_JOBS",
             "store::MAX_BATCH_KEYS",
@@ -108,6 +109,22 @@ const INTERNAL: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "part of the OpenAPI document, and of masked texts",
+        &[
+            "http::MAX_LINE_DEPTH",
+            "http::MAX_DIGITS",
+            "http::MIN_DIGITS",
+        ],
+    ),
+    (
+        "no response of the API is as large",
+        &["http::MAX_MASKED_BYTES"],
+    ),
+    (
+        "time after the end of a call in which its last events are written",
+        &["http::LAST_EVENT_TIMEOUT"],
+    ),
+    (
         "interval of a background job",
         &[
             "calls::REPORT_INTERVAL",
@@ -116,6 +133,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "calls::TICK_INTERVAL",
             "http::FILE_POLL_INTERVAL",
             "http::POLL_INTERVAL",
+            "store::USE_INTERVAL",
             "http::RELEASE_RETRY_INTERVAL",
             "recordings::POLL_INTERVAL",
             "server::EXPIRY_INTERVAL",

@@ -14,16 +14,13 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::serve::{Asset, entity_tag};
-use crate::http::OPENAPI;
+use crate::http::OPENAPI_IN_FULL;
 
 const STYLE: &str = include_str!("style.css");
 /// Tag with the error codes.
 const ERRORS: &str = "Errors";
 
-static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let document = serde_json::from_str(&OPENAPI).unwrap_or_default();
-    page(&document).into_string()
-});
+static PAGE: LazyLock<String> = LazyLock::new(|| page(&OPENAPI_IN_FULL).into_string());
 
 static ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "text/html; charset=utf-8",

@@ -87,11 +87,16 @@ pub(crate) async fn read(
     Path((_, call_sid)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
-    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    stored(&store, &call_sid).await
+}
+
+/// Returns the response with a stored call.
+pub(crate) async fn stored(store: &TenantStore, call_sid: &CallSid) -> Result<Response, Problem> {
+    let record = store.call(call_sid).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     Ok(success(
         StatusCode::OK,
-        CallDetails::from_record(&record, &store, &zone),
+        CallDetails::from_record(&record, store, &zone),
     ))
 }
 

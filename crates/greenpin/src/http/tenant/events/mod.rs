@@ -2,3 +2,5 @@
 
 pub(crate) mod deliveries;
 pub(crate) mod log;
+pub(crate) mod of_subject;
+pub(crate) mod stream;

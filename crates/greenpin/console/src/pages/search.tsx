@@ -1,0 +1,47 @@
+import { useQuery } from "@tanstack/react-query";
+import { send, type Found } from "../api";
+import { usePlace } from "../router";
+import { Empty, Loaded, Page, Panel } from "../ui";
+import { AllocationTable } from "./allocations";
+import { CallTable } from "./calls";
+
+/** Text of the last search. A whole number is kept here only, and not in the address. */
+let typed = "";
+export function setSearch(text: string): void {
+  typed = text;
+}
+
+export function SearchPage() {
+  const { query } = usePlace();
+  const inAddress = query.get("q") ?? "";
+  const text = typed.endsWith(inAddress) && inAddress ? typed : inAddress;
+  const shown = text.length > 4 && /^\+?\d+$/.test(text) ? `…${text.slice(-2)}` : text;
+  const found = useQuery({ queryKey: ["search", text], queryFn: () => send<Found>("POST", "/console/search", { q: text }), enabled: text !== "" });
+  return (
+    <Page title={`Search: ${shown}`}>
+      <Loaded query={found}>
+        {(found) => (
+          <>
+            {!found.complete && <p className="note">There may be older results: a search by last digits reads the newest 5,000 calls and allocations, and shows 20 of each.</p>}
+            {found.calls.length > 0 && (
+              <Panel title="Calls">
+                <CallTable calls={found.calls} />
+              </Panel>
+            )}
+            {found.allocations.length > 0 && (
+              <Panel title="Allocations">
+                <AllocationTable allocations={found.allocations} />
+              </Panel>
+            )}
+            {found.events.map((event) => (
+              <Panel key={event.event_id} title={event.type}>
+                <pre tabIndex={0}>{JSON.stringify(event, null, 2)}</pre>
+              </Panel>
+            ))}
+            {found.calls.length + found.allocations.length + found.events.length === 0 && <Empty title="Nothing found.">Search by an id, a number with its country code, or the last 3 or more digits.</Empty>}
+          </>
+        )}
+      </Loaded>
+    </Page>
+  );
+}
