@@ -8,7 +8,7 @@ use serde_json::ser::Formatter;
 use serde_json::{Map, Value, json};
 
 /// Deepest level of the written document with a line for each member.
-const MAX_LINE_DEPTH: usize = 4;
+const MAX_LINE_DEPTH: usize = 3;
 
 /// Parts that operations refer to, by name.
 #[derive(Default)]

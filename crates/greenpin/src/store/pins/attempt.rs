@@ -322,7 +322,7 @@ impl TargetAllocation {
 /// Source of the allocation whose PIN was entered.
 pub(crate) enum PinOwner {
     /// The holder of an exclusive number.
-    Holder(Option<CallAllocation>),
+    Holder(Option<Box<CallAllocation>>),
     /// The active PINs of a shared number.
     Pins,
 }
@@ -392,7 +392,7 @@ fn exclusive_facts(
     };
     Ok(AttemptFacts {
         target: AttemptTarget::Allocations(vec![target]),
-        owner: PinOwner::Holder(Some(holder)),
+        owner: PinOwner::Holder(Some(Box::new(holder))),
     })
 }
 
@@ -415,7 +415,7 @@ impl PinOwner {
         now: Timestamp,
     ) -> Result<Option<CallAllocation>, StoreError> {
         let found = match self {
-            Self::Holder(holder) => holder,
+            Self::Holder(holder) => holder.map(|holder| *holder),
             Self::Pins => {
                 let pin = snapshot.keys().pin_key(&number.number_key, digits);
                 allocations::find_by_pin(snapshot, number, &pin, now)?

@@ -108,6 +108,11 @@ impl Store {
     pub async fn enforce_retention(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut removed = 0;
         for (tenant, retention) in self.retentions().await? {
+            let has_other_limits =
+                retention.calls.is_some() || retention.ended_allocations.is_some();
+            if !has_other_limits && !self.has_old_trace(&tenant, &retention, now).await? {
+                continue;
+            }
             let write = self
                 .writer
                 .write(move |tx| enforce(tx, &tenant, &retention, now));
@@ -125,6 +130,23 @@ impl Store {
             })
         });
         read.await
+    }
+
+    /// Returns whether a tenant has a trace past its retention. Every tenant has a limit of traces: without this read
+    /// each round would write for each tenant.
+    async fn has_old_trace(
+        &self,
+        tenant: &TenantId,
+        retention: &Retention,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (tenant, before) = (tenant.clone(), first_kept_trace(retention, now));
+        let read = self.readers.read(move |snapshot| {
+            let key = (tenant.as_str(), before.as_str());
+            snapshot.row(sql::RETENTION_OLD_TRACE, key, |_| Ok(()))
+        });
+        let found: Result<Option<()>, StoreError> = read.await;
+        Ok(found?.is_some())
     }
 
     async fn recordings_before(
@@ -198,10 +220,15 @@ fn remove_traces(
     retention: &Retention,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
-    let days = retention.calls.unwrap_or(u32::MAX).min(retention.trace);
-    let sid = CallSid::first(cutoff(now, days));
+    let sid = first_kept_trace(retention, now);
     let key = (tenant.as_str(), sid.as_str(), MAX_BATCH_ROWS);
     tx.execute(sql::RETENTION_TRACES, key)
+}
+
+/// Returns the id before which the traces of calls are removed.
+fn first_kept_trace(retention: &Retention, now: Timestamp) -> CallSid {
+    let days = retention.calls.unwrap_or(u32::MAX).min(retention.trace);
+    CallSid::first(cutoff(now, days))
 }
 
 /// Removes an ended allocation, and its PIN if it is free again.

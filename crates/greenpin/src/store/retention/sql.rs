@@ -36,6 +36,7 @@ statements! {
         "DELETE FROM call_traces WHERE (tenant_id, call_sid) IN (
              SELECT t.tenant_id, t.call_sid FROM call_traces t
              WHERE t.tenant_id = $1 AND t.call_sid < $2 ORDER BY t.call_sid LIMIT $3)";
+    RETENTION_OLD_TRACE = "SELECT 1 FROM call_traces WHERE tenant_id = $1 AND call_sid < $2 LIMIT 1";
     RETENTION_DELETED =
         "SELECT greenpin_id FROM allocations WHERE tenant_id = $1 AND deleted_at < $2 ORDER BY deleted_at LIMIT $3";
     RETENTION_EXPIRED =

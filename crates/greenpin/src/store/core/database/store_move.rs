@@ -289,7 +289,7 @@ impl StoreMove {
         });
         let ended = match unreadable {
             Some(error) => Err(error),
-            None => copied.map_err(MoveError::from),
+            None => copied,
         };
         let mark = async |client: &Client| {
             let mark =
