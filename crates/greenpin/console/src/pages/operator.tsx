@@ -289,6 +289,8 @@ interface Node {
   name: string;
   version: string;
   started_at: string;
+  last_heartbeat: string;
+  lease: number | null;
   calls: number;
   draining: boolean;
 }
@@ -305,15 +307,7 @@ export function OperatorNodes() {
   const nodes = useQuery({ queryKey: ["nodes"], queryFn: () => get<Node[]>(`${ADMIN}/nodes`), refetchInterval: 5_000 });
   const calls = useQuery({ queryKey: ["node-calls"], queryFn: () => get<LiveCall[]>(`${ADMIN}/calls`), refetchInterval: 3_000 });
   return (
-    <Page
-      title="Nodes"
-      actions={
-        <>
-          <ActionButton label="Drain this node" danger question="It takes no new calls." refresh={["nodes"]} run={() => send("POST", `${ADMIN}/drain`)} />
-          <ActionButton label="End drain" refresh={["nodes"]} run={() => send("POST", `${ADMIN}/undrain`)} />
-        </>
-      }
-    >
+    <Page title="Nodes">
       <Loaded query={nodes}>
         {(nodes) => (
           <Table
@@ -326,11 +320,24 @@ export function OperatorNodes() {
               { name: "Calls", numeric: true, cell: (node) => node.calls },
               { name: "Version", cell: (node) => node.version },
               { name: "Started (UTC)", cell: (node) => <Time at={node.started_at} /> },
+              { name: "Last heartbeat (UTC)", cell: (node) => <Time at={node.last_heartbeat} /> },
+              { name: "Lease", numeric: true, cell: (node) => (node.lease === null ? "–" : `${node.lease} s`) },
+              {
+                name: "Actions",
+                cell: (node) => {
+                  const path = `${ADMIN}/nodes/${encodeURIComponent(node.name)}`;
+                  return node.draining ? (
+                    <ActionButton label="End drain" refresh={["nodes"]} run={() => send("POST", `${path}/undrain`)} />
+                  ) : (
+                    <ActionButton label="Drain" danger question="It takes no new calls; live calls go on." refresh={["nodes"]} run={() => send("POST", `${path}/drain`)} />
+                  );
+                },
+              },
             ]}
           />
         )}
       </Loaded>
-      <Panel title="Calls of this node">
+      <Panel title="Calls of the node that serves this page">
         <Loaded query={calls}>
           {(calls) =>
             calls.length === 0 ? (
