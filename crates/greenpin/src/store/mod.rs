@@ -74,8 +74,8 @@ pub use self::tenants::{
     CreatedCredential, CreatedTenant, CredentialDigest, CredentialError, CredentialRecord,
     DialStrategy, Endpoint, EndpointFormat, EndpointSpec, GuessOdds, IdempotentRequest, KeyClaim,
     MAX_SESSION_AGE, NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention,
-    Session, SessionOwner, StoredAnswer, TenantError, TenantPrompt, TenantPrompts, TenantRecord,
-    TenantSettings, TenantStatus, TenantStatusError, Voice, WEBHOOK_URL_RULE,
+    Session, SessionOwner, SettingsError, StoredAnswer, TenantError, TenantPrompt, TenantPrompts,
+    TenantRecord, TenantSettings, TenantStatus, TenantStatusError, Voice, WEBHOOK_URL_RULE,
     canonical_webhook_url, draw_account_sid, is_account_sid,
 };
 pub use call::{CallCause, CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};

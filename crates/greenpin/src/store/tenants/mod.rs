@@ -29,7 +29,7 @@ pub use self::prompts::{TenantPrompt, TenantPrompts, Voice};
 pub use self::sessions::{MAX_SESSION_AGE, Session, SessionOwner};
 pub use self::settings::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
-    TenantSettings,
+    SettingsError, TenantSettings,
 };
 pub use self::sql::{AuditEntry, CredentialRecord};
 pub use self::status::{TenantRecord, TenantStatus, TenantStatusError};

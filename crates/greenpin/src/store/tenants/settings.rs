@@ -263,6 +263,17 @@ pub(crate) fn change_in(
     Ok(settings)
 }
 
+/// Failure to change the settings of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// `min_duration` exceeds `max_duration`.
+    #[error("min_duration must not exceed max_duration")]
+    Durations,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl TenantStore {
     /// Returns the settings, at most one second old. Code that needs exact values reads them in its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
@@ -285,17 +296,24 @@ impl TenantStore {
 
     /// Changes the settings, and replaces the list of webhook endpoints if one is given. Returns the ids and secrets
     /// of new endpoints.
+    ///
+    /// # Errors
+    ///
+    /// The result breaks a rule, because another request has changed the settings since this one was checked.
     pub async fn update_settings(
         &self,
         change: impl Fn(&mut TenantSettings) + Send + 'static,
         webhooks: Option<Vec<EndpointSpec>>,
         now: Timestamp,
-    ) -> Result<Vec<(crate::store::EndpointId, String)>, StoreError> {
+    ) -> Result<Vec<(crate::store::EndpointId, String)>, SettingsError> {
         let tenant = self.tenant_id.clone();
         let created = self.store.writer.write(move |tx| {
-            change_in(tx, &tenant, &change)?;
+            let changed = change_in(tx, &tenant, &change)?;
+            if changed.min_duration > changed.max_duration {
+                return Err(SettingsError::Durations);
+            }
             match &webhooks {
-                Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
+                Some(webhooks) => Ok(endpoints::replace(tx, &tenant, webhooks, now)?),
                 None => Ok(Vec::new()),
             }
         });

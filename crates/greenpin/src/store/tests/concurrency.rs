@@ -164,3 +164,19 @@ async fn a_store_writes_again_after_another_node_held_the_lease_too_long() {
     client.batch_execute("COMMIT").await.unwrap();
     bench.create(WIDE, 1).await.unwrap();
 }
+
+#[tokio::test]
+async fn two_requests_at_once_cannot_empty_the_range_of_durations() {
+    let bench = Bench::new().await;
+    let other = Store::open(&bench.options).unwrap();
+    let other = other.tenant(bench.tenant.tenant_id().clone());
+    let raise = |settings: &mut TenantSettings| settings.min_duration = 100_000;
+    let lower = |settings: &mut TenantSettings| settings.max_duration = 50_000;
+    let (raised, lowered) = tokio::join!(
+        bench.tenant.update_settings(raise, None, bench.at(1)),
+        other.update_settings(lower, None, bench.at(1)),
+    );
+    let refused = [raised, lowered].map(|result| result == Err(SettingsError::Durations));
+    assert_ne!(refused[0], refused[1], "one of them is refused");
+    bench.create(SHARED, 2).await.unwrap();
+}

@@ -172,7 +172,9 @@ impl CreateAllocation {
         reject_denied(&mut fields, settings, from.as_deref(), Some(&to));
         fields.finish()?;
         let internal = || Problem::plain(Code::Internal);
-        let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
+        let default = DEFAULT_DURATION
+            .max(settings.min_duration)
+            .min(settings.max_duration);
         Ok(NewAllocation {
             virtual_number: request.caller_id_number.ok_or_else(internal)?,
             from: from.ok_or_else(internal)?,

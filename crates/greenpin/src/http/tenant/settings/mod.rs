@@ -21,7 +21,9 @@ use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{DeliveryForm, EventTypes, Moment, WebhookId};
 use crate::http::{Api, Success, success};
-use crate::store::{CallLimit, EndpointId, RateLimit, TenantSettings, TenantStore, Timestamp};
+use crate::store::{
+    CallLimit, EndpointId, RateLimit, SettingsError, TenantSettings, TenantStore, Timestamp,
+};
 
 problems! {
     UpdateProblems: [InvalidRequest, RuleViolated]
@@ -164,6 +166,22 @@ struct Webhook {
     secret: Option<String>,
 }
 
+/// Rule of `min_duration`.
+const DURATION_RULE: &str = "must not exceed max_duration";
+
+impl From<SettingsError> for Problem {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Durations => Self::from_fields(vec![FieldError {
+                field: "min_duration".into(),
+                code: Code::OutOfRange,
+                message: DURATION_RULE.into(),
+            }]),
+            SettingsError::Store(error) => error.into(),
+        }
+    }
+}
+
 /// Limits set by the operator for every tenant.
 #[derive(Clone, Copy)]
 struct OperatorLimits {
@@ -185,11 +203,7 @@ fn read_request(
     let min = request.min_duration.unwrap_or(current.min_duration);
     let max = request.max_duration.unwrap_or(current.max_duration);
     if min > max {
-        fields.add_fault(
-            "min_duration",
-            Code::OutOfRange,
-            "must not exceed max_duration",
-        );
+        fields.add_fault("min_duration", Code::OutOfRange, DURATION_RULE);
     }
     fields.finish()?;
     Ok(request)
