@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -57,24 +56,37 @@ def check_bundle():
     assert not differing, f"build the console and commit dist: {differing} are not what the sources build"
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def lines(file):
+    """The complete lines of JSON in a file that a process writes."""
+    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+
+
+def wait_for(process, file, found):
+    """Waits until a process has written a line, and returns it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (line := next(filter(found, lines(file)), None)):
+        assert process.poll() is None and time.monotonic() < deadline, file.read_text()
+        time.sleep(0.02)
+    return line
 
 
 class Server:
     """A server with a store of its own, whose trunk leads to `greenpin phone`."""
 
     def __init__(self, greenpin, folder):
-        self.greenpin, self.folder, self.port = greenpin, folder, free_port()
+        self.greenpin, self.folder = greenpin, folder
+        self.log, self.phone_log = folder / "log", folder / "phone"
+        with self.phone_log.open("wb") as log:
+            phone = [greenpin, "phone", "--listen", "udp:127.0.0.1:0", "--tone", "440", "--json"]
+            self.phone = subprocess.Popen(phone, stdout=log, stderr=subprocess.STDOUT)
+        phone = wait_for(self.phone, self.phone_log, lambda line: line.get("event") == "listening")["address"]
         (folder / "greenpin.toml").write_text(
             f'[http]\nlisten = "127.0.0.1:0"\noperator_token = "{OPERATOR_TOKEN}"\n'
             f'[store]\nurl = "sqlite:{folder}/greenpin.db"\n'
             '[sip]\nlisten = ["udp:127.0.0.1:0"]\npublic_address = "127.0.0.1"\n'
             f'[recordings]\nurl = "file:{folder}/recordings"\n'
             "[webhooks]\nallow_private = true\n"
-            f'[[trunks]]\nname = "carrier"\npeer = "sip:127.0.0.1:{self.port}"\naccept_from = ["127.0.0.1/32"]\nkeep_alive = 0\n'
+            f'[[trunks]]\nname = "carrier"\npeer = "sip:{phone}"\naccept_from = ["127.0.0.1/32"]\nkeep_alive = 0\n'
         )
         self.command("tenant", "create", TENANT, "--account-sid", ACCOUNT_SID, "--token", TOKEN)
         self.command("number", "add", "--tenant", TENANT, NUMBER)
@@ -87,22 +99,12 @@ class Server:
         return subprocess.run(self.arguments(*arguments), check=check, stdout=subprocess.PIPE, timeout=PATIENCE)
 
     def __enter__(self):
-        self.log = self.folder / "log"
         with self.log.open("wb") as log:
             settings = {**os.environ, "GREENPIN_LOG": "info", "GREENPIN_LOG_FORMAT": "json"}
             self.process = subprocess.Popen(self.arguments("serve"), stdout=subprocess.DEVNULL, stderr=log, env=settings)
-        phone = self.arguments("phone", "--listen", f"udp:127.0.0.1:{self.port}", "--tone", "440")
-        self.phone = subprocess.Popen(phone, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE
-        while not (ready := self.ready_line()):
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.02)
+        ready = wait_for(self.process, self.log, lambda line: line["message"] == "greenpin is ready")
         self.url, self.sip = ready["http"], ready["sip"].split(" ")[0].removeprefix("udp:")
         return self
-
-    def ready_line(self):
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.endswith("}")]
-        return next((line for line in lines if line["message"] == "greenpin is ready"), None)
 
     def __exit__(self, *_):
         for process in (self.phone, self.process):
@@ -137,7 +139,9 @@ def main():
             "SCREENSHOTS": str(WORK / "screenshots"),
             "CHROMIUM": shutil.which("chromium") or "/usr/bin/chromium",
         }
-        subprocess.run(["node", WORK / "test" / "story.mjs"], check=True, env=variables, timeout=300)
+        story = subprocess.run(["node", WORK / "test" / "story.mjs"], env=variables, timeout=300)
+        logs = f"server:\n{server.log.read_text()}\nphone:\n{server.phone_log.read_text()}"
+        assert story.returncode == 0, logs
         assert server.process.poll() is None, server.log.read_text()
         text = server.log.read_text()
         secrets = [AGENT[1:], CUSTOMER[1:], TOKEN, OPERATOR_TOKEN]

@@ -49,7 +49,7 @@ async function api(path) {
 }
 
 async function call(pin, expected) {
-  const options = ["--from", CUSTOMER, "--pin", pin, "--server", SIP, "--duration", "3", "--expect", expected, "--config", CONFIG];
+  const options = ["--from", CUSTOMER, "--pin", pin, "--server", SIP, "--duration", "5", "--expect", expected, "--config", CONFIG];
   await promisify(execFile)(GREENPIN, ["call", NUMBER, ...options], { timeout: WAIT });
 }
 

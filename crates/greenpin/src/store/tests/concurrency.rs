@@ -178,5 +178,5 @@ async fn two_requests_at_once_cannot_empty_the_range_of_durations() {
     );
     let refused = [raised, lowered].map(|result| result == Err(SettingsError::Durations));
     assert_ne!(refused[0], refused[1], "one of them is refused");
-    bench.create(SHARED, 2).await.unwrap();
+    bench.create(super::SHARED, 2).await.unwrap();
 }
