@@ -56,7 +56,7 @@ impl Store {
     /// Closes the call record with `call.completed`, and `recording.ready` for a finished recording. A closed record
     /// does not change: repeating the call has no effect.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
-        let reads = vec![read_of_call(sid)];
+        let reads = self.read_ahead(|| vec![read_of_call(sid)]);
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         self.writer
             .write_with(reads, move |tx| match record::find_open(tx, &sid)? {

@@ -17,7 +17,7 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (sid, reads) = (sid.clone(), vec![read_of_call(sid)]);
+        let (sid, reads) = (sid.clone(), self.read_ahead(|| vec![read_of_call(sid)]));
         let write = self.writer.write_with(reads, move |tx| {
             let Some(mut call) = record::find_open(tx, &sid)? else {
                 return Ok(());
@@ -40,7 +40,7 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (sid, reads) = (sid.clone(), vec![read_of_call(sid)]);
+        let (sid, reads) = (sid.clone(), self.read_ahead(|| vec![read_of_call(sid)]));
         let write = self.writer.write_with(reads, move |tx| {
             let open = record::find_open(tx, &sid)?;
             let Some(mut call) = open.filter(|call| call.record.bridged_at.is_none()) else {

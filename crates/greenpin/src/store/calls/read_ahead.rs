@@ -85,6 +85,14 @@ impl CallKeys {
 }
 
 impl Store {
+    /// Returns the reads of a write; none on a local database, where a read costs less than its keys.
+    pub(crate) fn read_ahead(&self, reads: impl FnOnce() -> Vec<ReadAhead>) -> Vec<ReadAhead> {
+        match self.is_shared() {
+            true => reads(),
+            false => Vec::new(),
+        }
+    }
+
     /// Returns the reads for the begin of a call.
     pub(super) fn reads_of_begin(
         &self,

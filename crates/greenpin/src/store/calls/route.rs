@@ -56,7 +56,7 @@ pub struct RoutedCall {
     pub voice: Option<Voice>,
     /// Tenant of the number; `None` if no pool holds the number.
     pub tenant: Option<CallTenant>,
-    /// Keys for the reads of later writes; `None` if no pool holds the number.
+    /// Keys for the reads of later writes; `None` on a local database, or if no pool holds the number.
     pub keys: Option<Arc<CallKeys>>,
 }
 
@@ -75,7 +75,8 @@ impl Store {
     /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
         let caller = call.caller.number(None);
-        let reads = self.reads_of_begin(call.virtual_number, caller, call.started_at);
+        let reads =
+            self.read_ahead(|| self.reads_of_begin(call.virtual_number, caller, call.started_at));
         let write = move |tx: &Tx<'_>| route_call(tx, &call);
         let (mut routed, voice) = self.writer.write_with(reads, write).await?;
         if let Some((tenant, keys)) = routed.tenant.as_ref().zip(routed.keys.as_ref()) {
@@ -125,13 +126,16 @@ fn route_call(
         settings,
         recording_key: tx.recording_key(&number.tenant_id)?,
     });
-    let owner = (&number.tenant_id, number.mode);
-    let keys = CallKeys::new(tx.keys(), number.number_key.clone(), owner, caller);
+    // Only reads over a network need them.
+    let keys = tx.is_remote().then(|| {
+        let owner = (&number.tenant_id, number.mode);
+        CallKeys::new(tx.keys(), number.number_key.clone(), owner, caller)
+    });
     let routed = RoutedCall {
         route,
         voice: None,
         tenant,
-        keys: Some(Arc::new(keys)),
+        keys: keys.map(Arc::new),
     };
     Ok((routed, Some(voice)))
 }

@@ -39,7 +39,7 @@ impl Store {
         digits: &Pin,
         now: Timestamp,
     ) -> Result<Verdict, StoreError> {
-        let reads = self.reads_of_attempt(call_sid, keys, digits, now);
+        let reads = self.read_ahead(|| self.reads_of_attempt(call_sid, keys, digits, now));
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
         let attempt = move |tx: &Tx<'_>| attempt_pin(tx, &call_sid, &digits, now);
         self.writer.write_with(reads, attempt).await

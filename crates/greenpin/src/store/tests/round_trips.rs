@@ -34,6 +34,18 @@ async fn counting_proxy(
     (url.parse().unwrap(), count)
 }
 
+/// Returns a store behind the proxy; `None` for a local database.
+async fn counted_bench() -> Option<(Bench, Arc<RoundTrips>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(&folder);
+    let Database::Server(server) = &options.database else {
+        return None;
+    };
+    let (proxied, count) = counting_proxy(server).await;
+    options.database = Database::Server(Box::new(proxied));
+    Some((Bench::open(options, folder).await, count))
+}
+
 async fn forward(mut client: TcpStream, mut server: TcpStream, count: Arc<RoundTrips>) {
     let (mut request, mut answer) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut was_answered = true;
@@ -72,14 +84,9 @@ impl RoundTrips {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pin_attempt_and_a_call_take_few_round_trips() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(&folder);
-    let Database::Server(server) = &options.database else {
+    let Some((bench, count)) = counted_bench().await else {
         return;
     };
-    let (proxied, count) = counting_proxy(server).await;
-    options.database = Database::Server(Box::new(proxied));
-    let bench = Bench::open(options, folder).await;
     for vn in [EXCLUSIVE, SHARED] {
         let made = bench.create(vn, 0).await.unwrap();
         // The first call prepares the statements.
@@ -108,14 +115,9 @@ async fn a_pin_attempt_and_a_call_take_few_round_trips() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_are_written_together_share_their_round_trips() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut options = options(&folder);
-    let Database::Server(server) = &options.database else {
+    let Some((bench, count)) = counted_bench().await else {
         return;
     };
-    let (proxied, count) = counting_proxy(server).await;
-    options.database = Database::Server(Box::new(proxied));
-    let bench = Bench::open(options, folder).await;
     let mut made = Vec::new();
     for index in 0..40 {
         let vn = format!("+9140000001{index:02}");

@@ -180,7 +180,7 @@ impl<C: WriterCache + 'static> Writer<C> {
     }
 
     /// Like [`Writer::write`], for a job that changes rows by their keys only. Its reads are sent together with those of
-    /// other waiting jobs; it also works without their rows.
+    /// other waiting jobs, on a remote database only; it also works without their rows.
     pub(crate) async fn write_with<T, E, W>(
         &self,
         read_ahead: Vec<ReadAhead>,
