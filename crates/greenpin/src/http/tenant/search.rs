@@ -38,7 +38,7 @@ const RULE: &str = "must be an id, an E.164 number, or its last 3 or more digits
 pub(crate) struct SearchQuery {
     /// Id of a call, an allocation or an event; a number with `+` encoded as `%2B`; or the last 3 or more digits of a
     /// number.
-    #[param(value_type = String, required = true, example = "4821", pattern = "^(\\+?[0-9]{3,15}|(call|gp|evt)_[0-9a-hjkmnp-tv-z]{26})$")]
+    #[param(value_type = String, required = true, example = "4821", pattern = "^([0-9]{3,15}|\\+[1-9][0-9]{6,14}|(call|gp|evt)_[0-9a-hjkmnp-tv-z]{26})$")]
     q: Option<String>,
 }
 
