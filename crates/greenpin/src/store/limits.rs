@@ -5,6 +5,7 @@ pub use super::calls::MAX_RECORDED_ATTEMPTS;
 pub use super::calls::route::UNLISTED_CALLER_ATTEMPTS;
 pub use super::core::database::postgres::CONNECT_TIMEOUT;
 pub use super::core::reader::{MAX_QUEUED_READS, READ_TIMEOUT, READER_THREADS};
+pub use super::core::write_scope::TENANT_SHARDS;
 pub use super::core::writer::{MAX_QUEUED_JOBS, WRITE_TIMEOUT};
 pub use super::events::attempts::{ATTEMPT_RETENTION, MAX_SHOWN_ATTEMPTS};
 pub use super::events::endpoint_health::MIN_FAILURES;

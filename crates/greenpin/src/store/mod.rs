@@ -192,6 +192,7 @@ pub(crate) struct RowCache {
 pub(crate) type Tx<'a> = core::writer::Tx<'a, RowCache>;
 
 type Writer = core::writer::Writer<RowCache>;
+type Writers = core::writer::Writers<RowCache>;
 
 impl WriterCache for RowCache {
     fn begin(&self, version: i64, is_alone: bool) {
@@ -225,7 +226,7 @@ pub struct Store(Arc<StoreParts>);
 
 /// Parts of a store, in one allocation: every request clones several handles.
 pub struct StoreParts {
-    writer: Writer,
+    writers: Writers,
     readers: Readers,
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
@@ -234,6 +235,7 @@ pub struct StoreParts {
     prompts: Mutex<PromptCache>,
     recording_rules: calls::RecordingRules,
     known_numbers: calls::KnownNumbers,
+    known_calls: calls::KnownCalls,
     checkpoints: Option<Checkpoints>,
 }
 
@@ -272,7 +274,7 @@ impl Store {
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();
-        let (writer, keys) = Writer::start(
+        let (writers, keys) = Writers::start(
             target.clone(),
             &options.key_file,
             deliveries.clone(),
@@ -283,7 +285,7 @@ impl Store {
             .map(|path| Checkpoints::start(path, idle.clone(), &options.supervisor))
             .transpose()?;
         Ok(Self(Arc::new(StoreParts {
-            writer,
+            writers,
             readers: Readers::open(&target, &keys, idle.clone(), &options.supervisor)?,
             idle,
             keys,
@@ -292,6 +294,7 @@ impl Store {
             prompts: Mutex::default(),
             recording_rules: calls::RecordingRules::from_options(options),
             known_numbers: calls::KnownNumbers::default(),
+            known_calls: calls::KnownCalls::default(),
             checkpoints,
         })))
     }
@@ -324,7 +327,7 @@ impl Store {
 
     /// Checks that the database answers, and that it took the last write. Each node writes heartbeats.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        if self.writer.is_failing() {
+        if self.writers.is_failing() {
             return Err(StoreError::Unavailable("the last write failed".into()));
         }
         let answers = self
@@ -346,6 +349,11 @@ impl TenantStore {
             .readers
             .look_up(move |snapshot| snapshot.recording_key(&tenant));
         read.await
+    }
+
+    /// Returns the writer of the rows of the tenant.
+    fn writer(&self) -> &Writer {
+        self.store.writers.tenant(&self.tenant_id)
     }
 
     /// Returns the id of the tenant.

@@ -45,7 +45,7 @@ impl ConcurrencyWindows {
         &self,
         mut due: Vec<DueEndpoint>,
         now: Timestamp,
-    ) -> Vec<(EndpointId, u32)> {
+    ) -> Vec<(DueEndpoint, u32)> {
         due.retain(|endpoint| endpoint.due_at <= now && self.free(&endpoint.endpoint_id) > 0);
         due.sort_by_key(|endpoint| endpoint.due_at);
         let mut left = MAX_DELIVERIES.saturating_sub(self.occupied);
@@ -54,14 +54,14 @@ impl ConcurrencyWindows {
         let mut tenants = self.tenants.clone();
         let mut shares = Vec::new();
         for endpoint in due {
-            let of_tenant = tenants.entry(endpoint.tenant_id).or_default();
+            let of_tenant = tenants.entry(endpoint.tenant_id.clone()).or_default();
             let left_of_tenant = MAX_PER_TENANT.saturating_sub(*of_tenant);
             let free = self.free(&endpoint.endpoint_id);
             let share = free.min(fair).min(left).min(left_of_tenant);
             if share > 0 {
                 left -= share;
                 *of_tenant = of_tenant.saturating_add(share);
-                shares.push((endpoint.endpoint_id, share));
+                shares.push((endpoint, share));
             }
         }
         shares
@@ -147,11 +147,11 @@ mod tests {
             endpoint.tenant_id = tenant(0);
             (0..9).for_each(|_| deliver(&mut windows, &endpoint.endpoint_id, true));
         }
-        let other = due[20].endpoint_id.clone();
+        let other = due[20].clone();
         for _ in 0..20 {
             let shares = windows.share(due[..20].to_vec(), NOW);
             for (endpoint, share) in shares {
-                (0..share).for_each(|_| windows.occupy(&tenant(0), &endpoint));
+                (0..share).for_each(|_| windows.occupy(&tenant(0), &endpoint.endpoint_id));
             }
         }
         assert_eq!(windows.occupied, MAX_PER_TENANT);
@@ -184,7 +184,7 @@ mod tests {
         (0..INITIAL_PER_ENDPOINT).for_each(|_| windows.occupy(&tenant(0), &due[0].endpoint_id));
         assert_eq!(
             windows.share(due.clone(), NOW),
-            [(due[1].endpoint_id.clone(), INITIAL_PER_ENDPOINT)]
+            [(due[1].clone(), INITIAL_PER_ENDPOINT)]
         );
     }
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(shares.len(), MAX_DELIVERIES as usize);
         assert!(shares.iter().all(|share| share.1 == 1));
         for (index, (endpoint, _)) in shares.iter().enumerate() {
-            windows.occupy(&tenant(index), endpoint);
+            windows.occupy(&tenant(index), &endpoint.endpoint_id);
         }
         assert!(windows.share(due, NOW).is_empty());
     }

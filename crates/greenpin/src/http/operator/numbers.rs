@@ -44,7 +44,7 @@ pub(crate) struct NumberQuery {
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the previous page.
-    #[param(value_type = String, required = false)]
+    #[param(value_type = String, required = false, pattern = "^[A-Za-z0-9_-]{22}$")]
     cursor: Option<String>,
 }
 
@@ -73,6 +73,12 @@ problems! {
     RemoveProblems: [NotFound, NumberInUse];
 }
 
+/// Returns whether a text has the form of a cursor: 16 octets in base64url.
+fn is_cursor(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.len() == 22 && text.bytes().all(allowed)
+}
+
 /// List numbers
 ///
 /// Lists the numbers of all pools, in no particular order.
@@ -94,7 +100,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let query = parse_query(query, "tenant_id, mode, quarantined, limit, cursor")?;
     let page = page_request(query.limit.as_deref(), query.cursor.as_deref(), |cursor| {
-        (!cursor.contains('\0')).then(|| cursor.to_owned())
+        is_cursor(cursor).then(|| cursor.to_owned())
     })?;
     let filter = NumberFilter {
         tenant: query.tenant_id.as_deref().map(parse_tenant).transpose()?,

@@ -88,7 +88,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Vec<Result<Allocation, ChangeError>>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let alone = |(id, change): &(GreenpinId, AllocationChange)| {
                 match self::change(tx, &tenant, id, change, now) {
                     // An error of the database undoes all changes.

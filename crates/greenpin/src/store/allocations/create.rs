@@ -106,7 +106,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
-        let write = self.store.writer.write_speculatively(move |tx| {
+        let write = self.writer().write_speculatively(move |tx| {
             let created = create(tx, &tenant, new.clone(), now)?;
             if let Some(claimed) = &claimed {
                 claimed.set_allocation(tx, &tenant, &created.greenpin_id)?;

@@ -18,26 +18,23 @@ impl Store {
     /// none is left. Without a due allocation nothing is written.
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let read = self.readers.read(move |snapshot| {
-            snapshot.row(sql::ALLOCATIONS_DUE, (now.micros(), 1_u32), |_| Ok(()))
+            let row = (now.micros(), MAX_BATCH_ROWS);
+            snapshot.rows(sql::ALLOCATIONS_DUE, row, DueAllocation::read)
         });
-        let due: Result<Option<()>, StoreError> = read.await;
-        if due?.is_none() {
-            return Ok(0);
+        let due: Vec<DueAllocation> = read.await.map_err(|error: StoreError| error)?;
+        let count = due.len();
+        for (writer, due) in self.writers.split(due, |due| &due.tenant_id) {
+            let write = writer.write::<_, StoreError, _>(move |tx| {
+                due.iter()
+                    .try_for_each(|allocation| report(tx, allocation, now))
+            });
+            write.await?;
         }
-        let write = self.writer.write(move |tx| {
-            let due = tx.rows(
-                sql::ALLOCATIONS_DUE,
-                (now.micros(), MAX_BATCH_ROWS),
-                DueAllocation::read,
-            )?;
-            due.iter()
-                .try_for_each(|allocation| report(tx, allocation, now))?;
-            Ok(due.len())
-        });
-        write.await
+        Ok(count)
     }
 }
 
+/// Reports the expiry of an allocation, unless it was changed since it was read.
 fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreError> {
     let DueAllocation {
         tenant_id: tenant,

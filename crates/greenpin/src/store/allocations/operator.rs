@@ -16,7 +16,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             let created = create(tx, &tenant, new.clone(), now)?;
             let id = created.greenpin_id.as_str();
             let action = AuditAction {
@@ -38,7 +38,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<Timestamp, DeleteError> {
         let (actor, tenant, id) = (self.actor.clone(), tenant.clone(), id.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             let deleted_at = delete(tx, &tenant, &id, now)?;
             let action = AuditAction {
                 name: "allocation.delete",

@@ -192,7 +192,8 @@ statements! {
          ORDER BY expires_at LIMIT $2");
     ALLOCATION_MARK_EXPIRED: AtMostOne =
         "UPDATE allocations SET expiry_reported_at = $1
-         WHERE tenant_id = $2 AND greenpin_id = $3 AND expiry_reported_at IS NULL AND deleted_at IS NULL";
+         WHERE tenant_id = $2 AND greenpin_id = $3 AND expiry_reported_at IS NULL AND deleted_at IS NULL
+           AND expires_at <= $1";
 }
 
 /// PostgreSQL only: looks up many PINs in one round trip.

@@ -57,13 +57,16 @@ impl Store {
     /// does not change: repeating the call has no effect.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
         let reads = self.read_ahead(|| vec![read_of_call(sid)]);
-        let (sid, rules) = (sid.clone(), self.recording_rules.clone());
-        self.writer
-            .write_with(reads, move |tx| match record::find_open(tx, &sid)? {
-                Some(open) => end(tx, open, &ending, &rules),
-                None => Ok(()),
-            })
-            .await
+        let writer = self.writer_of_call(sid).await?;
+        let (ended, rules) = (sid.clone(), self.recording_rules.clone());
+        let write = writer.write_with(reads, move |tx| match record::find_open(tx, &ended)? {
+            Some(open) => end(tx, open, &ending, &rules),
+            None => Ok(()),
+        });
+        let written: Result<(), StoreError> = write.await;
+        written?;
+        self.known_calls.remove(sid);
+        Ok(())
     }
 }
 

@@ -48,6 +48,14 @@ impl OperatorStore {
         before: Option<CallSid>,
         limit: u32,
     ) -> Result<Vec<CallRecord>, StoreError> {
+        // No trunk has this character in its name, and PostgreSQL takes none with it.
+        if filter
+            .trunk
+            .as_ref()
+            .is_some_and(|name| name.contains('\0'))
+        {
+            return Ok(Vec::new());
+        }
         let read = self.store.readers.read(move |snapshot| {
             let row = (
                 before.as_ref().map_or("~", CallSid::as_str),

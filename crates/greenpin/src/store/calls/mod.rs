@@ -23,7 +23,7 @@ pub use self::events_of_call::CallEvent;
 pub use self::legs::{CallLegs, CallerVerification, DialledLeg, MAX_RECORDED_ATTEMPTS};
 pub use self::list::{CallFilter, EndedCallFilter};
 pub use self::read_ahead::CallKeys;
-pub(crate) use self::read_ahead::{KnownNumbers, read_of_call};
+pub(crate) use self::read_ahead::{KnownCalls, KnownNumbers, read_of_call};
 pub use self::record::{CallRecord, RecordingFile};
 pub use self::recording::Disposition;
 pub(crate) use self::recording::RecordingRules;

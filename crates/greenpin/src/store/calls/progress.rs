@@ -17,8 +17,9 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let writer = self.writer_of_call(sid).await?;
         let (sid, reads) = (sid.clone(), self.read_ahead(|| vec![read_of_call(sid)]));
-        let write = self.writer.write_with(reads, move |tx| {
+        let write = writer.write_with(reads, move |tx| {
             let Some(mut call) = record::find_open(tx, &sid)? else {
                 return Ok(());
             };
@@ -40,8 +41,9 @@ impl Store {
         dialled: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let writer = self.writer_of_call(sid).await?;
         let (sid, reads) = (sid.clone(), self.read_ahead(|| vec![read_of_call(sid)]));
-        let write = self.writer.write_with(reads, move |tx| {
+        let write = writer.write_with(reads, move |tx| {
             let open = record::find_open(tx, &sid)?;
             let Some(mut call) = open.filter(|call| call.record.bridged_at.is_none()) else {
                 return Ok(());

@@ -11,10 +11,12 @@ use crate::store::core::crypto::Keyring;
 use crate::store::core::database::ReadAhead;
 use crate::store::numbers;
 use crate::store::numbers::NumberMode;
-use crate::store::{CallSid, Store, TenantId, Timestamp};
+use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, Writer};
 
 /// Maximum number of known numbers. With more, all are forgotten and found again.
 const MAX_KNOWN_NUMBERS: usize = 65_536;
+/// Maximum number of known calls. With more, all are forgotten and found again.
+const MAX_KNOWN_CALLS: usize = 65_536;
 
 /// Index keys of a call, for the reads of its writes. They may be outdated: a write also works without the rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +41,41 @@ impl KnownNumbers {
         known.insert(number_key.to_owned(), (tenant.clone(), mode));
     }
 
-    fn get(&self, number_key: &str) -> Option<(TenantId, NumberMode)> {
+    /// Forgets a number whose tenant has changed.
+    pub(super) fn remove(&self, number_key: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(number_key);
+    }
+
+    pub(super) fn get(&self, number_key: &str) -> Option<(TenantId, NumberMode)> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(number_key).cloned()
+    }
+}
+
+/// Tenants of open calls, which have writers of their own on a database of several shards.
+#[derive(Default)]
+pub(crate) struct KnownCalls(Mutex<HashMap<CallSid, TenantId>>);
+
+impl KnownCalls {
+    /// Stores the tenant of a call.
+    pub(super) fn insert(&self, call_sid: &CallSid, tenant: &TenantId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN_CALLS {
+            known.clear();
+        }
+        known.insert(call_sid.clone(), tenant.clone());
+    }
+
+    /// Forgets a call that has ended.
+    pub(super) fn remove(&self, call_sid: &CallSid) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(call_sid);
+    }
+
+    fn get(&self, call_sid: &CallSid) -> Option<TenantId> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(call_sid).cloned()
     }
 }
 
@@ -91,6 +125,26 @@ impl Store {
             true => reads(),
             false => Vec::new(),
         }
+    }
+
+    /// Returns the writer of the tenant of a call; any writer if the call has no record.
+    pub(crate) async fn writer_of_call(&self, call_sid: &CallSid) -> Result<&Writer, StoreError> {
+        if !self.writers.is_sharded() {
+            return Ok(self.writers.whole());
+        }
+        if let Some(tenant) = self.known_calls.get(call_sid) {
+            return Ok(self.writers.tenant(&tenant));
+        }
+        let sid = call_sid.clone();
+        let read = self.readers.look_up(move |snapshot| {
+            snapshot.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))
+        });
+        let tenant: Option<TenantId> = read.await.map_err(|error: StoreError| error)?;
+        let Some(tenant) = tenant else {
+            return Ok(self.writers.common());
+        };
+        self.known_calls.insert(call_sid, &tenant);
+        Ok(self.writers.tenant(&tenant))
     }
 
     /// Returns the reads for the begin of a call.

@@ -62,8 +62,9 @@ impl Store {
         recording: Option<RecordingFile>,
         now: Timestamp,
     ) -> Result<Disposition, StoreError> {
+        let writer = self.writer_of_call(sid).await?;
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
-        self.writer
+        writer
             .write(move |tx| recover(tx, &sid, recording.as_ref(), &rules, now))
             .await
     }

@@ -29,6 +29,8 @@ use crate::store::{
 
 /// Maximum number of wrong attempts in one call of an unlisted caller.
 pub const UNLISTED_CALLER_ATTEMPTS: u8 = 3;
+/// Maximum number of tries to route a call whose number moves to another tenant meanwhile.
+const MAX_ROUTE_TRIES: u32 = 3;
 
 /// Incoming call.
 #[derive(Debug, Clone)]
@@ -75,18 +77,71 @@ impl Store {
     /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
         let caller = call.caller.number(None);
-        let reads =
-            self.read_ahead(|| self.reads_of_begin(call.virtual_number, caller, call.started_at));
-        let write = move |tx: &Tx<'_>| route_call(tx, &call);
-        let (mut routed, voice) = self.writer.write_with(reads, write).await?;
+        let number_key = self.keys.number_key(call.virtual_number);
+        for _ in 0..MAX_ROUTE_TRIES {
+            let owner = self.owner_of_number(call.virtual_number).await?;
+            let writer = match &owner {
+                Some(tenant) => self.writers.tenant(tenant),
+                None => self.writers.common(),
+            };
+            let reads = self
+                .read_ahead(|| self.reads_of_begin(call.virtual_number, caller, call.started_at));
+            let (wanted, is_sharded) = (call.clone(), self.writers.is_sharded());
+            let write = move |tx: &Tx<'_>| {
+                let number = numbers::find(tx, wanted.virtual_number)?;
+                let found = number.as_ref().map(|number| &number.tenant_id);
+                if is_sharded && found != owner.as_ref() {
+                    return Ok(None);
+                }
+                route_call(tx, &wanted, number).map(Some)
+            };
+            let routed: Result<_, StoreError> = writer.write_with(reads, write).await;
+            if let Some((routed, voice)) = routed? {
+                return Ok(self.on_routed(&call.call_sid, routed, voice).await);
+            }
+            self.known_numbers.remove(&number_key);
+        }
+        Err(StoreError::Unavailable(
+            "the number moves between tenants".into(),
+        ))
+    }
+
+    /// Returns the tenant of a number, where tenants have writers of their own; it may be outdated. `None` if no pool
+    /// holds the number.
+    async fn owner_of_number(&self, number: PhoneNumber) -> Result<Option<TenantId>, StoreError> {
+        if !self.writers.is_sharded() {
+            return Ok(None);
+        }
+        let number_key = self.keys.number_key(number);
+        if let Some((tenant, _)) = self.known_numbers.get(&number_key) {
+            return Ok(Some(tenant));
+        }
+        let read = self
+            .readers
+            .look_up(move |snapshot| numbers::find(snapshot, number));
+        let found = read.await.map_err(|error: StoreError| error)?;
+        if let Some(found) = &found {
+            let known = &self.known_numbers;
+            known.insert(&number_key, &found.tenant_id, found.mode);
+        }
+        Ok(found.map(|found| found.tenant_id))
+    }
+
+    async fn on_routed(
+        &self,
+        call_sid: &CallSid,
+        mut routed: RoutedCall,
+        voice: Option<VoiceVersion>,
+    ) -> RoutedCall {
         if let Some((tenant, keys)) = routed.tenant.as_ref().zip(routed.keys.as_ref()) {
             self.known_numbers
                 .insert(&keys.number_key, &tenant.tenant_id, keys.mode);
+            self.known_calls.insert(call_sid, &tenant.tenant_id);
         }
         if let Some(voice) = voice {
             routed.voice = Some(self.voice(voice).await);
         }
-        Ok(routed)
+        routed
     }
 }
 
@@ -94,8 +149,9 @@ impl Store {
 fn route_call(
     tx: &Tx<'_>,
     call: &NewCall,
+    number: Option<NumberRow>,
 ) -> Result<(RoutedCall, Option<VoiceVersion>), StoreError> {
-    let Some(number) = numbers::find(tx, call.virtual_number)? else {
+    let Some(number) = number else {
         let unknown = RoutedCall {
             route: Route::UnknownNumber,
             voice: None,

@@ -99,6 +99,7 @@ statements! {
         "SELECT ", call_columns!(), "
          FROM calls WHERE call_sid = $1"
     );
+    CALL_TENANT = "SELECT tenant_id FROM calls WHERE call_sid = $1";
     CALL_OPEN = concat!(
         "SELECT ", call_columns!(), ",
                 (SELECT a.sequence FROM allocations a

@@ -144,7 +144,7 @@ impl SealedTrace {
 const UNREADABLE: StoreError = StoreError::Unreadable("call trace");
 
 impl Store {
-    /// Writes traces in one transaction. A call that was removed meanwhile, or has a trace, gets none.
+    /// Writes traces. A call that was removed meanwhile, or has a trace, gets none.
     pub async fn write_traces(&self, traces: Vec<SealedTrace>) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(traces.len());
         for trace in traces {
@@ -155,13 +155,16 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        let write = self.writer.write(move |tx| {
-            rows.iter().try_for_each(|(tenant, sid, encrypted)| {
-                let row = (encrypted, tenant.as_str(), sid.as_str());
-                tx.execute_deferred(sql::TRACE_INSERT, row)
-            })
-        });
-        write.await
+        for (writer, rows) in self.writers.split(rows, |(tenant, ..)| tenant) {
+            let write = writer.write::<_, StoreError, _>(move |tx| {
+                rows.iter().try_for_each(|(tenant, sid, encrypted)| {
+                    let row = (encrypted, tenant.as_str(), sid.as_str());
+                    tx.execute_deferred(sql::TRACE_INSERT, row)
+                })
+            });
+            write.await?;
+        }
+        Ok(())
     }
 
     async fn encrypt_trace(&self, trace: &SealedTrace) -> Result<String, StoreError> {

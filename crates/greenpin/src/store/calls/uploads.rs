@@ -6,7 +6,7 @@
 use crate::store::calls::recording;
 use crate::store::calls::sql;
 use crate::store::calls::sql::Upload;
-use crate::store::{Store, StoreError, Timestamp};
+use crate::store::{Store, StoreError, Timestamp, Writer};
 
 impl Store {
     /// Returns a batch of due uploads of a node, the longest due first.
@@ -42,7 +42,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (sid, file) = (upload.call_sid.clone(), upload.file.clone());
         let rules = self.recording_rules.clone();
-        let write = self.writer.write(move |tx| {
+        let write = self.writer_of_upload(upload).write(move |tx| {
             tx.execute(sql::UPLOAD_DELETE, [sid.as_str()])?;
             let moved = tx.execute(sql::CALL_MOVE_RECORDING, (&location, sid.as_str(), &file))? > 0;
             if moved {
@@ -60,7 +60,7 @@ impl Store {
         due_at: Timestamp,
     ) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
-        let write = self.writer.write(move |tx| {
+        let write = self.writer_of_upload(upload).write(move |tx| {
             tx.execute(sql::UPLOAD_POSTPONE, (due_at.micros(), sid.as_str()))
                 .map(|_| ())
         });
@@ -71,8 +71,16 @@ impl Store {
     pub async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
         let write = self
-            .writer
+            .writer_of_upload(upload)
             .write(move |tx| tx.execute(sql::UPLOAD_DELETE, [sid.as_str()]).map(|_| ()));
         write.await
+    }
+
+    /// Returns the writer of the call of an upload.
+    fn writer_of_upload(&self, upload: &Upload) -> &Writer {
+        match &upload.tenant_id {
+            Some(tenant) => self.writers.tenant(tenant),
+            None => self.writers.whole(),
+        }
     }
 }

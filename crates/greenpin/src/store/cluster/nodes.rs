@@ -101,7 +101,7 @@ impl Store {
             process,
         };
         let row = member.clone();
-        let write = self.writer.write::<_, StoreError, _>(move |tx| {
+        let write = self.writers.common().write::<_, StoreError, _>(move |tx| {
             let Membership { node, process, .. } = &row;
             let lease = i64::try_from(node.lease.as_secs()).unwrap_or(i64::MAX);
             let row = (
@@ -172,7 +172,7 @@ impl Store {
         last_seen: Timestamp,
     ) -> Result<usize, StoreError> {
         let rules = self.recording_rules.clone();
-        let write = self.writer.write(move |tx| {
+        let write = self.writers.whole().write(move |tx| {
             if let Some(dead) = &dead
                 && process_state(tx, &dead.node)? != Some((dead.process.clone(), dead.heartbeats))
             {
@@ -203,7 +203,7 @@ impl Membership {
         now: Timestamp,
     ) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.common().write(move |tx| {
             let name = &member.node.name;
             let row = (
                 now.micros(),
@@ -236,7 +236,7 @@ impl Membership {
     /// Deregisters the node after its calls have ended.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.common().write(move |tx| {
             tx.execute(sql::NODE_LEAVE, (&member.node.name, &member.process))
                 .map(|_| ())
         });
@@ -259,7 +259,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let (node, actor) = (node.to_owned(), self.actor.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.common().write(move |tx| {
             if tx.execute(sql::NODE_WANT_DRAIN, (i64::from(wanted), &node))? == 0 {
                 return Ok(false);
             }

@@ -16,4 +16,5 @@ pub(crate) mod sql;
 pub(crate) mod statement;
 pub(crate) mod stored;
 pub(crate) mod timestamp;
+pub(crate) mod write_scope;
 pub(crate) mod writer;

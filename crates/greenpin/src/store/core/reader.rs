@@ -472,6 +472,7 @@ fn run_read<T, E: From<StoreError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::core::write_scope::WriteScope;
 
     #[test]
     fn consecutive_reads_share_a_transaction_until_the_next_commit() {
@@ -479,7 +480,7 @@ mod tests {
         let target =
             DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")));
         target.prepare().unwrap();
-        let writer = target.writer().unwrap();
+        let writer = target.writer(WriteScope::Whole).unwrap();
         let keys = key_binding::bind(&writer, &folder.path().join("master.key"));
         let keys = Arc::new(keys.unwrap());
         let idle = IdleReaders::default();

@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_node_state.sql"),
     include_str!("migrations/0017_call_traces.sql"),
     include_str!("migrations/0018_sessions.sql"),
+    include_str!("migrations/0019_writer_shards.sql"),
 ];
 
 statements! {

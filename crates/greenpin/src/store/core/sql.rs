@@ -9,7 +9,3 @@ statements! {
              (SELECT (SELECT MAX(e.event_id) FROM events e WHERE e.tenant_id = t.tenant_id) AS last FROM tenants t) newest";
     TENANT_KEY = "SELECT sealed_key FROM tenants WHERE tenant_id = $1";
 }
-
-/// Begins a transaction and takes the lease of the writers, on PostgreSQL only.
-pub(crate) const LEASE_BEGIN: &str =
-    "BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE";

@@ -41,7 +41,7 @@ pub(crate) const TABLES: [&str; 27] = [
     "master_key",
     "master_keys",
     "derived_keys",
-    "writer_turn",
+    "writer_shards",
     "tenants",
     "credentials",
     "endpoints",

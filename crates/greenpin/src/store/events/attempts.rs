@@ -114,7 +114,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let key = delivery.key();
-        self.writer
+        self.writers
+            .tenant(&delivery.tenant_id)
             .write(move |tx| {
                 insert(tx, &key, &attempt)?;
                 match outcome {
@@ -138,7 +139,8 @@ impl Store {
     /// them again. Returns the size of the batch; 0 if none is left.
     pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now);
-        self.writer
+        self.writers
+            .whole()
             .write(move |tx| {
                 tx.execute(
                     sql::DELIVERIES_ABANDON,
@@ -151,7 +153,8 @@ impl Store {
     /// Deletes a batch of old attempts. Returns its size; 0 if none is left.
     pub async fn delete_old_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now);
-        self.writer
+        self.writers
+            .common()
             .write(move |tx| tx.execute(sql::ATTEMPTS_DELETE_OLD, (before, MAX_BATCH_ROWS)))
             .await
     }

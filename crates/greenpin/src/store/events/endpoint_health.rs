@@ -30,7 +30,7 @@ impl TenantStore {
     /// endpoint.
     pub async fn enable_endpoint(&self, id: &EndpointId) -> Result<bool, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let found = tx.execute(sql::ENDPOINT_ENABLE, (tenant.as_str(), id.as_str()))? > 0;
             tx.cache().tenants.change();
             tx.wake_deliverer();

@@ -79,15 +79,22 @@ impl Store {
     pub async fn claim_deliveries(
         &self,
         node: &str,
-        wanted: Vec<(EndpointId, u32)>,
+        wanted: Vec<(DueEndpoint, u32)>,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let node = node.to_owned();
-        let claim = self
-            .writer
-            .write(move |tx| claim(tx, &node, &wanted, now + lease, now));
-        let claimed: Vec<ClaimedDelivery> = claim.await?;
+        let claims = self
+            .writers
+            .split(wanted, |(endpoint, _)| &endpoint.tenant_id);
+        let claims = claims.map(|(writer, wanted)| {
+            let node = node.to_owned();
+            writer.write(move |tx| claim(tx, &node, &wanted, now + lease, now))
+        });
+        let claimed: Result<Vec<_>, StoreError> = futures_util::future::join_all(claims)
+            .await
+            .into_iter()
+            .collect();
+        let claimed: Vec<ClaimedDelivery> = claimed?.into_iter().flatten().collect();
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
@@ -97,13 +104,16 @@ impl Store {
             .read(move |snapshot| read_contents(snapshot, &claimed, now))
             .await;
         let (deliveries, obsolete) = opened.map_err(|error: StoreError| error)?;
-        if !obsolete.is_empty() {
+        for (writer, obsolete) in self
+            .writers
+            .split(obsolete, |key: &DeliveryKey| &key.tenant)
+        {
             let finish = move |tx: &Tx<'_>| {
                 obsolete
                     .iter()
-                    .try_for_each(|key: &DeliveryKey| finish(tx, key, QueueState::Failed, now))
+                    .try_for_each(|key| finish(tx, key, QueueState::Failed, now))
             };
-            self.writer.write(finish).await?;
+            writer.write::<_, StoreError, _>(finish).await?;
         }
         Ok(deliveries)
     }
@@ -111,7 +121,8 @@ impl Store {
     /// Makes every open delivery due now. Called at the start of a single node: claims of its previous process would
     /// otherwise delay their queues until the lease expires.
     pub async fn release_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.writer
+        self.writers
+            .whole()
             .write(move |tx| {
                 tx.execute(sql::DELIVERIES_RELEASE, [now.micros()])
                     .map(|_| ())
@@ -126,7 +137,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let node = node.to_owned();
-        self.writer
+        self.writers
+            .whole()
             .write(move |tx| release_node(tx, &node, now))
             .await
     }
@@ -147,7 +159,7 @@ impl Store {
 fn claim(
     tx: &Tx<'_>,
     node: &str,
-    wanted: &[(EndpointId, u32)],
+    wanted: &[(DueEndpoint, u32)],
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<Vec<ClaimedDelivery>, StoreError> {
@@ -157,7 +169,7 @@ fn claim(
             lease.micros(),
             now.micros(),
             node,
-            endpoint.as_str(),
+            endpoint.endpoint_id.as_str(),
             *limit,
         );
         let rows = tx.rows(sql::DELIVERIES_CLAIM, key, ClaimRow::read)?;

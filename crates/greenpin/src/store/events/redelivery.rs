@@ -74,8 +74,7 @@ impl TenantStore {
         for _ in 0..MAX_BATCHES {
             let (tenant, asked) = (self.tenant_id.clone(), wanted.clone());
             let write = self
-                .store
-                .writer
+                .writer()
                 .write(move |tx| replay(tx, &tenant, &asked, now));
             let (done, next): (Replayed, Option<EventId>) = write.await?;
             sum.events += done.events;

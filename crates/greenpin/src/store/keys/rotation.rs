@@ -139,13 +139,17 @@ impl OperatorStore {
 
     /// Reads keys and key files again.
     async fn refresh_keys(&self) -> Result<(), StoreError> {
-        let refresh = self.store.writer.write(|tx| tx.reload_keys());
+        let refresh = self.store.writers.whole().write(|tx| tx.reload_keys());
         refresh.await
     }
 
     async fn begin_rotation(&self, now: Timestamp) -> Result<(), RotateError> {
         let actor = self.actor.clone();
-        let begin = self.store.writer.write(move |tx| begin(tx, &actor, now));
+        let begin = self
+            .store
+            .writers
+            .whole()
+            .write(move |tx| begin(tx, &actor, now));
         begin.await?;
         Ok(self.refresh_keys().await?)
     }
@@ -157,7 +161,11 @@ impl OperatorStore {
         let (mut after, mut examined, mut resealed) = (String::new(), 0, 0);
         loop {
             let start = after.clone();
-            let write = self.store.writer.write(move |tx| reseal(tx, &start));
+            let write = self
+                .store
+                .writers
+                .whole()
+                .write(move |tx| reseal(tx, &start));
             let batch: Result<Batch, StoreError> = write.await;
             let batch = batch?;
             let Some(last) = batch.last else {
@@ -172,7 +180,11 @@ impl OperatorStore {
 
     async fn finish_rotation(&self, now: Timestamp) -> Result<(), RotateError> {
         let actor = self.actor.clone();
-        let finish = self.store.writer.write(move |tx| finish(tx, &actor, now));
+        let finish = self
+            .store
+            .writers
+            .whole()
+            .write(move |tx| finish(tx, &actor, now));
         finish.await?;
         self.refresh_keys().await?;
         // Until then the log holds old versions of the pages. Later checkpoints truncate it as well.

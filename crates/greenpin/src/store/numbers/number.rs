@@ -143,7 +143,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), NumberError> {
         new.check()?;
-        self.writer
+        self.writers
+            .whole()
             .write(move |tx| insert(tx, &tenant, &new, now))
             .await
     }

@@ -97,7 +97,7 @@ impl OperatorStore {
     ) -> Result<(), NumberError> {
         new.check()?;
         let actor = self.actor.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             numbers::insert(tx, &tenant, &new, now)?;
             let masked = new.virtual_number.to_string();
             let action = AuditAction {
@@ -121,7 +121,7 @@ impl OperatorStore {
             .try_for_each(NewNumber::check)
             .map_err(ImportError::Rule)?;
         let actor = self.actor.clone();
-        let write = self.store.writer.write_long(move |tx| {
+        let write = self.store.writers.whole().write_long(move |tx| {
             if !numbers::takes_numbers(tx, &tenant)? {
                 return Err(ImportError::NoSuchTenant);
             }
@@ -326,7 +326,7 @@ impl OperatorStore {
         work: impl Fn(&Tx<'_>, &NumberRecord) -> Result<(), PoolError> + Send + 'static,
     ) -> Result<(), PoolError> {
         let actor = self.actor.clone();
-        let write = self.store.writer.write_long(move |tx| {
+        let write = self.store.writers.whole().write_long(move |tx| {
             let vn = tx.keys().number_key(number);
             tx.execute(sql::NUMBER_LOCK, [&vn])?;
             let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RecordRow::read)?;

@@ -40,9 +40,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Verdict, StoreError> {
         let reads = self.read_ahead(|| self.reads_of_attempt(call_sid, keys, digits, now));
+        let writer = self.writer_of_call(call_sid).await?;
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
         let attempt = move |tx: &Tx<'_>| attempt_pin(tx, &call_sid, &digits, now);
-        self.writer.write_with(reads, attempt).await
+        writer.write_with(reads, attempt).await
     }
 
     /// Returns the reads for an attempt. `keys` are those of its call.

@@ -23,7 +23,8 @@ impl Store {
     pub async fn delete_old_unlisted_callers(&self, now: Timestamp) -> Result<usize, StoreError> {
         let retention = i64::try_from(HISTORY_RETENTION.as_micros()).unwrap_or(i64::MAX);
         let before = now.micros().saturating_sub(retention);
-        self.writer
+        self.writers
+            .common()
             .write(move |tx| {
                 let callers = tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before])?;
                 Ok(callers + tx.execute(sql::SOURCES_DELETE_OLD, [before])?)

@@ -93,7 +93,8 @@ impl Store {
     /// Clears a removed recording from its call record.
     pub async fn clear_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
-        let write = self.writer.write(move |tx| {
+        let writer = self.writers.tenant(&recording.tenant_id);
+        let write = writer.write(move |tx| {
             tx.execute(
                 sql::RETENTION_RECORDING_CLEAR,
                 (tenant.as_str(), sid.as_str()),
@@ -113,9 +114,8 @@ impl Store {
             if !has_other_limits && !self.has_old_trace(&tenant, &retention, now).await? {
                 continue;
             }
-            let write = self
-                .writer
-                .write(move |tx| enforce(tx, &tenant, &retention, now));
+            let writer = self.writers.tenant(&tenant);
+            let write = writer.write(move |tx| enforce(tx, &tenant, &retention, now));
             removed += write.await?;
         }
         Ok(removed)

@@ -117,7 +117,8 @@ impl OperatorStore {
     ) -> Result<ErasureReceipt, EraseError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         self.store
-            .writer
+            .writers
+            .whole()
             .write(move |tx| begin(tx, &actor, &tenant, now))
             .await
     }
@@ -146,8 +147,9 @@ impl OperatorStore {
     }
 
     async fn erase_batch(&self, tenant: &TenantId, step: EraseStep) -> Result<usize, EraseError> {
+        let writer = self.store.writers.tenant(tenant);
         let tenant = tenant.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = writer.write(move |tx| {
             let erased = step(tx, &tenant)?;
             count(tx, &tenant, &erased)?;
             Ok::<_, StoreError>(erased.iter().map(|(_, rows)| rows).sum())
@@ -158,7 +160,8 @@ impl OperatorStore {
     async fn finish_erasure(&self, tenant: &TenantId, now: Timestamp) -> Result<(), EraseError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         self.store
-            .writer
+            .writers
+            .whole()
             .write(move |tx| finish(tx, &actor, &tenant, now))
             .await?;
         self.store.keys.evict_tenants();
@@ -216,8 +219,9 @@ impl Store {
             if cleared.is_empty() {
                 continue;
             }
+            let writer = self.writers.tenant(tenant);
             let tenant = tenant.clone();
-            self.writer
+            writer
                 .write(move |tx| {
                     for sid in &cleared {
                         let key = (tenant.as_str(), sid.as_str());

@@ -60,7 +60,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (actor, tenant) = (self.actor.clone(), tenant.cloned());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.common().write(move |tx| {
             write(
                 tx,
                 &actor,

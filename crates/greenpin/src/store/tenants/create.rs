@@ -62,7 +62,10 @@ impl Store {
     ) -> Result<CreatedTenant, TenantError> {
         let token = NewToken::for_tenant(&new, self);
         let digest = token.digest;
-        let webhooks = self.writer.write(move |tx| insert(tx, &new, &digest, now));
+        let webhooks = self
+            .writers
+            .whole()
+            .write(move |tx| insert(tx, &new, &digest, now));
         Ok(CreatedTenant {
             webhooks: webhooks.await?,
             token: token.token,

@@ -141,7 +141,8 @@ impl Store {
             .div_euclid(USE_RESOLUTION)
             .saturating_mul(USE_RESOLUTION);
         let write = self
-            .writer
+            .writers
+            .common()
             .write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
         write.await.map(|_: usize| ())
     }
@@ -177,7 +178,7 @@ impl OperatorStore {
         let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
         let (sid, digest) = (account_sid.clone(), token.digest);
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             status::require_live(tx, &tenant)?;
             let insert = CredentialInsert {
                 tenant: &tenant,
@@ -208,7 +209,7 @@ impl OperatorStore {
         let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
         let (sid, digest) = (account_sid.clone(), token.digest);
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             let replaced = find_live(tx, &tenant, &old, now)?;
             if let Some(overlap) = overlap {
                 let until = (now + overlap).micros();
@@ -244,7 +245,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<(), CredentialError> {
         let (actor, tenant, sid) = (self.actor.clone(), tenant.clone(), account_sid.to_owned());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             find_live(tx, &tenant, &sid, now)?;
             tx.execute(
                 sql::CREDENTIAL_REVOKE,

@@ -98,7 +98,7 @@ impl TenantStore {
         E: From<StoreError> + Send + 'static,
     {
         let (tenant, id, claimed) = (self.tenant_id.clone(), id.clone(), self.claimed.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let written = write(tx, &tenant, &id)?;
             if let Some(claimed) = &claimed {
                 claimed.set_allocation(tx, &tenant, &id)?;
@@ -117,7 +117,7 @@ impl TenantStore {
         answer: impl Fn(&T) -> StoredAnswer + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let written = write(tx, &tenant)?;
             if let (Some(claimed), Some(written)) = (&claimed, &written) {
                 let statement = sql::IDEMPOTENCY_SET_ANSWER_OF_WRITE;
@@ -167,8 +167,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<KeyClaim, StoreError> {
         let (tenant, request) = (self.tenant_id.clone(), request.clone());
-        self.store
-            .writer
+        self.writer()
             .write(move |tx| claim(tx, &tenant, &request, now))
             .await
     }
@@ -185,7 +184,7 @@ impl TenantStore {
             key: request.key.clone(),
             claim,
         };
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let statement = sql::IDEMPOTENCY_SET_ANSWER;
             set_answer(tx, &tenant, statement, &claimed, &answer)
         });
@@ -199,7 +198,7 @@ impl TenantStore {
         claim: Claim,
     ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             let row = (tenant.as_str(), &key, claim.0.micros());
             tx.execute(sql::IDEMPOTENCY_RELEASE, row).map(|_| ())
         });
@@ -211,7 +210,8 @@ impl Store {
     /// Deletes a batch of expired keys. Returns its size; 0 if none is left.
     pub async fn delete_old_idempotency_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now, ANSWER_TTL);
-        self.writer
+        self.writers
+            .common()
             .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, MAX_BATCH_KEYS)))
             .await
     }

@@ -66,7 +66,7 @@ impl TenantStore {
             .flat_map(|sample| sample.to_le_bytes())
             .collect();
         let audio = STANDARD_NO_PAD.encode(octets);
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             tx.cache().tenants.change();
             tx.execute(
                 sql::PROMPT_UPSERT,
@@ -80,7 +80,7 @@ impl TenantStore {
     /// Deletes a prompt, so that the built-in one applies. Returns whether it existed.
     pub async fn delete_prompt(&self, name: &str) -> Result<bool, StoreError> {
         let (tenant, name) = (self.tenant_id.clone(), name.to_owned());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.writer().write(move |tx| {
             tx.cache().tenants.change();
             Ok(tx.execute(sql::PROMPT_DELETE, (tenant.as_str(), &name))? > 0)
         });

@@ -72,7 +72,7 @@ impl Store {
     ) -> Result<String, StoreError> {
         let NewToken { token, digest } = NewToken::draw(None, self);
         let proof = self.proof(&owner, operator_token);
-        let write = self.writer.write(move |tx| {
+        let write = self.writers.common().write(move |tx| {
             let idle = micros_before(now, SESSION_IDLE_TIMEOUT);
             tx.execute(sql::SESSIONS_DELETE_IDLE, [idle])?;
             tx.execute(
@@ -137,7 +137,8 @@ impl Store {
     pub async fn session_used(&self, token: &str, now: Timestamp) -> Result<(), StoreError> {
         let digest = self.keys.digest(token).to_hex();
         let write = self
-            .writer
+            .writers
+            .common()
             .write(move |tx| tx.execute(sql::SESSION_USED, (now.micros(), &digest)));
         write.await.map(|_: usize| ())
     }
@@ -146,14 +147,15 @@ impl Store {
     pub async fn end_session(&self, token: &str) -> Result<(), StoreError> {
         let digest = self.keys.digest(token).to_hex();
         let write = self
-            .writer
+            .writers
+            .common()
             .write(move |tx| tx.execute(sql::SESSION_DELETE, [&digest]));
         write.await.map(|_: usize| ())
     }
 
     /// Ends all sessions of an owner.
     pub async fn end_sessions(&self, owner: SessionOwner) -> Result<(), StoreError> {
-        let write = self.writer.write(move |tx| {
+        let write = self.writers.common().write(move |tx| {
             let key = (owner.tenant_id(), owner.account_sid());
             tx.execute(sql::SESSIONS_DELETE_OF_ACCOUNT, key)
         });

@@ -307,7 +307,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Vec<(crate::store::EndpointId, String)>, SettingsError> {
         let tenant = self.tenant_id.clone();
-        let created = self.store.writer.write(move |tx| {
+        let created = self.writer().write(move |tx| {
             let changed = change_in(tx, &tenant, &change)?;
             if changed.min_duration > changed.max_duration {
                 return Err(SettingsError::Durations);

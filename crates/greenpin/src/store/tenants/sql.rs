@@ -222,7 +222,7 @@ statements! {
         "DELETE FROM idempotency_keys
          WHERE tenant_id = $1 AND key_digest = $2 AND taken_at = $3 AND status IS NULL AND greenpin_id IS NULL";
     IDEMPOTENCY_DELETE_OLD =
-        "DELETE FROM idempotency_keys WHERE (tenant_id, key_digest) IN (
+        "DELETE FROM idempotency_keys WHERE taken_at <= $1 AND (tenant_id, key_digest) IN (
              SELECT k.tenant_id, k.key_digest FROM idempotency_keys k WHERE k.taken_at <= $1 ORDER BY k.taken_at LIMIT $2)";
     AUDIT_INSERT: ExactlyOne =
         "INSERT INTO audit (audit_id, occurred_at, actor, act, tenant_id, object, request_id)

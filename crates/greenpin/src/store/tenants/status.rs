@@ -73,7 +73,7 @@ impl OperatorStore {
     ) -> Result<CreatedTenant, TenantError> {
         let token = tenants::NewToken::for_tenant(&new, &self.store);
         let (actor, digest) = (self.actor.clone(), token.digest);
-        let webhooks = self.store.writer.write(move |tx| {
+        let webhooks = self.store.writers.whole().write(move |tx| {
             let webhooks = tenants::insert(tx, &new, &digest, now)?;
             let action = AuditAction {
                 name: "tenant.create",
@@ -151,7 +151,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_SUSPEND, (now.micros(), tenant.as_str()))? > 0 {
                 let action = AuditAction {
@@ -175,7 +175,7 @@ impl OperatorStore {
     ) -> Result<DestinationRules, TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let forgotten = tenant.clone();
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             require_live(tx, &tenant)?;
             let settings = settings::change_in(tx, &tenant, |settings| {
                 change.apply(&mut settings.destinations);
@@ -196,7 +196,7 @@ impl OperatorStore {
     /// Ends the suspension of a tenant. Repeating it has no effect.
     pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writers.whole().write(move |tx| {
             require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_RESUME, [tenant.as_str()])? > 0 {
                 let action = AuditAction {

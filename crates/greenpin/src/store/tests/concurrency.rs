@@ -99,7 +99,7 @@ async fn hang_up(database: &Database) {
     let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let writers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND query LIKE '%writer_turn%' AND pid <> pg_backend_pid()";
+                   WHERE datname = current_database() AND query LIKE '%writer_shards%' AND pid <> pg_backend_pid()";
     client.batch_execute(writers).await.unwrap();
 }
 
@@ -150,14 +150,18 @@ async fn a_store_writes_again_after_another_node_held_the_lease_too_long() {
     tokio::spawn(connection);
     // Another node holds the lease until the server cancels the waiting lock.
     client
-        .batch_execute("BEGIN; SELECT FROM writer_turn FOR UPDATE")
+        .batch_execute("BEGIN; SELECT FROM writer_shards FOR UPDATE")
         .await
         .unwrap();
     let waiting = bench.create(WIDE, 1);
     let cancel = async {
         let waiters = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while client.query(waiters, &[]).await.unwrap().is_empty() {}
+        while client.query(waiters, &[]).await.unwrap().is_empty() {
+            // A transaction sees the activity as it was at its first look.
+            let clear = "SELECT pg_stat_clear_snapshot()";
+            client.batch_execute(clear).await.unwrap();
+        }
     };
     let (refused, ()) = tokio::join!(waiting, cancel);
     assert!(matches!(refused, Err(CreateError::Store(_))), "{refused:?}");

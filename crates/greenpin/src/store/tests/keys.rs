@@ -28,7 +28,7 @@ impl RecordingStorage for NoFiles {
     }
 }
 
-fn operator(store: &Store) -> OperatorStore {
+pub(super) fn operator(store: &Store) -> OperatorStore {
     store.operator(Actor::command_line())
 }
 

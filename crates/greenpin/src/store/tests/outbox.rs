@@ -97,12 +97,15 @@ impl OutboxBench {
             .greenpin_id
     }
 
+    async fn due(&self, id: &EndpointId) -> DueEndpoint {
+        let due = self.store.due_endpoints().await.unwrap();
+        let mut found = due.into_iter().filter(|due| due.endpoint_id == *id);
+        found.next().unwrap()
+    }
+
     async fn claim(&self, seconds: u64) -> Vec<Delivery> {
         let due = self.store.due_endpoints().await.unwrap();
-        let wanted = due
-            .into_iter()
-            .map(|endpoint| (endpoint.endpoint_id, 10))
-            .collect();
+        let wanted = due.into_iter().map(|endpoint| (endpoint, 10)).collect();
         self.store
             .claim_deliveries("node-1", wanted, LEASE, self.at(seconds))
             .await
@@ -433,7 +436,7 @@ async fn a_long_backlog_of_one_endpoint_does_not_delay_claims_for_another() {
     for second in 0..50 {
         bench.allocate(second).await;
     }
-    let wanted = vec![(endpoints[1].id.clone(), 5)];
+    let wanted = vec![(bench.due(&endpoints[1].id).await, 5)];
     let claimed = bench
         .store
         .claim_deliveries("node-1", wanted, LEASE, bench.at(60))
@@ -467,10 +470,11 @@ async fn a_restarted_node_releases_its_own_claims_only() {
     for second in 0..2 {
         bench.allocate(second).await;
     }
+    let due = bench.due(&id).await;
     let claim = async |node: &str| {
         bench
             .store
-            .claim_deliveries(node, vec![(id.clone(), 1)], LEASE, bench.at(5))
+            .claim_deliveries(node, vec![(due.clone(), 1)], LEASE, bench.at(5))
             .await
             .unwrap()
     };

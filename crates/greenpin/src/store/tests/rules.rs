@@ -27,6 +27,7 @@ mod recordings;
 mod resolution;
 mod retention;
 mod round_trips;
+mod shards;
 mod store_move;
 
 const EXCLUSIVE: &str = "+914000000001";
@@ -220,10 +221,7 @@ impl Bench {
     /// Claims every due delivery.
     async fn claim(&self, lease: Duration, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         let due = self.store.due_endpoints().await?;
-        let wanted = due
-            .into_iter()
-            .map(|endpoint| (endpoint.endpoint_id, 10))
-            .collect();
+        let wanted = due.into_iter().map(|endpoint| (endpoint, 10)).collect();
         self.store
             .claim_deliveries("node-1", wanted, lease, now)
             .await

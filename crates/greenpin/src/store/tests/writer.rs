@@ -6,7 +6,8 @@ use super::postgres as test_database;
 use crate::store::core::database::{DatabaseTarget, postgres, sqlite};
 use crate::store::core::reader::IdleReaders;
 use crate::store::core::statement::{Rows, Statement};
-use crate::store::{StoreError, Tx, Writer};
+use crate::store::core::write_scope::WriteScope;
+use crate::store::{StoreError, Tx, Writer, Writers};
 use crate::store::{TenantId, tenants::settings};
 use crate::supervision::Supervisor;
 
@@ -42,7 +43,7 @@ fn file(folder: &tempfile::TempDir) -> DatabaseTarget {
 
 fn writer() -> (tempfile::TempDir, Writer) {
     let folder = tempfile::tempdir().unwrap();
-    let (writer, _) = Writer::start(
+    let (writers, _) = Writers::start(
         file(&folder),
         &folder.path().join("master.key"),
         Arc::default(),
@@ -50,7 +51,7 @@ fn writer() -> (tempfile::TempDir, Writer) {
         &Supervisor::default(),
     )
     .unwrap();
-    (folder, writer)
+    (folder, writers.whole().clone())
 }
 
 async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
@@ -104,7 +105,7 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
         )),
         file(&folder),
     ] {
-        let (writer, _) = Writer::start(
+        let (writers, _) = Writers::start(
             target,
             &folder.path().join("master.key"),
             Arc::default(),
@@ -112,6 +113,7 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
             &Supervisor::default(),
         )
         .unwrap();
+        let writer = writers.whole();
         let mut crowd = tokio::task::JoinSet::new();
         for client in 0..64 {
             let writer = writer.clone();
@@ -132,7 +134,7 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
             });
         }
         assert_eq!(crowd.join_all().await.into_iter().sum::<usize>(), 32 * 20);
-        assert_eq!(names(&writer).await.len(), 32 * 20);
+        assert_eq!(names(writer).await.len(), 32 * 20);
     }
 }
 
@@ -140,7 +142,7 @@ async fn of_concurrent_inserts_only_the_duplicates_fail() {
 async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (writer, _) = Writer::start(
+    let (writers, _) = Writers::start(
         DatabaseTarget::Postgres(Box::new(
             postgres::PostgresTarget::new(server, None).unwrap(),
         )),
@@ -150,6 +152,7 @@ async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
         &Supervisor::default(),
     )
     .unwrap();
+    let writer = writers.whole();
     let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {
         tx.insert_batched(INSERT, ("a", "{}", 0_i64))?;
         tx.rows(NAMES, (), |row| row.get("tenant_id"))
@@ -215,7 +218,7 @@ async fn settings_that_were_rolled_back_or_changed_by_another_process_are_not_ca
         "a change that failed is not kept"
     );
     file(&folder)
-        .writer()
+        .writer(WriteScope::Whole)
         .unwrap()
         .execute(CHANGE, &[])
         .unwrap();

@@ -295,6 +295,7 @@ fn ended_calls_of_all_tenants_are_listed_with_reason_and_attempts() {
         assert!(calls[0]["why"].is_string());
     }
     assert!(list("?cause=busy").is_empty() && list("?tenant_id=other").is_empty());
+    assert!(list("?trunk=%00").is_empty());
     let answer = operator_request(&setup.server, "GET", "/call-records?cause=other");
     assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
     let listed = setup

@@ -484,7 +484,8 @@ fn recording_rows() -> Vec<Row> {
 fn node_rows() -> Vec<Row> {
     let lease = accepted(|seconds| is_configurable("node", &format!("lease = {seconds}")));
     // One connection writes.
-    let connections = 1 + 2 * store::READER_THREADS;
+    // One more writer for the rows without a tenant, and one for all rows.
+    let connections = store::TENANT_SHARDS + 2 + 2 * store::READER_THREADS;
     limits! {
         "`node.lease`" => format!("{lease} s, default {}", Config::default().lease.as_secs()),
         "heartbeats in a lease" => server::HEARTBEATS_PER_LEASE.to_string(),

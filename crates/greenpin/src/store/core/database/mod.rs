@@ -12,6 +12,7 @@ pub(crate) use read_ahead::ReadAhead;
 pub(crate) use value::{Column, ColumnNames, OwnedValue, Params, Row, Value, word_columns};
 
 use crate::store::core::statement::Statement;
+use crate::store::core::write_scope::WriteScope;
 use crate::store::{OpenError, StoreError};
 
 /// Connection of one thread, which blocks while the database works.
@@ -27,7 +28,8 @@ pub(crate) enum DatabaseTarget {
     Postgres(Box<postgres::PostgresTarget>),
 }
 
-/// Lease of the writers: the state of the database at the start of a transaction.
+/// Lease of the writers: the state of the database, or of a shard, at the start of a transaction.
+#[derive(Default)]
 pub(crate) struct WriterLease {
     /// Version of cached rows; changes after another process has changed settings or endpoints.
     pub(crate) cache_version: i64,
@@ -48,11 +50,18 @@ impl DatabaseTarget {
         }
     }
 
-    /// Opens a connection for the writer.
-    pub(crate) fn writer(&self) -> Result<DatabaseConnection, OpenError> {
+    /// Returns whether writes of different shards need not wait for each other.
+    pub(crate) fn is_sharded(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Opens a connection for the writer of a scope.
+    pub(crate) fn writer(&self, scope: WriteScope) -> Result<DatabaseConnection, OpenError> {
         Ok(match self {
             Self::Sqlite(target) => DatabaseConnection::Sqlite(target.writer()?),
-            Self::Postgres(target) => DatabaseConnection::Postgres(Box::new(target.connect()?)),
+            Self::Postgres(target) => {
+                DatabaseConnection::Postgres(Box::new(target.connect(scope)?))
+            }
         })
     }
 
@@ -60,7 +69,9 @@ impl DatabaseTarget {
     pub(crate) fn reader(&self) -> Result<DatabaseConnection, OpenError> {
         Ok(match self {
             Self::Sqlite(target) => DatabaseConnection::Sqlite(target.reader()?),
-            Self::Postgres(target) => DatabaseConnection::Postgres(Box::new(target.connect()?)),
+            Self::Postgres(target) => {
+                DatabaseConnection::Postgres(Box::new(target.connect(WriteScope::Whole)?))
+            }
         })
     }
 }

@@ -20,9 +20,10 @@ use crate::store::core::ids::EventId;
 use crate::store::core::schema::MOVE_IN_PROGRESS;
 use crate::store::core::sql;
 use crate::store::core::statement::TABLES;
+use crate::store::core::write_scope::WriteScope;
 
 /// Tables that the migration fills.
-const NOT_COPIED: [&str; 2] = ["schema_version", "writer_turn"];
+const NOT_COPIED: [&str; 2] = ["schema_version", "writer_shards"];
 /// Name of the table of marks in the target, until the end of the move.
 const MARKS: &str = "moved_tables";
 /// A large table takes long.
@@ -108,7 +109,9 @@ fn connect(
 ) -> Result<(PostgresTarget, PostgresConnection), MoveError> {
     let target = PostgresTarget::new(server.clone(), ca);
     let target = target.map_err(|error| MoveError::Target(error.into()))?;
-    let connection = target.connect().map_err(MoveError::Target)?;
+    let connection = target
+        .connect(WriteScope::Whole)
+        .map_err(MoveError::Target)?;
     connection.run(async |client: &Client| client.batch_execute(NO_LIMITS).await)?;
     Ok((target, connection))
 }
@@ -332,7 +335,7 @@ impl StoreMove {
         let last_event = self.last_event()?;
         self.target.run(async |client: &Client| {
             let end = format!(
-                "BEGIN; UPDATE writer_turn SET last_event = '{last_event}'; DROP TABLE {MARKS}; \
+                "BEGIN; UPDATE writer_shards SET last_event = '{last_event}'; DROP TABLE {MARKS}; \
                  DELETE FROM schema_version WHERE version = {MOVE_IN_PROGRESS}; COMMIT; ANALYZE"
             );
             client.batch_execute(&end).await

@@ -1,4 +1,4 @@
-//! The writer: one thread that commits waiting jobs together.
+//! The writers: threads that commit waiting jobs together, one on SQLite, one for each scope on PostgreSQL.
 //!
 //! A job is a closure over the open transaction that can run more than once. A batch first runs without savepoints,
 //! because a savepoint for each job copies every changed page. If a job fails after a change, the writer rolls the
@@ -15,15 +15,17 @@ mod job;
 mod thread;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use self::batch::WriterState;
 pub(crate) use self::cache::WriterCache;
 use self::job::{Job, JobKind, Task};
 use self::thread::{CommitListeners, Thread};
@@ -33,7 +35,8 @@ use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, R
 use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::statement::Statement;
-use crate::store::{OpenError, StoreError, Timestamp};
+use crate::store::core::write_scope::{WriteScope, common_shard, tenant_shard};
+use crate::store::{OpenError, StoreError, TenantId, Timestamp};
 use crate::supervision::{Part, Supervisor};
 
 /// Maximum number of waiting jobs. Further jobs fail with [`StoreError::Overloaded`].
@@ -41,7 +44,7 @@ pub const MAX_QUEUED_JOBS: usize = 8192;
 /// Maximum wait for the result of a write. A job that has not started by then never runs.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handle of the writer thread, which ends with the last clone.
+/// Handle of a writer thread, which ends with the last clone.
 pub(crate) struct Writer<C> {
     queue: SyncSender<Box<dyn Job<C>>>,
     /// Number of jobs without a result.
@@ -87,8 +90,15 @@ impl<C> Clone for Writer<C> {
     }
 }
 
-impl<C: WriterCache + 'static> Writer<C> {
-    /// Migrates the database and starts the thread, which notifies `deliveries` after each commit with a delivery.
+/// Writers of a database: one on SQLite, one for each scope on PostgreSQL.
+pub(crate) struct Writers<C> {
+    whole: Writer<C>,
+    /// Writers of the shards; empty if one writer does everything.
+    shards: Vec<Writer<C>>,
+}
+
+impl<C: WriterCache + 'static> Writers<C> {
+    /// Migrates the database and starts the threads, which notify `deliveries` after each commit with a delivery.
     /// `key_file` is the file of the master key. Returns the keys as well.
     pub(crate) fn start(
         target: DatabaseTarget,
@@ -97,54 +107,131 @@ impl<C: WriterCache + 'static> Writer<C> {
         readers: IdleReaders,
         supervisor: &Supervisor,
     ) -> Result<(Self, Arc<Keyring>), OpenError> {
-        let (supervisor, key_file) = (supervisor.clone(), key_file.to_owned());
-        let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
-        let (ready, opened) = sync_channel(1);
-        let open = Arc::<AtomicUsize>::default();
         let listeners = CommitListeners {
             deliveries,
             readers,
-            open: open.clone(),
+            open: Arc::default(),
             health: WriteHealth::default(),
         };
-        let health = listeners.health.clone();
-        // The connection is created on the thread and stays there.
-        let work = move || match Thread::<C>::open(target, &key_file, listeners) {
-            Ok(thread) => {
-                let guard = supervisor.watch(Part::StoreWriter);
-                let _ = ready.send(Ok(thread.keys()));
-                thread.run(&jobs, guard);
-            }
-            Err(error) => {
-                let _ = ready.send(Err(error));
-            }
-        };
-        let started = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(work);
-        started.map_err(|source| OpenError::Io {
-            path: "the writer's thread".into(),
-            source,
-        })?;
-        let gone = || std::io::Error::other("the thread ended before it was ready");
-        let keys = opened
-            .recv()
-            .map_err(|_| OpenError::Io {
-                path: "the writer's thread".into(),
-                source: gone(),
-            })
-            .flatten()?;
-        let writer = Self {
-            queue,
-            open,
-            health,
-        };
-        Ok((writer, keys))
+        let (whole, keys) = Writer::open(target.clone(), key_file, listeners.clone(), supervisor)?;
+        let scopes = target.is_sharded().then(WriteScope::shards);
+        let shards = scopes.into_iter().flatten().map(|scope| {
+            let listeners = CommitListeners {
+                open: Arc::default(),
+                ..listeners.clone()
+            };
+            Writer::start((target.clone(), scope), keys.clone(), listeners, supervisor)
+        });
+        let shards = shards.collect::<Result<_, _>>()?;
+        Ok((Self { whole, shards }, keys))
+    }
+
+    /// Returns the writer of the rows of a tenant.
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> &Writer<C> {
+        self.shards.get(tenant_shard(tenant)).unwrap_or(&self.whole)
+    }
+
+    /// Returns the writer of the rows without a tenant. A job must not change other rows, nor rely on them.
+    pub(crate) fn common(&self) -> &Writer<C> {
+        self.shards.get(common_shard()).unwrap_or(&self.whole)
+    }
+
+    /// Returns the writer of all rows. A job waits for the others of all nodes and holds them up: for rare writes.
+    pub(crate) fn whole(&self) -> &Writer<C> {
+        &self.whole
+    }
+
+    /// Returns whether the tenants have writers of their own.
+    pub(crate) fn is_sharded(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    /// Splits items by the writers of their tenants.
+    pub(crate) fn split<T>(
+        &self,
+        items: Vec<T>,
+        tenant: impl Fn(&T) -> &TenantId,
+    ) -> impl Iterator<Item = (&Writer<C>, Vec<T>)> {
+        let mut groups: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+        for item in items {
+            let shard = if self.is_sharded() {
+                tenant_shard(tenant(&item))
+            } else {
+                0
+            };
+            groups.entry(shard).or_default().push(item);
+        }
+        groups
+            .into_iter()
+            .map(|(shard, items)| (self.shards.get(shard).unwrap_or(&self.whole), items))
     }
 
     /// Returns `true` if the last write failed because the database takes none.
     pub(crate) fn is_failing(&self) -> bool {
-        self.health.0.load(Ordering::Relaxed)
+        self.whole.health.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<C: WriterCache + 'static> Writer<C> {
+    /// Migrates the database and starts the thread of all rows.
+    fn open(
+        target: DatabaseTarget,
+        key_file: &Path,
+        listeners: CommitListeners,
+        supervisor: &Supervisor,
+    ) -> Result<(Self, Arc<Keyring>), OpenError> {
+        let (supervisor, key_file) = (supervisor.clone(), key_file.to_owned());
+        let (ready, opened) = sync_channel(1);
+        // The connection is created on the thread and stays there.
+        let writer = Self::spawn(listeners, move |listeners, jobs| {
+            match Thread::<C>::open(target, &key_file, listeners) {
+                Ok(thread) => {
+                    let guard = supervisor.watch(Part::StoreWriter);
+                    let _ = ready.send(Ok(thread.keys()));
+                    thread.run(WriterState::Idle, jobs, guard);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })?;
+        let gone = || {
+            thread_error(std::io::Error::other(
+                "the thread ended before it was ready",
+            ))
+        };
+        let keys = opened.recv().map_err(|_| gone()).flatten()?;
+        Ok((writer, keys))
+    }
+
+    /// Starts the thread of a scope, which connects for its first job.
+    fn start(
+        target: (DatabaseTarget, WriteScope),
+        keys: Arc<Keyring>,
+        listeners: CommitListeners,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OpenError> {
+        let guard = supervisor.watch(Part::StoreWriter);
+        Self::spawn(listeners, move |listeners, jobs| {
+            Thread::<C>::run_scope(target, keys, listeners, jobs, guard);
+        })
+    }
+
+    fn spawn(
+        listeners: CommitListeners,
+        work: impl FnOnce(CommitListeners, &Receiver<Box<dyn Job<C>>>) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
+        let (open, health) = (listeners.open.clone(), listeners.health.clone());
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || work(listeners, &jobs))
+            .map_err(thread_error)?;
+        Ok(Self {
+            queue,
+            open,
+            health,
+        })
     }
 
     /// Runs a job that may take longer than [`WRITE_TIMEOUT`], such as an import. Otherwise like [`Writer::write`].
@@ -227,6 +314,13 @@ impl<C: WriterCache + 'static> Writer<C> {
             }
         };
         finished.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+}
+
+fn thread_error(source: std::io::Error) -> OpenError {
+    OpenError::Io {
+        path: "the writer's thread".into(),
+        source,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::store::core::database::{DatabaseConnection, DatabaseTarget, ReadAhead
 use crate::store::core::ids::EventIds;
 use crate::store::core::key_binding;
 use crate::store::core::reader::{IdleReaders, Snapshot};
+use crate::store::core::write_scope::WriteScope;
 use crate::store::{OpenError, StoreError};
 use crate::supervision::PartGuard;
 
@@ -39,6 +40,7 @@ const POLL_INTERVAL: Duration = Duration::from_micros(50);
 const MAX_LEASES_IN_A_ROW: u32 = 16;
 
 /// Parts of the store that are notified of commits.
+#[derive(Clone)]
 pub(crate) struct CommitListeners {
     /// Notified after a commit with a delivery.
     pub(crate) deliveries: Arc<Notify>,
@@ -52,6 +54,7 @@ pub(crate) struct CommitListeners {
 
 pub(crate) struct Thread<C> {
     target: DatabaseTarget,
+    scope: WriteScope,
     connection: DatabaseConnection,
     keys: Arc<Keyring>,
     listeners: CommitListeners,
@@ -71,18 +74,41 @@ pub(crate) struct Thread<C> {
     had_outage: Cell<bool>,
 }
 
+impl CommitListeners {
+    /// Sends the results of jobs.
+    fn finish_jobs<C>(&self, jobs: Vec<Box<dyn Job<C>>>, committed: &Result<(), StoreError>) {
+        let count = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        METRICS.store_batch.observe(count.into());
+        METRICS.store_jobs.inc_by(count.into());
+        METRICS.store_queue.dec_by(count.into());
+        self.open.fetch_sub(jobs.len(), Ordering::Relaxed);
+        jobs.into_iter().for_each(|job| job.finish(committed));
+    }
+}
+
 impl<C: WriterCache> Thread<C> {
-    /// Prepares the database and connects to it.
+    /// Prepares the database and connects to it, for all rows.
     pub(crate) fn open(
         target: DatabaseTarget,
         key_file: &Path,
         listeners: CommitListeners,
     ) -> Result<Self, OpenError> {
         target.prepare()?;
-        let connection = target.writer()?;
+        let scope = WriteScope::Whole;
+        let connection = target.writer(scope)?;
         let keys = Arc::new(key_binding::bind(&connection, key_file)?);
-        Ok(Self {
+        Ok(Self::new((target, scope), connection, keys, listeners))
+    }
+
+    fn new(
+        (target, scope): (DatabaseTarget, WriteScope),
+        connection: DatabaseConnection,
+        keys: Arc<Keyring>,
+        listeners: CommitListeners,
+    ) -> Self {
+        Self {
             target,
+            scope,
             connection,
             keys,
             listeners,
@@ -94,7 +120,35 @@ impl<C: WriterCache> Thread<C> {
             leases_in_a_row: Cell::default(),
             waiters: Cell::default(),
             had_outage: Cell::default(),
-        })
+        }
+    }
+
+    /// Connects for the first job of a scope, then runs jobs until the last sender is dropped. Many processes write in
+    /// few scopes.
+    pub(crate) fn run_scope(
+        (target, scope): (DatabaseTarget, WriteScope),
+        keys: Arc<Keyring>,
+        listeners: CommitListeners,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        guard: PartGuard,
+    ) {
+        while let Ok(first) = jobs.recv() {
+            match target.writer(scope) {
+                Ok(connection) => {
+                    let target = (target, scope);
+                    return Self::new(target, connection, keys, listeners)
+                        .run_from(first, jobs, guard);
+                }
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    tracing::error!(%error, "no connection to the database");
+                    let waiting = std::iter::once(first).chain(jobs.try_iter()).collect();
+                    listeners.health.record(error.is_outage());
+                    listeners.finish_jobs(waiting, &Err(error));
+                }
+            }
+        }
+        guard.end();
     }
 
     /// Returns the keys of the database.
@@ -102,10 +156,25 @@ impl<C: WriterCache> Thread<C> {
         self.keys.clone()
     }
 
+    fn run_from(
+        mut self,
+        first: Box<dyn Job<C>>,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        guard: PartGuard,
+    ) {
+        guard.fail_point();
+        let state = self.run_batch(WriterState::Idle.open(), first, jobs);
+        self.run(state, jobs, guard);
+    }
+
     /// Runs jobs until the last sender is dropped.
-    pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>, guard: PartGuard) {
+    pub(crate) fn run(
+        mut self,
+        mut state: WriterState<C>,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        guard: PartGuard,
+    ) {
         let mut detector = IdleDetector::new(self.connection.changes(), Instant::now());
-        let mut state = WriterState::Idle;
         loop {
             state = match jobs.recv_timeout(state.timeout()) {
                 Ok(first) => {
@@ -170,13 +239,12 @@ impl<C: WriterCache> Thread<C> {
 
     /// Sends the results of a batch and notifies the listeners.
     fn finish_jobs(&self, batch: Batch<C>, committed: &Result<(), StoreError>) {
-        count(batch.jobs.len(), batch.started_at.elapsed());
+        METRICS
+            .store_commit
+            .observe(batch.started_at.elapsed().as_secs_f64());
         self.listeners.readers.on_commit();
         self.update_waiters();
-        self.listeners
-            .open
-            .fetch_sub(batch.jobs.len(), Ordering::Relaxed);
-        batch.jobs.into_iter().for_each(|job| job.finish(committed));
+        self.listeners.finish_jobs(batch.jobs, committed);
         if batch.delivery_written.get() {
             self.listeners.deliveries.notify_one();
         }
@@ -193,7 +261,7 @@ impl<C: WriterCache> Thread<C> {
         if !self.connection.is_closed() {
             return begun;
         }
-        self.connection = self.target.writer()?;
+        self.connection = self.target.writer(self.scope)?;
         self.begin_with(&reads)
     }
 
@@ -509,12 +577,4 @@ impl<C: WriterCache> Thread<C> {
 /// Returns the reads of waiting jobs.
 fn reads<C>(waiting: &VecDeque<Box<dyn Job<C>>>) -> Vec<&ReadAhead> {
     waiting.iter().flat_map(|job| job.read_ahead()).collect()
-}
-
-fn count(jobs: usize, duration: Duration) {
-    METRICS.store_commit.observe(duration.as_secs_f64());
-    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-    METRICS.store_batch.observe(jobs.into());
-    METRICS.store_jobs.inc_by(jobs.into());
-    METRICS.store_queue.dec_by(jobs.into());
 }

@@ -13,7 +13,6 @@ use tokio_postgres::types::Type;
 use super::PostgresConnection;
 use crate::store::StoreError;
 use crate::store::core::database::{OwnedValue, ReadAhead, Value, WriterLease};
-use crate::store::core::sql;
 use crate::store::core::statement::Statement;
 
 /// Columns of the keys of other rows that a read depends on.
@@ -110,7 +109,8 @@ impl PostgresConnection {
         let queries = self.prepare_reads(reads)?;
         // After a timeout of the lock the transaction is open nevertheless, and must be rolled back.
         self.in_transaction.set(true);
-        let begin = self.client.simple_query(sql::LEASE_BEGIN);
+        let begin = self.scope.begin();
+        let begin = self.client.simple_query(&begin);
         let (answers, rows) = self.wait(async {
             let rows = futures_util::future::join_all(queries);
             let (answers, rows) = futures_util::future::join(begin, rows).await;

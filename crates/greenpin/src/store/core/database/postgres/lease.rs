@@ -10,7 +10,6 @@ use tokio_postgres::SimpleQueryMessage;
 use super::{PendingAnswer, PendingCommit, PostgresConnection};
 use crate::store::StoreError;
 use crate::store::core::database::WriterLease;
-use crate::store::core::sql;
 use crate::store::core::statement::Tables;
 
 impl PostgresConnection {
@@ -23,34 +22,40 @@ impl PostgresConnection {
         &self,
         answers: &[SimpleQueryMessage],
     ) -> Result<WriterLease, StoreError> {
-        let row = answers.iter().find_map(|answer| match answer {
+        let rows = answers.iter().filter_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let column = |name: &str| row.and_then(|row| row.try_get(name).ok().flatten());
-        let cache_version = column("version").and_then(|text| text.parse().ok());
-        let last_event = column("last_event").and_then(|text| text.parse().ok());
-        let version = column("turns").and_then(|text| text.parse::<i64>().ok());
-        let (Some(cache_version), Some(last_event), Some(version)) =
-            (cache_version, last_event, version)
-        else {
-            return Err(StoreError::Unreadable("lease of the writers"));
-        };
-        self.cache_version.set(cache_version);
-        self.next_version.set(version.wrapping_add(1));
-        Ok(WriterLease {
-            cache_version,
-            last_event,
-            version,
-            next_version: self.next_version.get(),
-        })
+        // The versions of all rows grow only: their sum stays the same while none of them changes.
+        let mut lease = None;
+        for row in rows {
+            let column = |name: &str| row.try_get(name).ok().flatten();
+            let cache_version = column("version").and_then(|text| text.parse::<i64>().ok());
+            let last_event = column("last_event").and_then(|text| text.parse::<u128>().ok());
+            let version = column("turns").and_then(|text| text.parse::<i64>().ok());
+            let (Some(cache_version), Some(last_event), Some(version)) =
+                (cache_version, last_event, version)
+            else {
+                return Err(StoreError::Unreadable("lease of the writers"));
+            };
+            let lease = lease.get_or_insert(WriterLease::default());
+            lease.cache_version = lease.cache_version.wrapping_add(cache_version);
+            lease.last_event = lease.last_event.max(last_event);
+            lease.version = lease.version.wrapping_add(version);
+            // The transaction changes each of them by one.
+            lease.next_version = lease.next_version.wrapping_add(version).wrapping_add(1);
+        }
+        let lease = lease.ok_or(StoreError::Unreadable("lease of the writers"))?;
+        self.next_version.set(lease.next_version);
+        Ok(lease)
     }
 
     /// Commits the transaction. The commit is sent before the answers to deferred statements are read.
     pub(crate) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
         self.forget_fetched();
         self.flush()?;
-        let text = self.commit_text(last_event, cleared);
+        // If the transaction has failed, the UPDATE fails and the COMMIT is skipped.
+        let text = self.scope.commit(last_event, cleared);
         let mut commit = pin!(self.client.batch_execute(&text));
         let sent = self.poll_once(commit.as_mut());
         self.await_deferred()?;
@@ -62,23 +67,14 @@ impl PostgresConnection {
         Ok(())
     }
 
-    /// Returns the statements at the end of a transaction. If it has failed, the UPDATE fails and the COMMIT is skipped.
-    fn commit_text(&self, last_event: u128, cleared: bool) -> String {
-        let version = self.cache_version.get().wrapping_add(i64::from(cleared));
-        format!(
-            "UPDATE writer_turn SET version = {version}, last_event = '{last_event}', turns = turns + 1; COMMIT"
-        )
-    }
-
     /// Sends the commit and the begin of the next transaction without waiting for either answer.
     pub(crate) fn commit_and_begin(&self, last_event: u128) -> Result<(), StoreError> {
         self.forget_fetched();
         self.flush()?;
-        let (text, client) = (self.commit_text(last_event, false), self.client.clone());
+        let (text, client) = (self.scope.commit(last_event, false), self.client.clone());
         let commit: PendingAnswer<()> = Box::pin(async move { client.batch_execute(&text).await });
-        let client = self.client.clone();
-        let mut begin: PendingAnswer<_> =
-            Box::pin(async move { client.simple_query(sql::LEASE_BEGIN).await });
+        let (text, client) = (self.scope.begin(), self.client.clone());
+        let mut begin: PendingAnswer<_> = Box::pin(async move { client.simple_query(&text).await });
         let mut commit = MaybeDone::Future(commit);
         let _ = self.poll_once(&mut commit);
         if let Poll::Ready(failed) = self.poll_once(&mut begin) {

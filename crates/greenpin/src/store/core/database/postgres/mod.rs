@@ -1,8 +1,7 @@
 //! PostgreSQL: one database for many nodes.
 //!
-//! A transaction that writes begins with a lock on the one row of `writer_turn`. All nodes together therefore write one
-//! transaction at a time, as SQLite does. The row also stores the id of the last event: the event log is in the order of
-//! its ids, whichever node writes.
+//! A transaction that writes begins with a lock on the row of its shard in `writer_shards`, or on all of them (see
+//! [`WriteScope`]). In each shard all nodes together therefore write one transaction at a time, as SQLite does.
 
 mod fetched;
 mod lease;
@@ -32,6 +31,7 @@ use crate::crypto::tls_roots;
 use crate::crypto::tls_roots::TrustError;
 use crate::store::core::schema;
 use crate::store::core::statement::Tables;
+use crate::store::core::write_scope::WriteScope;
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Settings of each connection. An acknowledged commit is durable, regardless of the server's default. A node that stops
@@ -96,7 +96,8 @@ pub(crate) struct PostgresConnection {
     /// Generation of the target at the time of the connection.
     generation: u64,
     current_generation: Arc<AtomicU64>,
-    cache_version: Cell<i64>,
+    /// Rows that its transactions exclude from other writes.
+    scope: WriteScope,
     /// Version that the open transaction leaves behind.
     next_version: Cell<i64>,
     /// Pipelined commit of the previous transaction, until its answer is read.
@@ -159,7 +160,8 @@ impl PostgresTarget {
 
     /// Migrates the schema. If several nodes start at once, one migrates and the others wait for it.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
-        let (connection, other) = (self.connect()?, self.connect()?);
+        let connect = || self.connect(WriteScope::Whole);
+        let (connection, other) = (connect()?, connect()?);
         let read = |connection: &PostgresConnection, sql| -> Result<String, OpenError> {
             let reading = connection.client.query_one(sql, &[]);
             Ok(connection.runtime.block_on(reading)?.try_get(0)?)
@@ -175,8 +177,8 @@ impl PostgresTarget {
         connection.runtime.block_on(migrate(&connection.client))
     }
 
-    /// Connects to the server.
-    pub(crate) fn connect(&self) -> Result<PostgresConnection, OpenError> {
+    /// Connects to the server. Transactions on the connection have this scope.
+    pub(crate) fn connect(&self, scope: WriteScope) -> Result<PostgresConnection, OpenError> {
         let io = |source| OpenError::Io {
             path: "a thread's runtime".into(),
             source,
@@ -198,7 +200,7 @@ impl PostgresTarget {
             runtime.block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await });
         let client = client.map_err(|_| OpenError::NoAnswer)??;
         let generations = (generation, self.generation.clone());
-        Ok(PostgresConnection::new(client, runtime, generations))
+        Ok(PostgresConnection::new(client, runtime, generations, scope))
     }
 }
 
@@ -215,6 +217,7 @@ impl PostgresConnection {
         client: Client,
         runtime: Runtime,
         (generation, current_generation): (u64, Arc<AtomicU64>),
+        scope: WriteScope,
     ) -> Self {
         Self {
             is_given_up: Cell::new(false),
@@ -231,7 +234,7 @@ impl PostgresConnection {
             changes: Cell::new(0),
             in_transaction: Cell::new(false),
             has_failed: Cell::new(false),
-            cache_version: Cell::new(0),
+            scope,
             next_version: Cell::new(0),
             pending_commit: RefCell::default(),
             pending_lease: RefCell::default(),
