@@ -20,6 +20,8 @@ from greenpin_client.api.events import list_events
 from greenpin_client.api.numbers import list_numbers
 from greenpin_client.api.settings import read_settings, update_settings
 from greenpin_client.models import (
+    AllocationUpdatedEvent,
+    CallCompletedEvent,
     CreateAllocation,
     DialStrategy,
     Problem,
@@ -92,7 +94,7 @@ def refusals(greenpin):
     wrong = CreateAllocation(caller_id_number=NUMBER, from_=[], to=["0"], max_pin_attempts=11)
     refused = create_allocation.sync(TENANT, client=greenpin, body=wrong)
     faults = {fault.field: fault.code for fault in refused.errors}
-    assert faults == {"from": "missing_field", "to[0]": "not_e164", "max_pin_attempts": "out_of_range"}, faults
+    assert faults == {"from": "required", "to[0]": "not_e164", "max_pin_attempts": "out_of_range"}, faults
     stranger = list_allocations.sync(TENANT, client=client("wrong"))
     assert isinstance(stranger, Problem) and stranger.status == 401
 
@@ -123,15 +125,19 @@ def settings(greenpin):
 
 
 def events(greenpin, greenpin_id):
-    seen, after = [], None
+    seen, changed, reasons, after = [], [], [], None
     while True:
         page = list_events.sync(TENANT, client=greenpin, **({"after": after} if after else {}))
-        seen += [event.type_.value for event in page.response if event.greenpin_id == greenpin_id]
+        seen += [event.type_ for event in page.response if event.greenpin_id == greenpin_id]
+        changed += [event.data.changed for event in page.response if isinstance(event, AllocationUpdatedEvent)]
+        reasons += [event.data.why for event in page.response if isinstance(event, CallCompletedEvent)]
         after = page.next_cursor
         if after is None:
             break
     kinds = ["created", "updated", "updated", "pin_rotated", "deleted"]
     assert seen == [f"allocation.{kind}" for kind in kinds], seen
+    assert changed[0] == ["to", "max_pin_attempts", "custom_field"], changed
+    assert len(reasons) == len(os.environ["CALLS"].split(",")) and all("talked" in why for why in reasons), reasons
 
 
 greenpin = client(os.environ["TOKEN"])

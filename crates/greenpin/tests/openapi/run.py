@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the running server against its OpenAPI document: a client that was generated from it, then schemathesis.
+"""Holds the running server against its OpenAPI document: clients that were generated from it, then schemathesis.
 
     run.py GREENPIN        GREENPIN is the program, such as target/release/greenpin
 
@@ -170,6 +170,23 @@ def generated_client(tools, document, variables):
     subprocess.run([tools / "python", HERE / "client_proof.py"], check=True, env=variables)
 
 
+def generated_types(document):
+    """Generates the types of TypeScript from the document, and compiles a program that reads events by their type."""
+    source, folder = HERE / "typescript", WORK / "typescript"
+    wanted = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()
+    mark = folder / "package-lock.sha256"
+    if not mark.exists() or mark.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
+        npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run(npm, cwd=folder, check=True, timeout=300)
+        mark.write_text(wanted)
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    tools = folder / "node_modules" / ".bin"
+    subprocess.run([tools / "openapi-typescript", document, "--output", "api.ts"], cwd=folder, check=True, timeout=120)
+    subprocess.run([tools / "tsc"], cwd=folder, check=True, timeout=120)
+
+
 def schemathesis(tools, url, variables):
     """Thousands of requests, positive and negative, stateful: no 500, and every answer as the document says."""
     variables = {**variables, "PYTHONPATH": str(HERE), "SCHEMATHESIS_HOOKS": "hooks"}
@@ -204,6 +221,7 @@ def main():
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         generated_client(tools, document, variables)
+        generated_types(document)
         schemathesis(tools, server.url, variables)
         assert server.process.poll() is None, server.log.read_text()
         panics = [line for line in server.log.read_text().splitlines() if "panicked" in line]

@@ -55,7 +55,7 @@ codes! {
     /// Fields are missing, unknown or malformed. See `errors` for each field.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
     /// A required field is missing.
-    MissingField = "missing_field", 400, "A required field is missing";
+    Required = "required", 400, "A required field is missing";
     /// The field does not exist.
     UnknownField = "unknown_field", 400, "The field does not exist";
     /// The value has the wrong JSON type.

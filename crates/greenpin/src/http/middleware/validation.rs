@@ -216,7 +216,7 @@ impl Fields {
     ) -> FieldValue<T> {
         if !self.has(name) {
             self.remove(name);
-            self.add_fault(name, Code::MissingField, "is required");
+            self.add_fault(name, Code::Required, "is required");
             return None;
         }
         read(self, name)
@@ -278,7 +278,7 @@ impl Fields {
             );
         }
         if items.len() < min {
-            self.add_fault(name, Code::MissingField, "is required");
+            self.add_fault(name, Code::Required, "is required");
         }
         let mut numbers = Vec::new();
         for (index, item) in items.iter().enumerate() {

@@ -4,9 +4,11 @@
 //! - `sharing`: repeated parts of operations as components.
 //! - `schemas`: schemas without a Rust type.
 //! - `serve`: `GET /openapi.json`.
+//! - `events`: events and webhooks.
 //! - `docs_page`: `GET /docs`.
 
 pub(crate) mod docs_page;
+mod events;
 pub(crate) mod problems;
 pub(crate) mod schemas;
 pub(crate) mod serve;
@@ -153,7 +155,8 @@ Unknown fields and query parameters are rejected by name, so a misspelt name is 
 const ERRORS: &str = "\
 Errors are `application/problem+json` (RFC 9457). `code` is stable and the only part for programs to evaluate. \
 `errors` lists all faults of a request, each with its `field`, the `code` of the rule and the rule in words. Errors \
-never contain a PIN, a token or a telephone number.\n\n| code | status | meaning |\n|---|---|---|\n";
+never contain a PIN, a token or a telephone number. `x-error-codes` of this document lists every code with its status \
+and meaning.";
 
 /// Completes the documentation of the routes to the served document.
 pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> Value {
@@ -184,9 +187,11 @@ pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> 
         "servers": [{ "url": "/", "description": "Server of this document" }],
         "tags": tags(),
         "paths": paths,
+        "webhooks": events::webhooks(),
         "components": {
             "schemas": schemas,
             "headers": headers(),
+            "parameters": events::webhook_headers(),
             "securitySchemes": security_schemes(),
         },
         "x-error-codes": error_codes(),
@@ -194,26 +199,17 @@ pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> 
 }
 
 fn tags() -> Value {
-    let errors = Code::ALL.iter().fold(ERRORS.to_owned(), |table, code| {
-        table
-            + &format!(
-                "| `{}` | {} | {} |\n",
-                code.as_str(),
-                code.status(),
-                code.description()
-            )
-    });
     json!([
         { "name": "Allocations", "description": "An allocation connects two sides by a PIN on a virtual number for a limited time." },
         { "name": "Numbers", "description": "The virtual numbers of the tenant's pool." },
         { "name": "Calls", "description": "Call records and recordings." },
-        { "name": "Events", "description": "The event log, in order of time. The same events are sent to webhooks." },
+        { "name": "Events", "description": "The event log, in order of time. The same events are sent to webhooks: each type has its schema and an entry in `webhooks`. Endpoints with the format `flat` get all fields on one level." },
         { "name": "Settings", "description": "Settings, prompts and webhook endpoints of a tenant." },
         { "name": "Tenants", "description": "For operators: tenants and their credentials. Times are in UTC." },
         { "name": "Pools", "description": "For operators: the virtual numbers of all tenants." },
         { "name": "Node", "description": "For operators: this process, its calls, and the audit log." },
         { "name": "Server", "description": "Health, metrics and documentation. No credentials required." },
-        { "name": "Errors", "description": errors },
+        { "name": "Errors", "description": ERRORS },
     ])
 }
 
@@ -325,7 +321,7 @@ fn add_headers(audience: Audience, status: &str, response: &mut Map<String, Valu
     // Requests rejected before the rate limit carry no rate limit headers.
     if !matches!(status, "401" | "403" | "429" | "500" | "503") {
         for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
-            add(name, &name.replace('-', ""));
+            add(name, name.trim_start_matches("RateLimit-"));
         }
     }
     if is_write && status.starts_with('2') {
@@ -351,7 +347,6 @@ fn add_idempotency_key(operation: &mut Map<String, Value>) {
     let key = json!({
         "name": "Idempotency-Key",
         "in": "header",
-        "required": false,
         "description": "Unique key of this write, chosen by you. The response is stored for 24 hours, and a repeated request with the same key gets it without a second execution.",
         "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
         "example": "order-12345-allocate",
@@ -385,6 +380,15 @@ fn add_path_parameters(path: &str, operation: &mut Map<String, Value>) {
     if let Some(Value::Array(queries)) = operation.remove("parameters") {
         parameters.extend(queries);
     }
+    // `false` is the default.
+    let optional = parameters
+        .iter_mut()
+        .filter(|parameter| parameter.pointer("/required") == Some(&Value::Bool(false)));
+    optional
+        .filter_map(Value::as_object_mut)
+        .for_each(|parameter| {
+            parameter.shift_remove("required");
+        });
     if !parameters.is_empty() {
         operation.insert("parameters".into(), parameters.into());
     }
@@ -398,6 +402,7 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
     };
     // The library inlines the contents of a wrapper. Wrappers are rebuilt with references instead.
     schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
+    schemas.extend(events::schemas());
     for (_, schema) in &mut schemas {
         let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
         fields
@@ -440,7 +445,7 @@ fn wrappers(paths: &Value) -> Map<String, Value> {
 
 fn wrapper(name: &str) -> Option<Value> {
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items of the response." });
+    let list = |item: &str| json!({ "type": "array", "items": reference(item) });
     let wrapped = name.strip_prefix("Success_");
     if let Some(wrapped) = wrapped {
         let response = wrapped
@@ -448,16 +453,15 @@ fn wrapper(name: &str) -> Option<Value> {
             .map_or_else(|| reference(wrapped), list);
         return Some(json!({
             "type": "object",
-            "description": "A successful response.",
             "required": ["response"],
             "properties": { "response": response },
         }));
     }
-    let next_cursor = json!({ "type": ["string", "null"], "description": "Cursor of the next page, or `null` on the last page." });
+    let next_cursor =
+        json!({ "type": ["string", "null"], "description": "`null` on the last page." });
     name.strip_prefix("Page_").map(|item| {
         json!({
             "type": "object",
-            "description": "One page of a list.",
             "required": ["response", "next_cursor"],
             "properties": { "response": list(item), "next_cursor": next_cursor },
         })
@@ -549,15 +553,15 @@ fn headers() -> Value {
             "description": "Seconds to wait before a retry.",
             "schema": { "type": "integer", "minimum": 1 },
         },
-        "RateLimitLimit": {
+        "Limit": {
             "description": "Maximum burst of requests.",
             "schema": { "type": "integer", "minimum": 1 },
         },
-        "RateLimitRemaining": {
+        "Remaining": {
             "description": "Requests left in the current burst.",
             "schema": { "type": "integer", "minimum": 0 },
         },
-        "RateLimitReset": {
+        "Reset": {
             "description": "Seconds until the full burst is available again.",
             "schema": { "type": "integer", "minimum": 0 },
         },
@@ -594,7 +598,6 @@ fn error_codes() -> Value {
         json!({
             "code": code.as_str(),
             "status": code.status(),
-            "title": code.title(),
             "description": code.description(),
         })
     };

@@ -164,29 +164,12 @@ impl PartialSchema for EventTypes {
 
 impl ToSchema for EventTypes {}
 
-/// An event. Its body is stored at creation and returned unchanged.
+/// An event. `openapi/events.rs` has the schema of each type.
 #[derive(ToSchema)]
-#[schema(as = Event, description = "An event.")]
+#[schema(as = Event)]
 #[allow(dead_code)]
 pub(in crate::http) struct EventBody {
-    event_id: EventLogId,
-    /// Type of the event.
     r#type: EventKind,
-    /// Position among the events of its allocation, starting at 1; 0 for an event without an allocation.
-    sequence: u64,
-    /// Time of the event.
-    occurred_at: Moment,
-    /// Tenant of the event.
-    tenant_id: String,
-    /// Allocation of the event, or `null`.
-    #[schema(required)]
-    greenpin_id: Option<AllocationId>,
-    /// `custom_field` of the allocation.
-    #[schema(required)]
-    custom_field: Option<String>,
-    /// Details of the event. Each type has its own fields.
-    #[schema(value_type = Object)]
-    data: Value,
 }
 
 /// An RFC 3339 time in whole seconds, with the offset of the tenant's time zone.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use axum::http::StatusCode;
 use serde::Serialize as _;
 use serde_json::ser::Formatter;
 use serde_json::{Map, Value, json};
@@ -59,7 +60,10 @@ pub(crate) fn share(mut document: Value) -> Value {
             .get_mut("components")
             .and_then(Value::as_object_mut)
         {
-            components.insert(folder.into(), shared.parts.into());
+            match components.get_mut(folder).and_then(Value::as_object_mut) {
+                Some(parts) => parts.extend(shared.parts),
+                None => drop(components.insert(folder.into(), shared.parts.into())),
+            }
         }
     }
     document
@@ -82,19 +86,25 @@ fn visit_problems(document: &mut Value, visit: &mut dyn FnMut(&str, &mut Value))
         let responses = operation
             .get_mut("responses")
             .and_then(Value::as_object_mut);
-        for (_, response) in responses.into_iter().flatten() {
-            if let Some(name) = problem_name(response) {
+        for (status, response) in responses.into_iter().flatten() {
+            if let Some(name) = problem_name(status, response) {
                 visit(&name, response);
             }
         }
     }
 }
 
-/// Returns the name of an error response: its codes, such as `ForeignTenantOrTenantSuspended`.
-fn problem_name(response: &Value) -> Option<String> {
+/// Returns the name of an error response: its codes, such as `ForeignTenantOrTenantSuspended`, or the meaning of its status
+/// if it has more than two.
+fn problem_name(status: &str, response: &Value) -> Option<String> {
     let codes = response
         .pointer("/content/application~1problem+json/schema/properties/code/enum")?
         .as_array()?;
+    let status = StatusCode::from_bytes(status.as_bytes()).ok();
+    let reason = status.and_then(|status| status.canonical_reason());
+    if let Some(reason) = reason.filter(|_| codes.len() > 2) {
+        return Some(reason.replace(' ', ""));
+    }
     let names = codes.iter().filter_map(Value::as_str).map(camel_case);
     Some(names.collect::<Vec<_>>().join("Or"))
 }
@@ -112,7 +122,8 @@ fn visit_parameters(document: &mut Value, visit: &mut dyn FnMut(&str, &mut Value
     }
 }
 
-fn camel_case(words: &str) -> String {
+/// Returns words such as `request_id` in the form `RequestId`.
+pub(super) fn camel_case(words: &str) -> String {
     let words = words.split(['_', '-']);
     let capital = |word: &str| {
         let mut letters = word.chars();

@@ -93,7 +93,7 @@ impl LineFault {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::FieldCount => "invalid_csv",
-            Self::Missing => "missing_field",
+            Self::Missing => "required",
             Self::NotE164 => "not_e164",
             Self::InvalidValue => "invalid_value",
             Self::OutOfRange => "out_of_range",
@@ -378,7 +378,7 @@ mod tests {
             (7, "max_active", "out_of_range"),
             (8, "pin_length", "invalid_value"),
             (9, "virtual_number", "repeated"),
-            (10, "virtual_number", "missing_field"),
+            (10, "virtual_number", "required"),
             (11, "", "invalid_csv"),
             (12, "max_active", "invalid_value"),
         ];

@@ -63,11 +63,11 @@ pub(crate) struct ImportQuery {
 
 problems! {
     ListProblems: [InvalidRequest] fields [InvalidValue];
-    AddProblems: [InvalidRequest, NumberExists, RuleViolated] fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue, OutOfRange, NoSuchTenant];
-    ImportProblems: [InvalidRequest, InvalidCsv, NumberExists, ImportRefused, RuleViolated] fields [MissingField, InvalidValue, OutOfRange, NoSuchTenant];
+    AddProblems: [InvalidRequest, NumberExists, RuleViolated] fields [Required, UnknownField, WrongType, NotE164, InvalidValue, OutOfRange, NoSuchTenant];
+    ImportProblems: [InvalidRequest, InvalidCsv, NumberExists, ImportRefused, RuleViolated] fields [Required, InvalidValue, OutOfRange, NoSuchTenant];
     ReadProblems: [NotFound];
     ChangeProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [UnknownField, WrongType, InvalidValue, OutOfRange];
-    MoveToProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue, NoSuchTenant];
+    MoveToProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [Required, UnknownField, WrongType, InvalidValue, NoSuchTenant];
     QuarantineProblems: [NotFound];
     ReleaseProblems: [NotFound];
     RemoveProblems: [NotFound, NumberInUse];
@@ -181,7 +181,7 @@ pub(crate) async fn import(
         let (field, message) = ("tenant_id".to_owned(), "is required".to_owned());
         Problem::from_fields(vec![FieldError {
             field,
-            code: Code::MissingField,
+            code: Code::Required,
             message,
         }])
     })?;

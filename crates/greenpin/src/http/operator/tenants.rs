@@ -27,7 +27,7 @@ use crate::store::{
 };
 
 problems! {
-    CreateProblems: [InvalidRequest, TenantExists, AccountSidTaken, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue];
+    CreateProblems: [InvalidRequest, TenantExists, AccountSidTaken, RuleViolated] fields [Required, UnknownField, WrongType, InvalidValue];
     ListProblems: [InvalidRequest] fields [InvalidValue];
     ReadProblems: [NotFound];
     SuspendProblems: [NotFound, TenantErased];

@@ -169,7 +169,7 @@ fn a_malformed_update_is_400_and_one_that_violates_a_rule_is_422() {
             "custom_field",
             "too_long",
         ),
-        (json!({ "from": [] }), 400, "from", "missing_field"),
+        (json!({ "from": [] }), 400, "from", "required"),
         (json!({ "duration": 299 }), 422, "duration", "out_of_range"),
         (
             json!({ "max_pin_attempts": 11 }),

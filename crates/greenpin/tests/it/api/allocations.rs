@@ -136,10 +136,10 @@ fn a_malformed_value_is_400_with_its_field() {
         (
             json!({ "caller_id_number": null }),
             "caller_id_number",
-            "missing_field",
+            "required",
         ),
-        (json!({ "from": null }), "from", "missing_field"),
-        (json!({ "from": [] }), "from", "missing_field"),
+        (json!({ "from": null }), "from", "required"),
+        (json!({ "from": [] }), "from", "required"),
         (json!({ "from": 7 }), "from", "wrong_type"),
         (json!({ "from": "" }), "from", "not_e164"),
         (json!({ "to": ["+0123456789"] }), "to[0]", "not_e164"),

@@ -152,7 +152,7 @@ fn check_rejected_settings(server: &Server) {
             json!({ "rate_limit": { "burst": 7 } }),
             400,
             "rate_limit.requests_per_second",
-            "missing_field",
+            "required",
         ),
         (
             json!({ "rate_limit": { "requests_per_second": 1001, "burst": 1 } }),

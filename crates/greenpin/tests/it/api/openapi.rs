@@ -153,7 +153,9 @@ fn every_field_of_every_schema_is_described() {
             let named = property["$ref"]
                 .as_str()
                 .or(property["items"]["$ref"].as_str());
-            let described = property["description"].is_string() || named.is_some();
+            let described = property["description"].is_string()
+                || named.is_some()
+                || property["const"].is_string();
             assert!(described, "{name}.{field} has no description: {property}");
         }
     }

@@ -109,7 +109,7 @@ fn a_number_of_another_pool_is_unknown() {
 fn a_malformed_resolve_request_is_400_with_its_fields() {
     let server = server();
     for (question, field, code) in [
-        (json!({}), "virtual_number", "missing_field"),
+        (json!({}), "virtual_number", "required"),
         (
             json!({ "virtual_number": "4000" }),
             "virtual_number",

@@ -10,6 +10,7 @@ use greenpin::store::{CallCause, EventType};
 use serde_json::Value;
 
 use super::markdown::{blocks, read, root, rows};
+use crate::support::documented_events::assert_documented;
 
 /// Tables of the configuration.
 const SECTIONS: [&str; 8] = [
@@ -66,7 +67,7 @@ fn every_event_type_has_a_payload() {
         let payload = blocks.iter().find(|block| block.line > at).unwrap();
         let payload: Value = serde_json::from_str(&payload.text).unwrap();
         assert_eq!(payload["type"], name);
-        assert!(payload["data"].is_object(), "{name}");
+        assert_documented(&payload);
     }
     let headings = page.lines().filter(|line| line.starts_with("### `"));
     assert_eq!(headings.count(), EventType::WORDS.len());

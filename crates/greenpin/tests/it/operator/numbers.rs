@@ -109,7 +109,7 @@ fn an_invalid_number_is_rejected_with_its_rule() {
             json!({ "virtual_number": null }),
             400,
             "virtual_number",
-            "missing_field",
+            "required",
         ),
         (
             json!({ "tenant_id": "A B" }),
@@ -117,12 +117,7 @@ fn an_invalid_number_is_rejected_with_its_rule() {
             "tenant_id",
             "invalid_value",
         ),
-        (
-            json!({ "tenant_id": null }),
-            400,
-            "tenant_id",
-            "missing_field",
-        ),
+        (json!({ "tenant_id": null }), 400, "tenant_id", "required"),
         (json!({ "mode": "both" }), 400, "mode", "invalid_value"),
         (json!({ "moed": "shared" }), 400, "moed", "unknown_field"),
     ]

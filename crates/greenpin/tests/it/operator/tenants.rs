@@ -68,7 +68,7 @@ fn an_invalid_tenant_is_rejected_with_every_fault() {
         .collect();
     assert_eq!(fields, ["tenant_id", "account_sid", "timezone", "tokn"]);
     let response = send(&server, "POST", "/tenants", &json!({}));
-    assert_eq!(response.faults(), [("tenant_id", "missing_field")]);
+    assert_eq!(response.faults(), [("tenant_id", "required")]);
     for (body, code) in [
         (json!({ "tenant_id": TENANT }), "tenant_exists"),
         (

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::documented_events::assert_documented;
 use super::server::TIMEOUT;
 
 /// A received webhook.
@@ -22,9 +23,13 @@ pub struct ReceivedWebhook {
 }
 
 impl ReceivedWebhook {
-    /// Parses the event.
+    /// Parses the event. Unless it has the flat format, it must be as the OpenAPI document says.
     pub fn event(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
+        let event: Value = serde_json::from_str(&self.body).unwrap();
+        if event["data"].is_object() {
+            assert_documented(&event);
+        }
+        event
     }
 }
 

@@ -22,7 +22,7 @@ use crate::store::{AllocationFilter, CreateError, GuessOddsError, Status, Tenant
 problems! {
     CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired, DestinationNotAllowed, GuessOddsTooHigh]
         fields [
-            MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
+            Required, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
             OutOfRange, TooMany, Repeated, OnBothSides, ToRequired, DestinationNotAllowed,
         ];
 }

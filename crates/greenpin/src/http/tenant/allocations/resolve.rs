@@ -42,7 +42,7 @@ struct ResolvedCall {
 
 problems! {
     ResolveProblems: [InvalidRequest]
-        fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue];
+        fields [Required, UnknownField, WrongType, NotE164, InvalidValue];
 }
 
 /// Resolve a call

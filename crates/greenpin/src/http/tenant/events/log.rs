@@ -203,7 +203,7 @@ impl EventSelection {
 problems! {
     RedeliverProblems: [NotFound];
     ReplayProblems: [InvalidRequest, RuleViolated]
-        fields [MissingField, UnknownField, WrongType, InvalidValue, UnknownEndpoint];
+        fields [Required, UnknownField, WrongType, InvalidValue, UnknownEndpoint];
 }
 
 /// Result of a redelivery.

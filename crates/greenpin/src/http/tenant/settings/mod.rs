@@ -28,7 +28,7 @@ use crate::store::{
 problems! {
     UpdateProblems: [InvalidRequest, RuleViolated]
         fields [
-            MissingField, UnknownField, WrongType, InvalidValue, NotSupported, OutOfRange, TooMany, Repeated, UnknownEndpoint,
+            Required, UnknownField, WrongType, InvalidValue, NotSupported, OutOfRange, TooMany, Repeated, UnknownEndpoint,
         ];
 }
 
