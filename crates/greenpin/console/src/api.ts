@@ -204,6 +204,25 @@ export interface Trace {
   entries: TraceEntry[];
 }
 
+export interface Credential {
+  account_sid: string;
+  label: string | null;
+  live: boolean;
+  created_at: string;
+  last_used_at: string | null;
+  revoked_at: string | null;
+}
+
+export interface LoggedRequest {
+  at: string;
+  method: string;
+  route: string;
+  status: number;
+  code: string | null;
+  latency_ms: number;
+  request_id: string;
+}
+
 export interface Found {
   kind: string;
   calls: Call[];

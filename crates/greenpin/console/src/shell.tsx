@@ -159,10 +159,13 @@ function TopBar() {
   }, []);
   const search = (event: FormEvent) => {
     event.preventDefault();
-    const text = input.current?.value.replaceAll(/[\s()-]/g, "") ?? "";
+    const typed = input.current?.value.trim() ?? "";
+    const compact = typed.replaceAll(/[\s()-]/g, "");
+    const text = /^\+?\d+$/.test(compact) ? compact : typed;
     if (!text) return;
     const id = /^(call|gp)_/.exec(text);
     if (id) return navigate(id[1] === "call" ? `/calls/${text}` : `/allocations/${text}`);
+    if (text.startsWith("req_")) return navigate(`/developers?request=${encodeURIComponent(text)}`);
     setSearch(text);
     // A number stays out of the address: it holds the last four digits.
     navigate(`/search?q=${encodeURIComponent(/^\+?\d+$/.test(text) ? text.slice(-4) : text)}`);

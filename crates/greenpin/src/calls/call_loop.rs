@@ -426,6 +426,11 @@ impl CallLoop {
                     call.on_stream_failed(role, context)
                 });
             }
+            MediaEvent::Report { id, report } => {
+                self.with_stream(id, |call, role, context| {
+                    call.trace_media_so_far(role, &report, context);
+                });
+            }
             MediaEvent::RecordingFinished { id, path, result } => {
                 self.with_stream(id, |call, _, context| {
                     call.on_recording_finished(path, result, context)

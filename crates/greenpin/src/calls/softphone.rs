@@ -315,7 +315,10 @@ fn on_media_event(event: MediaEvent) -> Option<SoftphoneEvent> {
         MediaEvent::RecordingFinished { path, result, .. } => Some(SoftphoneEvent::Recorded(
             result.map(|_| path).map_err(|error| error.to_string()),
         )),
-        MediaEvent::Silent { .. } | MediaEvent::Closed { .. } | MediaEvent::Failed { .. } => None,
+        MediaEvent::Silent { .. }
+        | MediaEvent::Report { .. }
+        | MediaEvent::Closed { .. }
+        | MediaEvent::Failed { .. } => None,
     }
 }
 

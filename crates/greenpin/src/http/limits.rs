@@ -5,6 +5,7 @@ pub use super::middleware::idempotency::{MAX_KEY_LENGTH, MAX_STORED_RESPONSE_BYT
 pub use super::middleware::paging::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS};
 pub use super::middleware::problem::MAX_FAULTS;
 pub use super::middleware::rate_limit::FAILURE_LIMIT;
+pub use super::middleware::request_log::{MAX_LOGGED_REQUESTS, MAX_LOGGED_TENANTS};
 pub use super::operator::number_import::{MAX_FILE_BYTES, MAX_LINES};
 pub use super::serving::{HEADER_TIMEOUT, MAX_HEADER_BYTES, MAX_STREAMS, WRITE_TIMEOUT};
 pub use super::tenant::allocations::bulk_update::MAX_ITEMS;

@@ -34,7 +34,7 @@ use utoipa_axum::routes;
 
 pub use self::health::Readiness;
 pub use self::middleware::problem::{Code, FieldError, Problem, RefusedLine};
-use self::middleware::{auth, rate_limit, request_metrics};
+use self::middleware::{auth, rate_limit, request_log, request_metrics};
 pub use self::serving::{ConnectionLimits, HttpCertificate, ServingOptions, serve};
 
 use crate::calls;
@@ -42,6 +42,7 @@ use crate::config::{Secret, Trunk};
 use crate::crypto::random;
 use crate::recordings::Recordings;
 use crate::store::{CallLimit, RateLimit, Store, Timestamp};
+use crate::webhooks::TestSender;
 
 /// State shared by all handlers.
 #[derive(Clone)]
@@ -56,6 +57,7 @@ pub(crate) struct ApiState {
     last_use_tracker: auth::LastUseTracker,
     node: NodeInfo,
     rate_limiter: rate_limit::RateLimiter,
+    request_log: request_log::RequestLog,
     streams: Arc<tenant::events::stream::OpenStreams>,
 }
 
@@ -95,6 +97,8 @@ pub struct NodeInfo {
     pub public_url: String,
     /// Handle to the call engine.
     pub engine: calls::Handle,
+    /// Sender of test events to webhook endpoints.
+    pub test_sender: TestSender,
 }
 
 impl Api {
@@ -119,6 +123,7 @@ pub fn router(
         last_use_tracker: auth::LastUseTracker::default(),
         node,
         rate_limiter: rate_limit::RateLimiter::default(),
+        request_log: request_log::RequestLog::default(),
         streams: Arc::default(),
     }));
     let tenant_routes =

@@ -176,7 +176,7 @@ impl Server {
             .map_err(ServerError::Threads)?;
         let readiness = Arc::new(Readiness::new(supervisor.clone()));
         readiness.set_sip_bound(true);
-        let node = node_info(config, settled, public_url, &engine);
+        let node = node_info(config, settled, public_url, (&engine, &dispatcher));
         let router = http::router(store.clone(), readiness.clone(), recordings.clone(), node);
         let api = listener.serve(router, &supervisor);
         let node = Node {
@@ -259,7 +259,7 @@ fn node_info(
     config: &Config,
     live: watch::Receiver<LiveSettings>,
     public_url: String,
-    engine: &Engine,
+    (engine, dispatcher): (&Engine, &Dispatcher),
 ) -> NodeInfo {
     NodeInfo {
         name: config.node.clone(),
@@ -268,6 +268,7 @@ fn node_info(
         live,
         public_url,
         engine: engine.handle(),
+        test_sender: dispatcher.test_sender(),
     }
 }
 

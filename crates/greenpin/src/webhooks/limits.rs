@@ -8,3 +8,4 @@ pub use super::concurrency::{
 pub use super::connector::MAX_RESPONSE_BYTES;
 pub use super::post::{BODY_TIMEOUT, MAX_READ_BYTES, MAX_RETRY_AFTER, MAX_STORED_BYTES};
 pub use super::schedule::{FIRST_PAUSE, LIFETIME, MAX_PAUSE};
+pub use super::test_sender::MAX_TEST_EVENTS;

@@ -10,6 +10,7 @@ mod post;
 mod schedule;
 mod signature;
 mod target;
+mod test_sender;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::supervision::{Part, PartGuard, Supervisor};
 use concurrency::ConcurrencyWindows;
 use post::{Posted, Poster};
 pub use target::Resolver;
+pub use test_sender::TestSender;
 
 /// Time limit for the response of a receiver.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -73,6 +75,7 @@ impl Default for WebhookSettings {
 pub struct Dispatcher {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    test_sender: TestSender,
     /// Always present until the drop.
     runtime: Option<Runtime>,
 }
@@ -87,7 +90,8 @@ impl Dispatcher {
             .enable_all()
             .build()?;
         let (stop, stopping) = watch::channel(false);
-        let poster = Poster::new(settings.allow_private, settings.resolver);
+        let poster = Arc::new(Poster::new(settings.allow_private, settings.resolver));
+        let test_sender = TestSender::new(poster.clone(), runtime.handle().clone());
         let worker = Worker {
             store,
             poster,
@@ -101,8 +105,14 @@ impl Dispatcher {
         Ok(Self {
             stop,
             task,
+            test_sender,
             runtime: Some(runtime),
         })
+    }
+
+    /// Returns the sender of test events.
+    pub fn test_sender(&self) -> TestSender {
+        self.test_sender.clone()
     }
 
     /// Waits for deliveries under way, at most as long as a receiver may take. The rest stays in
@@ -124,7 +134,7 @@ impl Drop for Dispatcher {
 
 struct Worker {
     store: Store,
-    poster: Poster,
+    poster: Arc<Poster>,
     windows: Mutex<ConcurrencyWindows>,
     slot_free: Notify,
     disable_after: Duration,

@@ -2,6 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 import { checkPage, equal, ok, tour, until } from "./pages.mjs";
@@ -99,6 +100,10 @@ await until("the recording plays", () => page.locator("audio").evaluate((audio) 
 await page.locator("audio").evaluate((audio) => audio.pause());
 await page.locator(".events summary").filter({ hasText: "call.completed" }).waitFor();
 await page.getByRole("heading", { name: "SIP ladder" }).waitFor();
+const [picture] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "PNG" }).click()]);
+equal(picture.suggestedFilename(), `${callSid}.png`);
+equal((await readFile(await picture.path())).subarray(1, 4).toString(), "PNG");
+await page.getByRole("button", { name: "Copy as text" }).waitFor();
 
 // Every page in both themes and two widths, while everything is masked.
 await tour(page, url, SCREENSHOTS, [

@@ -8,6 +8,13 @@ import { Link } from "../router";
 import { ActionButton, Badge, CopyButton, Curl, Empty, Facts, Loaded, Page, Panel, StatusBadge, Table, Text, Time, useCurl, useTenantPath } from "../ui";
 import { CallResult } from "./calls";
 
+/** Milliseconds after the end of a call in which its trace is expected. */
+const TRACE_DELAY = 15_000;
+
+function endedWithin(call: Call | undefined, milliseconds: number): boolean {
+  return call?.end_time !== undefined && call.end_time !== null && Date.now() - Date.parse(call.end_time) < milliseconds;
+}
+
 export function CallPage({ id }: { id: string }) {
   const base = useTenantPath();
   const path = `${base}/calls/${id}`;
@@ -16,6 +23,8 @@ export function CallPage({ id }: { id: string }) {
     queryKey: ["trace", id],
     queryFn: () => get<Trace>(`${path}/trace`).catch((error) => (error instanceof ApiError && error.status === 404 ? null : Promise.reject(error))),
     enabled: Boolean(call.data?.end_time),
+    // The trace is written a moment after the end of its call.
+    refetchInterval: (query) => (query.state.data === null && endedWithin(call.data, TRACE_DELAY) ? 1000 : false),
   });
   const events = useQuery({ queryKey: ["call-events", id], queryFn: () => get<Event[]>(`${path}/events`), enabled: call.data !== undefined });
   const [revealed, setRevealed] = useState<Call | null>(null);
@@ -55,7 +64,7 @@ export function CallPage({ id }: { id: string }) {
               {trace.data ? (
                 <Ladder trace={trace.data} />
               ) : (
-                <p className="quiet">{call.end_time ? "This call has no trace: it is older than the retention of traces, or tracing is off." : "The trace appears when the call has ended."}</p>
+                <p className="quiet">{call.end_time ? endedWithin(call, TRACE_DELAY) ? "The trace appears in a moment." : "This call has no trace: it is older than the retention of traces, or tracing is off." : "The trace appears when the call has ended."}</p>
               )}
             </Panel>
             <Quality call={call} />

@@ -18,12 +18,15 @@ export function Overview() {
   const ended = latest.data?.response ?? [];
   const connected = ended.filter((call) => call.call_type === "completed");
   const talked = connected.reduce((sum, call) => sum + (call.on_call_duration ?? 0), 0);
+  const keyed = ended.filter((call) => call.pin_attempts > 0);
+  const admitted = keyed.filter((call) => call.call_type !== "call-attempt");
   const full = (numbers.data ?? []).filter((number) => number.active_allocations >= 0.9 * number.max_active && number.max_active > 1);
   return (
     <Page title="Overview">
       <div className="tiles">
         <Tile name="Calls in progress" value={more(active.data)} to="/calls?status=active" />
         <Tile name={`Connected of the last ${ended.length || LATEST}`} value={latest.data ? `${connected.length}` : "…"} to="/calls?status=ended" />
+        <Tile name="Right PIN, of calls with a PIN" value={keyed.length > 0 ? `${Math.round((100 * admitted.length) / keyed.length)} %` : "–"} to="/calls?call_type=call-attempt" />
         <Tile name="Average talk" value={connected.length > 0 ? duration(talked / connected.length) : "–"} to="/calls?call_type=completed" />
         <Tile name="Numbers near capacity" value={numbers.data ? String(full.length) : "…"} to="/numbers" alert={full.length > 0} />
         <Tile name="Events not delivered" value={more(dead.data)} to="/webhooks" alert={(dead.data?.response.length ?? 0) > 0} />

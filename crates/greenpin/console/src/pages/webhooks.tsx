@@ -1,12 +1,20 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { get, request, send, withQuery, type Event, type Page as Items, type Webhook } from "../api";
+import { words } from "../format";
 import { useQueryState } from "../router";
 import { ActionButton, Badge, Command, Curl, Empty, Field, Loaded, Page, Pager, Panel, RequestForm, Table, Text, textOf, Time, useTenantPath } from "../ui";
 import { Events } from "./call";
 
 interface Settings {
   webhooks: Webhook[];
+}
+
+interface TestResult {
+  status: number | null;
+  error: string | null;
+  latency_ms: number;
+  answer: string;
 }
 
 /** Returns an endpoint as a request names it. */
@@ -18,6 +26,7 @@ export function Webhooks() {
   const base = useTenantPath();
   const settings = useQuery({ queryKey: ["settings"], queryFn: () => get<Settings>(`${base}/settings`) });
   const [secret, setSecret] = useState<string | null>(null);
+  const [tested, setTested] = useState<TestResult | null>(null);
   const client = useQueryClient();
   const put = async (webhooks: unknown[]) => {
     const changed = await send<Settings>("PUT", `${base}/settings`, { webhooks });
@@ -31,6 +40,11 @@ export function Webhooks() {
           <p>It is shown once. Verify the signature of each delivery with it.</p>
           <Command text={secret} />
         </Panel>
+      )}
+      {tested && (
+        <p className="note" role="status">
+          {tested.status ? `The endpoint answered the test event with ${tested.status} in ${tested.latency_ms} ms.` : `The test event failed: ${words(tested.error ?? "no answer")}.`} <Text>{tested.answer}</Text>
+        </p>
       )}
       <Loaded query={settings}>
         {({ webhooks }) => (
@@ -52,6 +66,7 @@ export function Webhooks() {
                       cell: (webhook) => (
                         <div className="acts">
                           <ActionButton label={webhook.paused ? "Resume" : "Pause"} run={() => put(webhooks.map((other) => (other.id === webhook.id ? { ...spec(other), paused: !webhook.paused } : spec(other))))} />
+                          <ActionButton label="Send test" run={async () => setTested(await send<TestResult>("POST", "/console/webhook-test", { endpoint_id: webhook.id }))} />
                           {webhook.disabled_at && <ActionButton label="Enable" refresh={["settings"]} run={() => send("POST", `${base}/webhooks/${webhook.id}/enable`)} />}
                           <ActionButton
                             label="Rotate secret"

@@ -101,16 +101,19 @@ impl MaskedCall {
         report: &MediaReport,
         context: &mut EngineContext,
     ) {
-        let received = report.received;
-        let fact = || TraceFact::Media {
-            codec: report.codec.map(|codec| codec.name().into()),
-            packets_received: received.packets,
-            packets_lost: received.lost,
-            packets_sent: report.sent_packets,
-            jitter_ms: (received.jitter_ms * 10.0).round() / 10.0,
-            mos: received.mos.map(|mos| (mos * 100.0).round() / 100.0),
-        };
-        self.trace_fact(self.trace_leg_of(role), fact, context);
+        self.trace_fact(self.trace_leg_of(role), || media_fact(report), context);
+    }
+
+    /// Records the statistics of an open stream.
+    pub(in crate::calls) fn trace_media_so_far(
+        &self,
+        role: Role,
+        report: &MediaReport,
+        context: &mut EngineContext,
+    ) {
+        if let (Some(tracer), Some(leg)) = (context.agent.tracer(), self.trace_leg_of(role)) {
+            tracer.media_so_far(self.id, leg, media_fact(report));
+        }
     }
 
     /// Records a change of the recording.
@@ -261,4 +264,16 @@ fn action_decision(action: &Action) -> Option<Decision> {
         | Action::ReportRinging(_)
         | Action::ReportAnswered(_) => return None,
     })
+}
+
+fn media_fact(report: &MediaReport) -> TraceFact {
+    let received = report.received;
+    TraceFact::Media {
+        codec: report.codec.map(|codec| codec.name().into()),
+        packets_received: received.packets,
+        packets_lost: received.lost,
+        packets_sent: report.sent_packets,
+        jitter_ms: (received.jitter_ms * 10.0).round() / 10.0,
+        mos: received.mos.map(|mos| (mos * 100.0).round() / 100.0),
+    }
 }

@@ -202,6 +202,13 @@ pub enum MediaEvent {
         /// Id of the leg.
         id: MediaId,
     },
+    /// Statistics of a connected leg so far, at the times of its RTCP reports.
+    Report {
+        /// Id of the leg.
+        id: MediaId,
+        /// Statistics of the leg.
+        report: MediaReport,
+    },
     /// A recording is complete and durable under its final name, or has failed. Emitted once per recording, before
     /// `Closed`.
     RecordingFinished {

@@ -23,7 +23,9 @@ use signalling::{SipMessage, Transmit, Transport};
 use tokio::sync::oneshot;
 
 pub(super) use self::mask::{masked_number, masked_user};
-pub use self::recorder::{MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES};
+pub use self::recorder::{
+    MAX_MEDIA_FACTS, MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES,
+};
 use self::recorder::{RecordedMessage, Recorder};
 pub(super) use self::recorder::{TraceLegIndex, TraceOwner};
 pub use self::writer::MAX_QUEUED_TRACES;
@@ -234,6 +236,13 @@ impl CallTracer {
     pub(super) fn fact(&mut self, call: CallId, leg: Option<TraceLegIndex>, fact: TraceFact) {
         if let Some(recorder) = self.calls.get_mut(&call) {
             recorder.fact(leg, fact);
+        }
+    }
+
+    /// Records the statistics of an open leg.
+    pub(super) fn media_so_far(&mut self, call: CallId, leg: TraceLegIndex, fact: TraceFact) {
+        if let Some(recorder) = self.calls.get_mut(&call) {
+            recorder.media_so_far(leg, fact);
         }
     }
 

@@ -19,6 +19,8 @@ pub const MAX_TRACE_BYTES: usize = 64 * 1024;
 pub const MAX_UNPROVEN_TRACE_BYTES: usize = 8 * 1024;
 /// Maximum number of entries of a trace.
 pub const MAX_TRACE_ENTRIES: usize = 500;
+/// Maximum number of statistics of open legs in a trace. In a longer call they lie further apart.
+pub const MAX_MEDIA_FACTS: usize = 120;
 /// Maximum number of legs of a trace.
 const MAX_TRACE_LEGS: usize = 64;
 
@@ -33,6 +35,10 @@ pub(super) struct Recorder {
     pub(super) dialogs: Vec<Vec<u8>>,
     legs: Vec<RecordedLeg>,
     entries: Vec<RecordedEntry>,
+    /// Number of recorded statistics of open legs.
+    media_facts: usize,
+    /// Distance of the recorded ones among the statistics of a leg.
+    media_stride: u32,
     /// Size of the recorded SIP messages.
     bytes: usize,
     /// The caller has acknowledged the answer, or its source cannot be forged.
@@ -45,6 +51,8 @@ pub(super) struct Recorder {
 struct RecordedLeg {
     trunk: String,
     number: Option<PhoneNumber>,
+    /// Number of statistics of the open leg, including those that are not recorded.
+    media_facts: u32,
 }
 
 #[derive(Debug)]
@@ -58,6 +66,8 @@ struct RecordedEntry {
 enum RecordedFact {
     Sip(RecordedMessage),
     Other(Box<TraceFact>),
+    /// Statistics of an open leg, with their position among those of the leg.
+    MediaSoFar(u32, Box<TraceFact>),
     Decision(&'static str, Option<&'static str>, &'static str),
 }
 
@@ -91,8 +101,11 @@ impl Recorder {
             legs: vec![RecordedLeg {
                 trunk,
                 number: None,
+                media_facts: 0,
             }],
             entries: Vec::new(),
+            media_facts: 0,
+            media_stride: 1,
             bytes: 0,
             proven,
             truncated: false,
@@ -128,6 +141,7 @@ impl Recorder {
         self.legs.push(RecordedLeg {
             trunk,
             number: Some(number),
+            media_facts: 0,
         });
         TraceLegIndex::try_from(self.legs.len().saturating_sub(1)).ok()
     }
@@ -149,6 +163,36 @@ impl Recorder {
 
     pub(super) fn fact(&mut self, leg: Option<TraceLegIndex>, fact: TraceFact) {
         self.push(leg, Instant::now(), RecordedFact::Other(Box::new(fact)));
+    }
+
+    /// Records the statistics of an open leg. At the limit every second one is dropped, and from then on the distance is
+    /// twice as long.
+    pub(super) fn media_so_far(&mut self, leg: TraceLegIndex, fact: TraceFact) {
+        let Some(recorded) = self.legs.get_mut(usize::from(leg)) else {
+            return;
+        };
+        let position = recorded.media_facts;
+        recorded.media_facts = position.saturating_add(1);
+        if self.media_facts >= MAX_MEDIA_FACTS {
+            self.thin_out_media();
+        }
+        if position.is_multiple_of(self.media_stride) {
+            self.media_facts = self.media_facts.saturating_add(1);
+            let fact = RecordedFact::MediaSoFar(position, Box::new(fact));
+            self.push(Some(leg), Instant::now(), fact);
+        }
+    }
+
+    fn thin_out_media(&mut self) {
+        self.media_stride = self.media_stride.saturating_mul(2);
+        let stride = self.media_stride;
+        let before = self.entries.len();
+        self.entries.retain(|entry| match entry.fact {
+            RecordedFact::MediaSoFar(position, _) => position.is_multiple_of(stride),
+            _ => true,
+        });
+        let dropped = before.saturating_sub(self.entries.len());
+        self.media_facts = self.media_facts.saturating_sub(dropped);
     }
 
     pub(super) fn decision(
@@ -230,7 +274,7 @@ impl RecordedFact {
                 peer: message.peer,
                 text: mask.message(&message.text),
             },
-            Self::Other(fact) => TraceFact::clone(fact),
+            Self::Other(fact) | Self::MediaSoFar(_, fact) => TraceFact::clone(fact),
             Self::Decision(action, reason, text) => TraceFact::Decision {
                 action: (*action).into(),
                 reason: reason.map(Into::into),

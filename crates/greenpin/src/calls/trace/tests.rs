@@ -9,8 +9,8 @@ use signalling::{SipMessage, Transport};
 
 use super::mask::Mask;
 use super::recorder::{
-    MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES, RecordedMessage, Recorder,
-    TraceOwner,
+    MAX_MEDIA_FACTS, MAX_TRACE_BYTES, MAX_TRACE_ENTRIES, MAX_UNPROVEN_TRACE_BYTES, RecordedMessage,
+    Recorder, TraceOwner,
 };
 use super::writer::TraceWriter;
 use super::{CallTracer, MessageArrival};
@@ -337,4 +337,48 @@ fn the_entries_of_a_trace_have_a_limit() {
         (trace.entries.len(), trace.truncated),
         (MAX_TRACE_ENTRIES, true)
     );
+}
+
+#[test]
+fn the_media_facts_of_a_long_call_lie_further_apart() {
+    let mut recorder = recorder(true);
+    let leg = recorder.add_leg(
+        "carrier".into(),
+        PhoneNumber::parse("+919900000001").unwrap(),
+    );
+    let fact = |packets: u64| TraceFact::Media {
+        codec: None,
+        packets_received: packets,
+        packets_lost: 0,
+        packets_sent: 0,
+        jitter_ms: 0.0,
+        mos: None,
+    };
+    for position in 0..720 {
+        recorder.media_so_far(0, fact(position));
+        recorder.media_so_far(leg.unwrap(), fact(position));
+    }
+    let trace = recorder.masked(&owner(), &[]);
+    assert!(!trace.truncated);
+    for leg in [Some(0), leg] {
+        let of_leg = trace.entries.iter().filter(|entry| entry.leg == leg);
+        let kept: Vec<u64> = of_leg
+            .map(|entry| match entry.fact {
+                TraceFact::Media {
+                    packets_received, ..
+                } => packets_received,
+                _ => unreachable!(),
+            })
+            .collect();
+        assert!(
+            (30..=MAX_MEDIA_FACTS / 2).contains(&kept.len()),
+            "{}",
+            kept.len()
+        );
+        let distance = kept[1] - kept[0];
+        assert!(
+            kept.windows(2).all(|pair| pair[1] - pair[0] == distance),
+            "{kept:?}"
+        );
+    }
 }

@@ -2,11 +2,14 @@
 //!
 //! - `assets`: the pages and their files, built from `console/` of this crate.
 //! - `session`: sign-in and sign-out.
-//! - `reveal`: numbers and PINs in clear, each with an audit entry; search by a number; the tenant's audit log.
+//! - `reveal`: numbers and PINs in clear, each with an audit entry; search by a number; the tenant's audit log and its
+//!   latest requests.
+//! - `webhook_test`: a test event to a webhook endpoint.
 
 mod assets;
 mod reveal;
 mod session;
+mod webhook_test;
 
 use axum::Router;
 use axum::routing::{delete, get, post};
@@ -26,6 +29,9 @@ pub(super) fn routes() -> Router<Api> {
         .route("/console/reveal", post(reveal::reveal))
         .route("/console/search", post(reveal::search).get(assets::page))
         .route("/console/audit-log", get(reveal::audit))
+        .route("/console/request-log", get(reveal::requests))
+        .route("/console/credentials", get(reveal::credentials))
+        .route("/console/webhook-test", post(webhook_test::send))
         .route("/console/assets/{version}/{name}", get(assets::asset))
         .route("/console", get(assets::page))
         .route("/console/", get(assets::page))

@@ -1,24 +1,25 @@
 //! Requests of the console that the public API does not have: numbers and PINs in clear, a search with the number in the
-//! body, and the tenant's part of the audit log.
+//! body, the tenant's part of the audit log, and its latest requests.
 
 use axum::extract::{Query, Request, State};
 use axum::http::HeaderValue;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::session;
-use crate::http::Api;
 use crate::http::middleware::body;
 use crate::http::middleware::masking;
 use crate::http::middleware::paging::{Page, page_request, split_page};
 use crate::http::middleware::problem::{Code, Problem, not_found};
 use crate::http::operator::audit::AuditLine;
+use crate::http::operator::credentials;
 use crate::http::tenant::allocations::read as allocation;
 use crate::http::tenant::calls::read as call;
 use crate::http::tenant::search;
+use crate::http::{Api, success};
 use crate::store::{Actor, AuditId, CallSid, GreenpinId, SessionOwner, TenantStore};
 
 /// Returns a call or an allocation with its numbers and its PIN. The body has its `kind` and its `id`. The audit entry
@@ -102,8 +103,35 @@ pub(super) async fn audit(
     ))
 }
 
+/// Returns the credentials of the tenant, without their tokens.
+pub(super) async fn credentials(
+    State(api): State<Api>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let (store, _) = require_tenant(&parts, &api).await?;
+    let operator = api.store.operator(Actor::console(None));
+    credentials::of_tenant(&operator, store.tenant_id(), api.now()).await
+}
+
+/// Returns the latest requests of the tenant to this node, newest first, except those of the console.
+pub(super) async fn requests(
+    State(api): State<Api>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let (store, _) = require_tenant(&parts, &api).await?;
+    let zone = store.settings().await?.zone();
+    let found = api.request_log.of(store.tenant_id());
+    let requests: Vec<_> = found.iter().map(|request| request.details(&zone)).collect();
+    Ok(success(StatusCode::OK, requests))
+}
+
 /// Returns the store of the tenant of a session, and the user name of its credential.
-async fn require_tenant(parts: &Parts, api: &Api) -> Result<(TenantStore, String), Problem> {
+pub(super) async fn require_tenant(
+    parts: &Parts,
+    api: &Api,
+) -> Result<(TenantStore, String), Problem> {
     match session::require(parts, api).await?.owner {
         SessionOwner::Tenant {
             tenant_id,

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::problem::{Code, Problem};
+use super::request_log::RequestStart;
 use super::session::{self, SessionAuthorized};
 use super::{idempotency, masking};
 use crate::http::Api;
@@ -71,7 +72,9 @@ pub(crate) async fn authenticate_tenant(
     next: Next,
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
+    let start = RequestStart::new(&parts, api.now());
     let store = authorize(&mut parts, &api).await?;
+    let tenant = store.tenant_id().clone();
     parts.extensions.insert(store.clone());
     let is_masked = parts.extensions.get::<SessionAuthorized>().is_some();
     let limit = store.settings().await?.rate_limit;
@@ -88,6 +91,8 @@ pub(crate) async fn authenticate_tenant(
     let mut response = result.unwrap_or_else(Problem::into_response);
     if is_masked {
         response = masking::mask_response(response).await;
+    } else if let Some(request) = start.end(&response) {
+        api.request_log.add(&tenant, request);
     }
     limited.insert_headers(response.headers_mut());
     Ok(response)

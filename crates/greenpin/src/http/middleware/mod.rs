@@ -19,6 +19,7 @@ pub(crate) mod paging;
 pub(crate) mod problem;
 pub(crate) mod range;
 pub(crate) mod rate_limit;
+pub(crate) mod request_log;
 pub(crate) mod request_metrics;
 pub(crate) mod session;
 mod stored_body;

@@ -274,7 +274,6 @@ impl Problem {
     }
 
     /// Returns the code.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> Code {
         self.code
     }

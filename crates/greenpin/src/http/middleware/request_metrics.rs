@@ -85,7 +85,7 @@ pub(crate) async fn record_metrics(request: Request, next: Next) -> Response {
 }
 
 /// Maps unknown methods to one label, so that clients cannot create labels.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -403,13 +403,9 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
     // The library inlines the contents of a wrapper. Wrappers are rebuilt with references instead.
     schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
     schemas.extend(events::schemas());
-    for (_, schema) in &mut schemas {
-        let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
-        fields
-            .into_iter()
-            .flatten()
-            .for_each(|(_, field)| describe_nullable(field));
-    }
+    schemas
+        .iter_mut()
+        .for_each(|(_, schema)| describe_nullable_fields(schema));
     schemas.extend(wrappers(paths));
     schemas.extend(
         requests
@@ -466,6 +462,19 @@ fn wrapper(name: &str) -> Option<Value> {
             "properties": { "response": list(item), "next_cursor": next_cursor },
         })
     })
+}
+
+fn describe_nullable_fields(schema: &mut Value) {
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    fields
+        .into_iter()
+        .flatten()
+        .for_each(|(_, field)| describe_nullable(field));
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    parts
+        .into_iter()
+        .flatten()
+        .for_each(describe_nullable_fields);
 }
 
 /// Moves the description of a nullable field from one of its variants to the field.

@@ -121,8 +121,8 @@ words! {
     TenantState = ["active", "suspended", "erasing", "erased"];
     /// Means of the operator's action.
     ActorKind = ["operator", "command line", "console"];
-    /// Kind of a search: by the id of a call, an allocation or an event, by a number, or by its last digits.
-    SearchKind = ["call", "allocation", "event", "number", "digits"];
+    /// Kind of a search: by the id of a call, an allocation or an event, by a number, its last digits, or a `Call-ID`.
+    SearchKind = ["call", "allocation", "event", "number", "digits", "sip_call_id"];
     /// State of a removed number.
     RemovedNumberState = ["removed"];
     /// Progress of a call.

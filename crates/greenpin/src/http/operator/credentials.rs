@@ -18,7 +18,10 @@ use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::Moment;
 use crate::http::{Api, Success, success};
-use crate::store::{CredentialError, CredentialRecord, NewCredential, Timestamp, is_account_sid};
+use crate::store::{
+    CredentialError, CredentialRecord, NewCredential, OperatorStore, TenantId, Timestamp,
+    is_account_sid,
+};
 
 problems! {
     ListProblems: [NotFound];
@@ -45,9 +48,17 @@ pub(crate) async fn list(
     State(api): State<Api>,
     Path(tenant): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = store.credentials(&parse_tenant_id(&tenant)?).await?;
+    of_tenant(&store, &parse_tenant_id(&tenant)?, api.now()).await
+}
+
+/// Returns the response with the credentials of a tenant.
+pub(crate) async fn of_tenant(
+    store: &OperatorStore,
+    tenant: &TenantId,
+    now: Timestamp,
+) -> Result<Response, Problem> {
+    let found = store.credentials(tenant).await?;
     let found = found.ok_or_else(|| Problem::plain(Code::NotFound))?;
-    let now = api.now();
     Ok(success(
         StatusCode::OK,
         found

@@ -8,7 +8,7 @@
 //! - `fields`: declarations of the request fields.
 
 pub(crate) mod audit;
-mod credentials;
+pub(crate) mod credentials;
 mod fields;
 pub(crate) mod node;
 pub(crate) mod number_import;

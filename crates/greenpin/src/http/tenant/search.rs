@@ -1,4 +1,4 @@
-//! `GET /search`: calls, allocations and events by an id, a number or its last digits.
+//! `GET /search`: calls, allocations and events by an id, a number, its last digits or a `Call-ID`.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -27,18 +27,20 @@ pub const MAX_FOUND: u32 = 20;
 /// Number of calls, and of allocations, in which a search looks for the last digits of a number, newest first. There is no
 /// index of them.
 pub const MAX_SEARCHED: u32 = 5_000;
-/// Fewest digits of a number.
-const MIN_DIGITS: usize = 3;
-const RULE: &str = "must be an id, an E.164 number, or its last 3 or more digits";
+/// Fewest digits of a number, and characters of a Call-ID.
+const MIN_LENGTH: usize = 3;
+/// Most characters of a Call-ID.
+const MAX_LENGTH: usize = 255;
+const RULE: &str = "must be an id, an E.164 number, its last 3 or more digits, or a SIP Call-ID";
 
 /// Query parameters of a search.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// Id of a call, an allocation or an event; a number with `+` encoded as `%2B`; or the last 3 or more digits of a
-    /// number.
-    #[param(value_type = String, required = true, example = "4821", pattern = "^([0-9]{3,15}|\\+[1-9][0-9]{6,14}|(call|gp|evt)_[0-9a-hjkmnp-tv-z]{26})$")]
+    /// Id of a call, an allocation or an event; a number with `+` encoded as `%2B`; the last 3 or more digits of a number; or
+    /// the SIP `Call-ID` of a leg.
+    #[param(value_type = String, required = true, example = "4821", pattern = "^[!-~]{3,255}$")]
     q: Option<String>,
 }
 
@@ -64,8 +66,8 @@ struct SearchResult<'a> {
 
 /// Search calls, allocations and events
 ///
-/// Finds by an id, by a number of a party or a virtual number, or by the last 3 or more digits of one. Last digits are
-/// searched in the newest 5,000 calls and 5,000 allocations; `complete` is `false` if there are older ones.
+/// Finds by an id, by a number of a party or a virtual number, by the last 3 or more digits of one, or by a SIP `Call-ID`.
+/// The last two are searched in the newest 5,000 calls and 5,000 allocations; `complete` is `false` if there are older ones.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant_id}/search",
@@ -116,6 +118,8 @@ pub(crate) async fn find(
         ("number", found_number(store, number, now).await?)
     } else if is_last_digits(query) {
         ("digits", found_digits(store, query).await?)
+    } else if is_call_id(query) {
+        ("sip_call_id", found_call_id(store, query).await?)
     } else {
         return Err(invalid_parameter("q", RULE));
     };
@@ -148,7 +152,13 @@ pub(crate) async fn find(
 
 /// Returns whether a text can be the end of a number.
 fn is_last_digits(text: &str) -> bool {
-    (MIN_DIGITS..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    (MIN_LENGTH..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether a text can be a `Call-ID` (RFC 3261, section 25.1: `callid`), in a wider sense.
+fn is_call_id(text: &str) -> bool {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (MIN_LENGTH..=MAX_LENGTH).contains(&text.len()) && is_visible
 }
 
 async fn found_call(store: &TenantStore, id: &CallSid) -> Result<Found, StoreError> {
@@ -216,6 +226,18 @@ async fn found_digits(store: &TenantStore, digits: &str) -> Result<Found, StoreE
         calls,
         allocations,
         has_older: more_calls || more_allocations,
+        ..Found::default()
+    })
+}
+
+/// Finds by decrypting the newest calls.
+async fn found_call_id(store: &TenantStore, call_id: &str) -> Result<Found, StoreError> {
+    let (calls, has_older) = store
+        .calls_with_call_id(call_id.to_owned(), MAX_SEARCHED)
+        .await?;
+    Ok(Found {
+        calls,
+        has_older,
         ..Found::default()
     })
 }

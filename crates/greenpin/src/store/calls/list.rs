@@ -135,6 +135,40 @@ impl TenantStore {
         digits: LastDigits,
         max: u32,
     ) -> Result<(Vec<CallRecord>, bool), StoreError> {
+        let matches = move |record: &CallRecord| {
+            let numbers = [
+                Some(record.virtual_number),
+                record.shown_caller(),
+                record.dialled,
+            ];
+            let mut numbers = numbers.into_iter().flatten();
+            numbers.any(|number| digits.match_number(number))
+        };
+        self.newest_calls(max, matches).await
+    }
+
+    /// Returns those of the newest `max` calls that have a leg with this `Call-ID`, newest first, and whether there are older
+    /// calls.
+    pub async fn calls_with_call_id(
+        &self,
+        call_id: String,
+        max: u32,
+    ) -> Result<(Vec<CallRecord>, bool), StoreError> {
+        let matches = move |record: &CallRecord| {
+            let legs = &record.legs;
+            let callees = legs.attempts.iter().map(|leg| &leg.call_id);
+            let mut ids = callees.chain([&legs.caller_call_id]);
+            ids.any(|id| id.as_ref() == Some(&call_id))
+        };
+        self.newest_calls(max, matches).await
+    }
+
+    /// Returns those of the newest `max` calls that match, newest first, and whether there are older calls.
+    async fn newest_calls(
+        &self,
+        max: u32,
+        matches: impl Fn(&CallRecord) -> bool + Send + 'static,
+    ) -> Result<(Vec<CallRecord>, bool), StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), max.saturating_add(1));
@@ -143,13 +177,7 @@ impl TenantStore {
             let mut found = Vec::new();
             for row in rows {
                 let record = row.record(snapshot)?;
-                let numbers = [
-                    Some(record.virtual_number),
-                    record.shown_caller(),
-                    record.dialled,
-                ];
-                let mut numbers = numbers.into_iter().flatten();
-                if numbers.any(|number| digits.match_number(number)) {
+                if matches(&record) {
                     found.push(record);
                 }
             }

@@ -7,6 +7,7 @@ pub(crate) mod outbox;
 pub(crate) mod payload;
 pub(crate) mod redelivery;
 pub(crate) mod sql;
+mod test_event;
 
 pub use self::attempts::{Attempt, AttemptError, AttemptOutcome, DeliveryRecord, DeliveryState};
 pub(crate) use self::log::*;

@@ -40,6 +40,29 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Creates a delivery that is not in the outbox.
+    pub(super) fn once(
+        (tenant_id, endpoint_id, url, format): (TenantId, EndpointId, String, EndpointFormat),
+        event_id: EventId,
+        secrets: Vec<String>,
+        body: String,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            queue: event_id.to_string(),
+            tenant_id,
+            event_id,
+            endpoint_id,
+            attempts: 1,
+            created_at: now,
+            tried_at: now,
+            url,
+            secrets,
+            format,
+            body,
+        }
+    }
+
     pub(crate) fn key(&self) -> DeliveryKey {
         DeliveryKey {
             tenant: self.tenant_id.clone(),

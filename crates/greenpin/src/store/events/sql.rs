@@ -72,6 +72,17 @@ row! {
     }
 }
 
+row! {
+    /// Endpoint of a test event.
+    pub(crate) struct TestEndpointRow from test_endpoint_columns {
+        url: String,
+        format: EndpointFormat,
+        sealed_secret: String,
+        sealed_old_secret: Option<String>,
+        old_secret_until: Timestamp,
+    }
+}
+
 words! {
     /// State of a delivery in its queue.
     pub enum QueueState {
@@ -272,6 +283,10 @@ statements! {
     ENDPOINT_ENABLE: AtMostOne =
         "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL, failures = 0
          WHERE tenant_id = $1 AND endpoint_id = $2 AND removed_at IS NULL";
+    ENDPOINT_TO_TEST = concat!(
+        "SELECT ", test_endpoint_columns!(), " FROM endpoints
+         WHERE tenant_id = $1 AND endpoint_id = $2 AND removed_at IS NULL"
+    );
     ENDPOINTS_DISABLED =
         "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM endpoints WHERE disabled_at IS NOT NULL AND removed_at IS NULL";
 }

@@ -1,4 +1,4 @@
-//! The web console: sessions, masking, reveals, its files; the stream and the search that it uses.
+//! The web console: sessions, masking, reveals, its request log and files; the stream and the search that it uses.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::http_client::{HttpResponse, basic, raw, raw_text, request};
 use crate::support::operator_api::{JSON, OPERATOR, expect_response, operator_request, server};
 use crate::support::server::{SID, Server, TENANT, TIMEOUT, TOKEN};
+use crate::support::webhook_inbox::WebhookInbox;
 
 const NUMBER: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -184,6 +185,45 @@ fn another_site_can_use_no_session() {
     assert_eq!(sign_in.status, 401, "another site signs nobody in");
     let headers = format!("{cookie}{CONSOLE}sec-fetch-site: same-origin\r\n");
     assert_eq!(send(&server, "POST", &path, &headers, &body).status, 201);
+}
+
+#[test]
+fn the_request_log_has_the_requests_of_programs_without_their_paths() {
+    let server = server();
+    let cookie = sign_in(&server, &tenant());
+    let made = allocate(&server);
+    let id = made["greenpin_id"].as_str().unwrap();
+    let path = format!("/greenpin/{id}");
+    for status in [200, 409] {
+        assert_eq!(server.request("DELETE", &path, None).0, status);
+    }
+    let path = "/console/credentials";
+    let credentials = send(&server, "GET", path, &cookie, &Value::Null);
+    let credential = &credentials.body["response"][0];
+    assert_eq!(
+        (&credential["account_sid"], &credential["live"]),
+        (&json!(SID), &json!(true))
+    );
+    let requests = send(
+        &server,
+        "GET",
+        "/console/request-log",
+        &cookie,
+        &Value::Null,
+    );
+    let newest = &requests.body["response"][0];
+    let route = "/v1/tenants/{tenant_id}/greenpin/{greenpin_id}";
+    assert_eq!(
+        (&newest["method"], &newest["route"]),
+        (&json!("DELETE"), &json!(route))
+    );
+    assert_eq!(
+        (&newest["status"], &newest["code"]),
+        (&json!(409), &json!("already_deleted"))
+    );
+    let request_id = newest["request_id"].as_str().unwrap();
+    assert!(request_id.starts_with("req_") && newest["latency_ms"].is_number());
+    assert!(!requests.body.to_string().contains(id));
 }
 
 #[test]
@@ -427,8 +467,37 @@ fn a_search_finds_by_id_by_number_and_by_last_digits() {
     let event = events[0]["event_id"].as_str().unwrap();
     let found = server.get(&format!("/search?q={event}"));
     assert_eq!(found["events"][0]["event_id"], event);
-    for query in ["", "12", "abc", "%2B12", "call_1"] {
+    let found = server.get("/search?q=a84b4c76e66710");
+    assert_eq!(
+        (&found["kind"], &found["calls"]),
+        (&json!("sip_call_id"), &json!([]))
+    );
+    for query in ["", "12", "a%20call", "%C3%A4%C3%B6%C3%BC"] {
         let path = format!("/search?q={query}");
         assert_eq!(server.request("GET", &path, None).0, 400, "{query}");
+    }
+}
+
+#[test]
+fn a_test_event_is_signed_sent_once_and_in_no_log() {
+    let server = server();
+    let cookie = sign_in(&server, &tenant());
+    let headers = format!("{cookie}{CONSOLE}");
+    let mut inbox = WebhookInbox::open();
+    server.send_events_to(&inbox.url);
+    let endpoint = server.get("/settings")["webhooks"][0]["id"].clone();
+    let body = json!({ "endpoint_id": endpoint });
+    let result = send(&server, "POST", "/console/webhook-test", &headers, &body);
+    assert_eq!(result.body["response"]["status"], 204, "{}", result.body);
+    let received = inbox.next_webhook();
+    let event: Value = serde_json::from_str(&received.body).unwrap();
+    assert_eq!((&event["type"], &event["data"]), (&json!("test"), &json!({})));
+    assert_eq!(received.headers["webhook-id"], event["event_id"]);
+    assert!(received.headers["webhook-signature"].starts_with("v1,"));
+    assert_eq!(server.get("/events"), json!([]));
+    for id in ["ep_00000000000000000000000000", "other"] {
+        let body = json!({ "endpoint_id": id });
+        let result = send(&server, "POST", "/console/webhook-test", &headers, &body);
+        assert_eq!(result.status, 404);
     }
 }

@@ -174,8 +174,10 @@ fn request_rows() -> Vec<Row> {
         "open streams of an address, on a node" => number(http::MAX_STREAMS_PER_SOURCE),
         "duration of a stream" => time(http::MAX_STREAM_DURATION),
         "comments on an idle stream" => format!("every {}", time(http::STREAM_HEARTBEAT_INTERVAL)),
+        "requests of a tenant in the request log of a node" =>
+            format!("{}, of {} tenants", http::MAX_LOGGED_REQUESTS, http::MAX_LOGGED_TENANTS),
         "results of `GET /search`" => format!("{} calls, {} allocations", http::MAX_FOUND, http::MAX_FOUND),
-        "calls and allocations that a search by last digits reads" => format!("{} each", number(http::MAX_SEARCHED as usize)),
+        "calls and allocations that a search by last digits reads, and calls by a `Call-ID`" => format!("{} each", number(http::MAX_SEARCHED as usize)),
         "events that the list of a call or an allocation reads" => number(http::MAX_SCANNED_EVENTS as usize),
         "session of the console" => format!(
             "{}, {} without a request",
@@ -366,6 +368,7 @@ fn call_rows() -> Vec<Row> {
             size(calls::MAX_TRACE_BYTES),
             calls::MAX_TRACE_ENTRIES,
         ),
+        "media facts of open legs in a trace" => number(calls::MAX_MEDIA_FACTS),
         "trace of a call before the ACK of the answer" =>
             format!("{} of SIP messages", size(calls::MAX_UNPROVEN_TRACE_BYTES)),
         "traces of ended calls that wait for the store" => number(calls::MAX_QUEUED_TRACES),
@@ -439,6 +442,7 @@ fn webhook_rows() -> Vec<Row> {
         "response to a webhook, in all" => size(webhooks::MAX_RESPONSE_BYTES),
         "`Retry-After` of a receiver" => time(webhooks::MAX_RETRY_AFTER),
         "pause between attempts of a delivery" => pause(webhooks::FIRST_PAUSE, webhooks::MAX_PAUSE),
+        "test events of the console under way on a node" => number(webhooks::MAX_TEST_EVENTS),
         "retries of a delivery" => format!("for {}", time(webhooks::LIFETIME)),
         "concurrent deliveries to an endpoint" => format!(
             "{}, at first {}",

@@ -22,12 +22,14 @@ const ASSUMED_DELAY_MS: f64 = 60.0;
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
 impl MediaLeg {
-    /// Sends an RTCP report if it is due.
-    pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
-        if self.negotiated.is_some() && now >= self.rtcp_state.due {
+    /// Sends an RTCP report if it is due. Returns `true` if it was.
+    pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) -> bool {
+        let is_due = self.negotiated.is_some() && now >= self.rtcp_state.due;
+        if is_due {
             self.rtcp_state.due = now.saturating_add(REPORT_INTERVAL);
             self.send_rtcp(Bye::No, now);
         }
+        is_due
     }
 
     /// Sends an RTCP BYE, if there is a peer.

@@ -324,7 +324,10 @@ impl Worker {
             return;
         };
         leg.check_answered(self.unanswered_limit, self.now);
-        leg.report_if_due(self.now);
+        if leg.report_if_due(self.now) {
+            let (id, report) = (leg.id, leg.report());
+            emit(&self.events, MediaEvent::Report { id, report });
+        }
         if leg.check_silence(self.silence_limit, self.now) {
             emit(&self.events, MediaEvent::Silent { id: leg.id });
         }
