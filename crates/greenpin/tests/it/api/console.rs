@@ -491,7 +491,10 @@ fn a_test_event_is_signed_sent_once_and_in_no_log() {
     assert_eq!(result.body["response"]["status"], 204, "{}", result.body);
     let received = inbox.next_webhook();
     let event: Value = serde_json::from_str(&received.body).unwrap();
-    assert_eq!((&event["type"], &event["data"]), (&json!("test"), &json!({})));
+    assert_eq!(
+        (&event["type"], &event["data"]),
+        (&json!("test"), &json!({}))
+    );
     assert_eq!(received.headers["webhook-id"], event["event_id"]);
     assert!(received.headers["webhook-signature"].starts_with("v1,"));
     assert_eq!(server.get("/events"), json!([]));
