@@ -62,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "recordings",
             "store",
             "supervision",
+            "webhooks",
         ],
     ),
     ("limits", &[]),

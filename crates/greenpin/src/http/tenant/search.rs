@@ -28,9 +28,9 @@ pub const MAX_FOUND: u32 = 20;
 /// index of them.
 pub const MAX_SEARCHED: u32 = 5_000;
 /// Fewest digits of a number, and characters of a Call-ID.
-const MIN_LENGTH: usize = 3;
+const MIN_QUERY_LENGTH: usize = 3;
 /// Most characters of a Call-ID.
-const MAX_LENGTH: usize = 255;
+const MAX_QUERY_LENGTH: usize = 255;
 const RULE: &str = "must be an id, an E.164 number, its last 3 or more digits, or a SIP Call-ID";
 
 /// Query parameters of a search.
@@ -152,13 +152,13 @@ pub(crate) async fn find(
 
 /// Returns whether a text can be the end of a number.
 fn is_last_digits(text: &str) -> bool {
-    (MIN_LENGTH..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    (MIN_QUERY_LENGTH..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns whether a text can be a `Call-ID` (RFC 3261, section 25.1: `callid`), in a wider sense.
 fn is_call_id(text: &str) -> bool {
     let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-    (MIN_LENGTH..=MAX_LENGTH).contains(&text.len()) && is_visible
+    (MIN_QUERY_LENGTH..=MAX_QUERY_LENGTH).contains(&text.len()) && is_visible
 }
 
 async fn found_call(store: &TenantStore, id: &CallSid) -> Result<Found, StoreError> {

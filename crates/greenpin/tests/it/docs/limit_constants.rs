@@ -113,6 +113,8 @@ const INTERNAL: &[(&str, &[&str])] = &[
     (
         "part of the OpenAPI document, and of masked texts",
         &[
+            "http::MAX_QUERY_LENGTH",
+            "http::MIN_QUERY_LENGTH",
             "http::MAX_LINE_DEPTH",
             "http::MAX_DIGITS",
             "http::MIN_DIGITS",
