@@ -7,6 +7,7 @@ mod connector;
 mod flat;
 pub mod limits;
 mod post;
+pub(crate) mod probe;
 mod schedule;
 mod signature;
 mod target;
@@ -25,6 +26,7 @@ use crate::supervision::{Part, PartGuard, Supervisor};
 use concurrency::ConcurrencyWindows;
 use post::{Posted, Poster};
 pub use target::Resolver;
+pub(crate) use target::is_public_address;
 
 /// Time limit for the response of a receiver.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
