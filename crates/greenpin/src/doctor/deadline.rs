@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Time limit of one check: a connection, a request, a look into a folder.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time limit of all trunks together.
+pub(super) const TRUNKS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Runs a check that blocks, on a thread of its own; `None`: it did not end in time, and its thread is left behind.
 pub(super) async fn blocking<T: Send + 'static>(
     check: impl FnOnce() -> T + Send + 'static,

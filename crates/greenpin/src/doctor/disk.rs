@@ -123,7 +123,8 @@ pub(super) fn existing_ancestor(path: &Path) -> &Path {
 /// Judges a folder that the server writes, or will make. Blocks. `then` is the rest of the reason for `ok`.
 pub(super) fn judge_folder(folder: &Path, then: &str) -> Judgement {
     let found = existing_ancestor(folder);
-    let shown = found.display();
+    let absolute = found.canonicalize();
+    let shown = absolute.as_deref().unwrap_or(found).display();
     if !found.is_dir() {
         return Judgement::Fault(
             format!("{shown} is not a folder"),

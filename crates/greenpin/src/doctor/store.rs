@@ -11,8 +11,8 @@ use super::disk::judge_folder;
 use super::finding::{Check, Finding, Judgement};
 use crate::config;
 use crate::store::{
-    Database, DatabaseState, InspectedEndpoint, Inspection, OpenError, SchemaState, Timestamp,
-    has_key,
+    Database, DatabaseState, InspectedEndpoint, Inspection, OpenError, SchemaState, StoreError,
+    Timestamp, has_key,
 };
 
 /// Time limit of all checks of the store: it outlasts the connection to a server that does not answer.
@@ -233,8 +233,7 @@ impl<'a> StoreCheck<'a> {
                 return Err("the master key cannot be used".to_owned());
             }
         };
-        let reason = "it is the key of the database, and nobody else may use it";
-        self.add(Check::KeyFile, Judgement::Ok(reason.to_owned()));
+        self.add(Check::KeyFile, judge_rotation(inspection.is_rotating()));
         let endpoints = inspection.endpoints(&keys);
         endpoints.map_err(|error| error.to_string())
     }
@@ -275,6 +274,19 @@ fn judge_read(fastest: Duration, version: i64) -> Judgement {
         _ if fastest >= TOO_SLOW_READ => Judgement::Fault(reason, remedy.to_owned()),
         _ if fastest >= SLOW_READ => Judgement::Warning(reason, remedy.to_owned()),
         _ => Judgement::Ok(reason),
+    }
+}
+
+/// Judges a master key that fits. `is_rotating`: its replacement has begun and not ended.
+fn judge_rotation(is_rotating: Result<bool, StoreError>) -> Judgement {
+    let reason = "it is the key of the database, and others cannot use it";
+    match is_rotating {
+        Ok(true) => Judgement::Warning(
+            "a rotation of the master key is under way".to_owned(),
+            "run greenpin key rotate again until it has finished, and keep all key files"
+                .to_owned(),
+        ),
+        Ok(false) | Err(_) => Judgement::Ok(reason.to_owned()),
     }
 }
 
@@ -324,6 +336,12 @@ mod tests {
         );
         assert!(matches!(judged(50), Judgement::Warning(..)));
         assert!(matches!(judged(1000), Judgement::Fault(..)));
+    }
+
+    #[test]
+    fn a_rotation_under_way_is_a_warning() {
+        assert!(matches!(judge_rotation(Ok(true)), Judgement::Warning(..)));
+        assert!(matches!(judge_rotation(Ok(false)), Judgement::Ok(_)));
     }
 
     #[test]

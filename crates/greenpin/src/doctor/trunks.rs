@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use futures_util::stream::{self, StreamExt as _};
 use hickory_resolver::TokioResolver;
 use signalling::{Network, Probe, Transport};
+use tokio::time::Instant;
 
 use super::Context;
 use super::certificates::judge_validity;
-use super::deadline::CHECK_TIMEOUT;
+use super::deadline::{CHECK_TIMEOUT, TRUNKS_TIMEOUT};
 use super::finding::{Check, Finding, Judgement};
 use super::public_address::judge_scope;
 use crate::calls::TrunkSettings;
@@ -37,13 +38,29 @@ pub(super) async fn examine(context: &Context) -> Vec<Finding> {
         )];
     }
     let resolver = resolver(context.config.sip.dns).map_err(|error| error.to_string());
+    let deadline = Instant::now() + TRUNKS_TIMEOUT;
     let mut examinations = Vec::new();
     for trunk in trunks {
-        examinations.push(examine_trunk(context, trunk, &resolver));
+        let examined = examine_trunk(context, trunk, &resolver);
+        examinations.push(until(deadline, &trunk.name, examined));
     }
     let examined = stream::iter(examinations).buffered(MAX_CONCURRENT);
     let findings: Vec<Vec<Finding>> = examined.collect().await;
     findings.into_iter().flatten().collect()
+}
+
+/// Waits for the findings on a trunk, until the time for all trunks has passed.
+async fn until(
+    deadline: Instant,
+    trunk: &str,
+    examined: impl Future<Output = Vec<Finding>>,
+) -> Vec<Finding> {
+    let examined = tokio::time::timeout_at(deadline, examined).await;
+    examined.unwrap_or_else(|_| {
+        let why = "too many trunks do not answer";
+        let remedy = "correct the others first, then run this command again";
+        vec![Finding::not_checked(Check::Trunks, trunk, why, remedy)]
+    })
 }
 
 async fn examine_trunk(
@@ -88,11 +105,26 @@ async fn examine_trunk(
     let asked = targets.iter().map(|target| reach.examine_target(*target));
     let answers = futures_util::future::join_all(asked).await;
     findings.extend(answers.into_iter().flatten());
+    findings.extend(state_of_server(context, name));
     if trunk.sip.register {
         let target = targets.first().copied();
         findings.extend(reach.examine_registration(target).await);
     }
     findings
+}
+
+/// Returns a fault for a trunk that the running server takes as away.
+fn state_of_server(context: &Context, trunk: &str) -> Option<Finding> {
+    let server = context.server.as_ref()?;
+    let is_away = server.trunk_gauge("greenpin_trunk_up", trunk) == Some(0);
+    is_away.then(|| {
+        Finding::fault(
+            Check::Trunks,
+            format!("{trunk}: state"),
+            "the running server takes it as away: no calls go out over it",
+            "see the answer to OPTIONS; if this command gets one, compare its way with that of the server",
+        )
+    })
 }
 
 /// Judges the networks that may send calls over a trunk.
@@ -201,12 +233,27 @@ impl Reach<'_> {
         }
     }
 
+    /// Judges a listen address from which nothing reaches the trunk.
+    fn judge_way(&self, target: SocketAddr) -> Option<Judgement> {
+        let from = self.route(target).from;
+        (from.is_loopback() && !target.ip().is_loopback()).then(|| {
+            Judgement::Fault(
+                format!("sip.listen has only {from} for it, from which {target} cannot be reached"),
+                "listen on 0.0.0.0, or on the address of this machine in the network of the trunk"
+                    .to_owned(),
+            )
+        })
+    }
+
     /// Sends OPTIONS to an address of the trunk.
     async fn examine_target(&self, target: SocketAddr) -> Vec<Finding> {
         let (trunk, transport) = (&self.trunk.sip, self.transport);
+        let subject = format!("{}: {} {target}", self.trunk.name, word(transport));
+        if let Some(judgement) = self.judge_way(target) {
+            return vec![judgement.on(Check::Trunks, subject)];
+        }
         let make = |local| Probe::options(trunk, transport, local, Box::new(random::u64));
         let answer = send_probe(self.route(target), make, CHECK_TIMEOUT).await;
-        let subject = format!("{}: {} {target}", self.trunk.name, word(transport));
         let mut findings = Vec::new();
         if transport == Transport::Tls {
             findings.push(of_certificates(&answer, &self.trunk.name));

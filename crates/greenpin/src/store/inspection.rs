@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::store::core::crypto::{KeyFiles, Keyring};
-use crate::store::core::database::{DatabaseConnection, DatabaseTarget};
-use crate::store::core::key_binding;
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Row};
+use crate::store::core::key_sql::MasterKeyRow;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::{schema, sql};
+use crate::store::core::{key_binding, key_sql, schema, sql};
 use crate::store::tenants::endpoints::secret_context;
 use crate::store::tenants::sql as tenant_sql;
 use crate::store::tenants::sql::InspectedEndpointRow;
@@ -119,6 +119,18 @@ impl Inspection {
     /// The key files hold no master key of the database, or cannot be used.
     pub(crate) fn keys(&self, key_file: &Path) -> Result<Keyring, OpenError> {
         key_binding::read(&self.connection, key_file)
+    }
+
+    /// Returns whether a rotation of the master key is under way.
+    pub(crate) fn is_rotating(&self) -> Result<bool, StoreError> {
+        let mut is_rotating = false;
+        let read = |row: &Row<'_>| MasterKeyRow::read(row).map(|row| row.finished_at.is_none());
+        self.connection
+            .query(key_sql::MASTER_KEYS, &[], &mut |row| {
+                is_rotating = read(row)?;
+                Ok(true)
+            })?;
+        Ok(is_rotating)
     }
 
     /// Returns the webhook endpoints of all tenants, at most [`MAX_INSPECTED_ENDPOINTS`].

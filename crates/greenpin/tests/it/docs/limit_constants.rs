@@ -229,6 +229,13 @@ const INTERNAL: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "part of a diagnosis by `greenpin doctor`",
+        &[
+            "calls::RETRANSMIT_INTERVAL",
+            "store::MAX_INSPECTED_ENDPOINTS",
+        ],
+    ),
+    (
         "way of drawing a PIN, or version of a library",
         &[
             "store::MAX_BLIND_DRAWS",
