@@ -66,8 +66,11 @@ fn print(report: &Report) -> Result<(), CommandError> {
         faults,
         ..
     } = report;
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     print_line(format_args!(
-        "\n{ok} ok, {warnings} warnings, {faults} faults"
+        "\n{ok} ok, {warnings} warning{}, {faults} fault{}",
+        plural(*warnings),
+        plural(*faults)
     ))
 }
 

@@ -23,6 +23,7 @@ mod webhooks;
 
 use std::path::Path;
 
+use self::finding::Check;
 pub(crate) use self::finding::{Finding, Outcome, Report};
 use self::running_server::RunningServer;
 use crate::config::Config;
@@ -74,7 +75,7 @@ async fn examine_all(file: Option<&Path>) -> Vec<Finding> {
         clock::examine(),
         limits::examine(&context),
     );
-    let all = [
+    let mut all: Vec<Finding> = [
         configuration,
         http,
         ports,
@@ -85,8 +86,21 @@ async fn examine_all(file: Option<&Path>) -> Vec<Finding> {
         recordings,
         clock,
         limits,
-    ];
-    all.into_iter().flatten().collect()
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    all.extend(without_subject(&all));
+    all
+}
+
+/// Returns a finding for each area in which there is nothing to check, so that every report names all areas.
+fn without_subject(findings: &[Finding]) -> Vec<Finding> {
+    let is_missing = |check: &&Check| findings.iter().all(|finding| finding.check != **check);
+    let missing = Check::ALL.iter().filter(is_missing);
+    missing
+        .map(|check| Finding::ok(*check, "all", "nothing to check"))
+        .collect()
 }
 
 /// Examines the ports, then the public address: without a server, it is checked with the sockets that were bound.

@@ -86,7 +86,7 @@ fn judge(arrival: Arrival, address: SocketAddr, is_local: bool) -> Judgement {
         (Arrival::Arrived, _) => {
             Judgement::Ok(format!("what is sent to udp:{address} arrives here"))
         }
-        (Arrival::Refused, _) => Judgement::Fault(
+        (Arrival::Refused, true) => Judgement::Fault(
             format!("nothing listens at udp:{address}"),
             "set sip.public_address to an address that leads to sip.listen, or listen on 0.0.0.0"
                 .to_owned(),
@@ -95,7 +95,8 @@ fn judge(arrival: Arrival, address: SocketAddr, is_local: bool) -> Judgement {
             format!("what is sent to udp:{address} does not arrive, although this machine has the address"),
             "check the firewall of this machine, and that sip.listen covers the address".to_owned(),
         ),
-        (Arrival::Lost, false) => Judgement::Warning(
+        // A router that does not lead packets back may refuse them itself.
+        (Arrival::Lost | Arrival::Refused, false) => Judgement::Warning(
             format!("nothing came back from udp:{address}, which is no address of this machine"),
             "behind NAT, forward the SIP ports and media.ports unchanged; many routers do not lead packets from inside back \
              (hairpin), so make a test call from outside"
@@ -205,13 +206,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_lost_packet_to_another_machine_is_less_than_a_fault() {
+    fn a_packet_that_another_machine_loses_or_refuses_is_less_than_a_fault() {
         let address = "203.0.113.10:5060".parse().unwrap();
         let judged = |arrival, is_local| judge(arrival, address, is_local);
         assert!(matches!(judged(Arrival::Arrived, false), Judgement::Ok(_)));
         assert!(matches!(
-            judged(Arrival::Refused, false),
+            judged(Arrival::Refused, true),
             Judgement::Fault(..)
+        ));
+        assert!(matches!(
+            judged(Arrival::Refused, false),
+            Judgement::Warning(..)
         ));
         assert!(matches!(judged(Arrival::Lost, true), Judgement::Fault(..)));
         let Judgement::Warning(_, remedy) = judged(Arrival::Lost, false) else {

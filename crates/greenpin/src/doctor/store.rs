@@ -191,7 +191,9 @@ impl<'a> StoreCheck<'a> {
                 "PostgreSQL {}, connected in {milliseconds} ms",
                 server.version
             );
-            self.add(Check::Store, Judgement::Ok(reason));
+            let subject = format!("{}: server", self.subject);
+            self.findings
+                .push(Finding::ok(Check::Store, subject, reason));
             let judgement = judge_database_clock(server.clock, asked, Timestamp::now());
             self.add(Check::Clock, judgement);
         }

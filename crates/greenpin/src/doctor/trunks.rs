@@ -13,9 +13,7 @@ use super::deadline::{CHECK_TIMEOUT, TRUNKS_TIMEOUT};
 use super::finding::{Check, Finding, Judgement};
 use super::public_address::judge_scope;
 use crate::calls::TrunkSettings;
-use crate::calls::sip::{
-    Listen, ProbeAnswer, ProbeError, ProbeRoute, TlsPeer, first_address, send_probe,
-};
+use crate::calls::sip::{Listen, ProbeAnswer, ProbeError, ProbeRoute, TlsPeer, send_probe};
 use crate::calls::trunks::dns::{TrunkLookup, find_targets, resolver};
 use crate::crypto::random;
 use crate::crypto::validity::Validity;
@@ -228,7 +226,12 @@ impl Reach<'_> {
         ProbeRoute {
             transport: self.transport,
             peer: target,
-            from: source_address(&self.context.config.sip.listen, self.transport, target),
+            from: source_address(
+                &self.context.config.sip.listen,
+                self.transport,
+                target,
+                self.trunk.sip.advertised,
+            ),
             tls: self.tls,
         }
     }
@@ -291,15 +294,26 @@ impl Reach<'_> {
     }
 }
 
-/// Returns the local address from which the server reaches a peer.
-fn source_address(listen: &[Listen], transport: Transport, peer: SocketAddr) -> IpAddr {
-    let own = first_address(listen, transport).or(first_address(listen, Transport::Udp));
-    let own = own.map(|own| own.ip());
-    match (own, peer) {
-        (Some(own), peer) if own.is_ipv4() == peer.is_ipv4() => own,
-        (_, SocketAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
-        (_, SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
-    }
+/// Returns the local address from which the server reaches a peer; an unspecified one if the system chooses it, as for
+/// the connections of a transport with one listen address. `named`: the address that the trunk is given.
+fn source_address(
+    listen: &[Listen],
+    transport: Transport,
+    peer: SocketAddr,
+    named: Option<IpAddr>,
+) -> IpAddr {
+    let own = listen
+        .iter()
+        .filter(|listen| listen.transport == transport)
+        .map(|listen| listen.address.ip());
+    let is_bound = !transport.is_stream() || own.clone().count() > 1;
+    let mut fitting = own.filter(|ip| is_bound && ip.is_ipv4() == peer.is_ipv4());
+    let preferred = fitting.clone().find(|ip| Some(*ip) == named);
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    preferred.or_else(|| fitting.next()).unwrap_or(any)
 }
 
 fn of_certificates(answer: &Result<ProbeAnswer, ProbeError>, trunk: &str) -> Finding {
@@ -495,14 +509,27 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_from_the_listen_address_of_the_same_ip_version() {
-        let listen = ["udp:192.0.2.1:5060", "tcp:192.0.2.2:5060"].map(|word| word.parse().unwrap());
-        let from = |transport, peer: &str| {
-            source_address(&listen, transport, peer.parse().unwrap()).to_string()
+    fn a_probe_leaves_from_the_address_that_the_server_uses() {
+        let from = |listen: &[&str], transport, peer: &str, named: Option<&str>| {
+            let listen: Vec<Listen> = listen.iter().map(|word| word.parse().unwrap()).collect();
+            let named = named.map(|named| named.parse().unwrap());
+            source_address(&listen, transport, peer.parse().unwrap(), named).to_string()
         };
-        assert_eq!(from(Transport::Udp, "198.51.100.5:5060"), "192.0.2.1");
-        assert_eq!(from(Transport::Tcp, "198.51.100.5:5060"), "192.0.2.2");
-        assert_eq!(from(Transport::Tls, "198.51.100.5:5061"), "192.0.2.1");
-        assert_eq!(from(Transport::Udp, "[2001:db8::5]:5060"), "::");
+        let one = ["udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"];
+        let two = [
+            "udp:192.0.2.1:5060",
+            "udp:192.0.2.2:5060",
+            "tcp:192.0.2.1:5060",
+            "tcp:192.0.2.2:5060",
+        ];
+        let (v4, v6) = ("198.51.100.5:5060", "[2001:db8::5]:5060");
+        assert_eq!(from(&one, Transport::Udp, v4, None), "192.0.2.1");
+        assert_eq!(from(&one, Transport::Tcp, v4, None), "0.0.0.0");
+        assert_eq!(from(&one, Transport::Tls, v4, None), "0.0.0.0");
+        assert_eq!(from(&one, Transport::Udp, v6, None), "::");
+        assert_eq!(from(&two, Transport::Tcp, v4, None), "192.0.2.1");
+        let named = Some("192.0.2.2");
+        assert_eq!(from(&two, Transport::Udp, v4, named), "192.0.2.2");
+        assert_eq!(from(&two, Transport::Tcp, v4, named), "192.0.2.2");
     }
 }

@@ -48,14 +48,19 @@ pub(super) async fn examine(context: &Context, endpoints: Endpoints) -> Vec<Find
         .await;
     let of_endpoint = |endpoint| finding(endpoint, &results);
     let mut findings: Vec<Finding> = examined.iter().map(of_endpoint).collect();
-    let others = endpoints.len().saturating_sub(examined.len());
-    if others > 0 {
+    findings.extend(unexamined(endpoints.len()));
+    findings
+}
+
+/// Returns the finding on the endpoints beyond the maximum.
+fn unexamined(endpoints: usize) -> Option<Finding> {
+    let others = endpoints.saturating_sub(MAX_EXAMINED);
+    (others > 0).then(|| {
         let why = format!("there are more than {MAX_EXAMINED} endpoints");
         let remedy = "GET /v1/tenants/{tenant_id}/settings shows the state of each";
         let subject = format!("{others} further endpoints");
-        findings.push(Finding::not_checked(Check::Webhooks, subject, why, remedy));
-    }
-    findings
+        Finding::not_checked(Check::Webhooks, subject, why, remedy)
+    })
 }
 
 /// Returns scheme, host and port of a URL: paths may contain secrets.
@@ -91,10 +96,7 @@ fn judge_connection(
         Ok(certificates) => {
             let remedy = "ask the tenant to renew the certificate of its receiver";
             return match Validity::of_all(&certificates) {
-                Some(validity) => match judge_validity(validity, Timestamp::now(), remedy) {
-                    Judgement::Ok(_) => Judgement::Ok("reachable over TLS".to_owned()),
-                    judgement => judgement,
-                },
+                Some(validity) => over_tls(judge_validity(validity, Timestamp::now(), remedy)),
                 None => Judgement::Ok("reachable".to_owned()),
             };
         }
@@ -114,6 +116,16 @@ fn judge_connection(
         }
     };
     Judgement::Fault(error.to_string(), remedy.to_owned())
+}
+
+/// Names the certificate in the judgement on its validity.
+fn over_tls(validity: Judgement) -> Judgement {
+    let named = |reason: String| format!("reachable over TLS; certificate {reason}");
+    match validity {
+        Judgement::Ok(reason) => Judgement::Ok(named(reason)),
+        Judgement::Warning(reason, remedy) => Judgement::Warning(named(reason), remedy),
+        Judgement::Fault(reason, remedy) => Judgement::Fault(named(reason), remedy),
+    }
 }
 
 /// Joins the state of an endpoint and the result of its receiver.
@@ -174,6 +186,14 @@ mod tests {
         assert_eq!(found.remedy, None);
         let url = Url::parse("http://[2001:db8::1]:8080/x").unwrap();
         assert_eq!(origin(&url), "http://[2001:db8::1]:8080");
+    }
+
+    #[test]
+    fn endpoints_beyond_the_maximum_are_counted() {
+        assert_eq!(unexamined(MAX_EXAMINED), None);
+        let found = unexamined(MAX_EXAMINED + 2).unwrap();
+        assert_eq!(found.subject, "2 further endpoints");
+        assert!(found.reason.starts_with("not checked"));
     }
 
     #[test]
