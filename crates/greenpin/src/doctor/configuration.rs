@@ -9,6 +9,7 @@ use super::deadline::{blocking, no_answer};
 use super::finding::{Check, Finding};
 use crate::calls::media::Prompts;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Fault};
+use crate::crypto::private_folder;
 use crate::store::Database;
 
 /// Mode bits that let others read a file.
@@ -101,7 +102,10 @@ fn of_user(context: &Context) -> Option<Finding> {
             (format!("the server (pid {pid})"), owner)
         }
         (None, Database::File(file)) => {
-            (file.display().to_string(), fs::metadata(file).ok()?.uid())
+            // A private folder hides its files from other users.
+            let folder = || private_folder::of(file);
+            let found = fs::metadata(file).or_else(|_| fs::metadata(folder()));
+            (file.display().to_string(), found.ok()?.uid())
         }
         (None, Database::Server(_)) => return None,
     };

@@ -59,7 +59,13 @@ pub(super) async fn examine(context: &Context, sockets: Vec<BoundSocket>) -> Vec
                 "make a test call from a trunk",
             );
         }
-        (Some(_), _) => ask_server(SocketAddr::new(sip.public_address, port)).await,
+        (Some(_), Some(_)) => {
+            return unchecked(
+                "the running server does not listen on its port",
+                "if sip.listen has changed, restart the server",
+            );
+        }
+        (Some(_), None) => ask_server(SocketAddr::new(sip.public_address, port)).await,
         (None, Some((bound, socket))) => {
             port = bound;
             receive_at(socket, SocketAddr::new(sip.public_address, port)).await

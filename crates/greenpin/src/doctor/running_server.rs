@@ -1,6 +1,8 @@
 //! The server that runs with the same configuration, if there is one.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use super::deadline::blocking;
@@ -28,15 +30,14 @@ impl RunningServer {
     pub(super) async fn find(config: &Config) -> Option<Self> {
         let database = config.store.database.clone();
         let holder = blocking(move || match &database {
-            Database::File(file) => DatabaseLock::holder(file),
-            Database::Server(_) => None,
+            Database::File(file) => (DatabaseLock::holder(file), is_hidden(file)),
+            Database::Server(_) => (None, true),
         });
-        let holder = holder.await.flatten();
-        let is_shared = matches!(config.store.database, Database::Server(_));
+        let (holder, may_be_unknown) = holder.await.unwrap_or_default();
         let api = LocalServer::new(&config.http, ANSWER_TIMEOUT);
         let api = match api.filter(|_| config.http.listen.port() != 0) {
             // A server with another SQLite database is another server.
-            Some(api) if (holder.is_some() || is_shared) && is_alive(&api).await => Some(api),
+            Some(api) if (holder.is_some() || may_be_unknown) && is_alive(&api).await => Some(api),
             _ => None,
         };
         let pid = match (holder, &api) {
@@ -81,6 +82,12 @@ impl RunningServer {
             None => "the server".to_owned(),
         }
     }
+}
+
+/// Returns whether this user may not see a file, so that the holder of its lock is not known.
+fn is_hidden(file: &Path) -> bool {
+    let found = file.metadata();
+    found.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 async fn is_alive(api: &LocalServer) -> bool {

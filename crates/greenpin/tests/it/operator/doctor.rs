@@ -336,6 +336,25 @@ fn beside_a_running_server_its_ports_and_its_store_are_in_order() {
         assert!(!report.text.contains(secret), "{secret} in {}", report.text);
     }
     assert_eq!(server.readiness(), Some(200));
+    // A configuration that the server has not taken over.
+    let mut command = server.program();
+    command.env(
+        "GREENPIN_SIP__LISTEN",
+        format!("udp:127.0.0.1:{}", free_port()),
+    );
+    let report = Report::of(command.args(["doctor", "--json"]).output().unwrap());
+    report.expect(
+        "warning",
+        "ports",
+        "nothing listens here",
+        "restart the server",
+    );
+    report.expect(
+        "warning",
+        "public_address",
+        "not checked",
+        "restart the server",
+    );
 }
 
 #[test]
