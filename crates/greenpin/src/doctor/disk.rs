@@ -98,7 +98,7 @@ impl Space {
         }
         match self.free_bytes {
             ..MIN_FREE_BYTES => Judgement::Fault(reason, remedy.to_owned()),
-            ..LOW_FREE_BYTES => Judgement::Warning(reason, remedy.to_owned()),
+            MIN_FREE_BYTES..LOW_FREE_BYTES => Judgement::Warning(reason, remedy.to_owned()),
             _ => Judgement::Ok(reason),
         }
     }

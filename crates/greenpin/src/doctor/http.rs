@@ -122,7 +122,7 @@ fn not_ready(body: &str) -> String {
     ];
     let found: Vec<&str> = conditions
         .iter()
-        .filter(|(name, bad, _)| body[*name] == *bad)
+        .filter(|(name, bad, _)| body.get(name).is_some_and(|value| *value == *bad))
         .map(|(_, _, text)| *text)
         .collect();
     found.join(", ")

@@ -95,7 +95,7 @@ async fn is_alive(api: &LocalServer) -> bool {
         return false;
     };
     let body: Option<serde_json::Value> = answer.json().await.ok();
-    body.is_some_and(|body| body["status"] == "alive")
+    body.is_some_and(|body| body.get("status").is_some_and(|status| status == "alive"))
 }
 
 async fn metrics(api: &LocalServer) -> Option<String> {

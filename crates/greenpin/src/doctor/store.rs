@@ -21,6 +21,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(12);
 const SLOW_READ: Duration = Duration::from_millis(50);
 /// Time of a read that callers do not wait for.
 const TOO_SLOW_READ: Duration = Duration::from_secs(1);
+/// Maximum number of webhook endpoints that are read, to count those that are not examined.
+const MAX_READ_ENDPOINTS: u32 = 10_000;
 /// Number of reads of which the fastest counts.
 const READS: u32 = 3;
 
@@ -236,7 +238,7 @@ impl<'a> StoreCheck<'a> {
             }
         };
         self.add(Check::KeyFile, judge_rotation(inspection.is_rotating()));
-        let endpoints = inspection.endpoints(&keys);
+        let endpoints = inspection.endpoints(&keys, MAX_READ_ENDPOINTS);
         endpoints.map_err(|error| error.to_string())
     }
 

@@ -153,6 +153,9 @@ fn judge_endpoint(endpoint: &InspectedEndpoint, receiver: Option<Judgement>) -> 
         Some(Judgement::Ok(reason)) if endpoint.paused => {
             Judgement::Ok(format!("{reason}; paused by the tenant"))
         }
+        Some(Judgement::Fault(reason, remedy)) if endpoint.paused => {
+            Judgement::Warning(format!("{reason}; paused by the tenant"), remedy)
+        }
         Some(judgement) => judgement,
         None => Judgement::Fault(
             "its URL is not valid".to_owned(),
@@ -222,6 +225,20 @@ mod tests {
         assert!(matches!(
             judge_endpoint(&paused, reachable()),
             Judgement::Ok(_)
+        ));
+        let refused = || {
+            Some(Judgement::Fault(
+                "refused".to_owned(),
+                "start it".to_owned(),
+            ))
+        };
+        assert!(matches!(
+            judge_endpoint(&paused, refused()),
+            Judgement::Warning(..)
+        ));
+        assert!(matches!(
+            judge_endpoint(&endpoint(), refused()),
+            Judgement::Fault(..)
         ));
         assert!(matches!(
             judge_endpoint(&endpoint(), None),

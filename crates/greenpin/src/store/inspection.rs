@@ -6,14 +6,13 @@ use crate::store::core::crypto::{KeyFiles, Keyring};
 use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Row};
 use crate::store::core::key_sql::MasterKeyRow;
 use crate::store::core::reader::Snapshot;
+#[cfg(test)]
+use crate::store::core::statement::Statement;
 use crate::store::core::{key_binding, key_sql, schema, sql};
 use crate::store::tenants::endpoints::secret_context;
 use crate::store::tenants::sql as tenant_sql;
 use crate::store::tenants::sql::InspectedEndpointRow;
 use crate::store::{Database, EventId, OpenError, StoreError, TenantId, Timestamp};
-
-/// Maximum number of webhook endpoints that an inspection returns.
-const MAX_INSPECTED_ENDPOINTS: i64 = 10_000;
 
 /// Read-only connection to a database. Its methods block.
 pub(crate) struct Inspection {
@@ -121,6 +120,12 @@ impl Inspection {
         key_binding::read(&self.connection, key_file)
     }
 
+    /// Tries to run a statement that changes rows.
+    #[cfg(test)]
+    pub(crate) fn try_write(&self, statement: &'static Statement) -> Result<usize, StoreError> {
+        self.connection.execute(statement, &[])
+    }
+
     /// Returns whether a rotation of the master key is under way.
     pub(crate) fn is_rotating(&self) -> Result<bool, StoreError> {
         let mut is_rotating = false;
@@ -133,12 +138,16 @@ impl Inspection {
         Ok(is_rotating)
     }
 
-    /// Returns the webhook endpoints of all tenants, at most [`MAX_INSPECTED_ENDPOINTS`].
-    pub(crate) fn endpoints(&self, keys: &Keyring) -> Result<Vec<InspectedEndpoint>, StoreError> {
+    /// Returns the webhook endpoints of all tenants, at most `limit`.
+    pub(crate) fn endpoints(
+        &self,
+        keys: &Keyring,
+        limit: u32,
+    ) -> Result<Vec<InspectedEndpoint>, StoreError> {
         let snapshot = Snapshot::new(&self.connection, keys);
         let rows = snapshot.rows(
             tenant_sql::ENDPOINTS_OF_ALL,
-            [MAX_INSPECTED_ENDPOINTS],
+            [i64::from(limit)],
             InspectedEndpointRow::read,
         )?;
         let endpoints = rows.into_iter().map(|row| InspectedEndpoint {

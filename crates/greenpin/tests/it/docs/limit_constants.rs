@@ -230,10 +230,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ),
     (
         "part of a diagnosis by `greenpin doctor`",
-        &[
-            "calls::RETRANSMIT_INTERVAL",
-            "store::MAX_INSPECTED_ENDPOINTS",
-        ],
+        &["calls::RETRANSMIT_INTERVAL"],
     ),
     (
         "way of drawing a PIN, or version of a library",

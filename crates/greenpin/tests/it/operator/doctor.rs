@@ -18,6 +18,7 @@ use crate::support::postgres;
 use crate::support::server::{Server, TIMEOUT};
 use crate::support::time_limit;
 use crate::support::tls::{Certificates, Tunnel};
+use crate::support::webhook_inbox::WebhookInbox;
 
 const TOKEN: &str = "fictional-operator-token";
 const PASSWORD: &str = "fictional-password";
@@ -284,33 +285,31 @@ fn an_installation_before_its_first_start_is_healthy_and_stays_untouched() {
     );
 }
 
+/// Starts a server with a carrier, on ports of its configuration.
+fn server_of(carrier: &Carrier) -> Server {
+    let port = free_port();
+    let listen = format!("listen = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]");
+    Server::with_operator(TOKEN, &format!("[sip]\n{listen}\n{}", carrier.trunk()))
+}
+
+/// Examines a running server. Its configuration lets the system choose the port for HTTP, so that it is given here.
+fn examine(server: &Server) -> Report {
+    let mut command = server.program();
+    command.env("GREENPIN_HTTP__LISTEN", server.http.to_string());
+    Report::of(command.args(["doctor", "--json"]).output().unwrap())
+}
+
 #[test]
 fn beside_a_running_server_its_ports_and_its_store_are_in_order() {
     let carrier = Carrier::open(true);
-    let (port, inbox) = (
-        free_port(),
-        crate::support::webhook_inbox::WebhookInbox::open(),
-    );
-    let server = Server::with_operator(
-        TOKEN,
-        &format!(
-            "[sip]\nlisten = [\"udp:127.0.0.1:{port}\", \"tcp:127.0.0.1:{port}\"]\n{}",
-            carrier.trunk()
-        ),
-    );
+    let inbox = WebhookInbox::open();
+    let server = server_of(&carrier);
     server.send_events_to(&inbox.url);
-    let doctor = || {
-        let mut command = server.program();
-        command.args(["doctor", "--json"]);
-        // The configuration lets the system choose the port.
-        command.env("GREENPIN_HTTP__LISTEN", server.http.to_string());
-        Report::of(command.output().unwrap())
-    };
     let deadline = Instant::now() + TIMEOUT;
-    let mut report = doctor();
+    let mut report = examine(&server);
     while report.find("trunks", "registration")["result"] != "ok" {
         assert!(Instant::now() < deadline, "{:#}", report.document);
-        report = doctor();
+        report = examine(&server);
     }
     report.expect_no_fault();
     let in_use = format!("in use by the server (pid {})", server.pid());
@@ -336,7 +335,11 @@ fn beside_a_running_server_its_ports_and_its_store_are_in_order() {
         assert!(!report.text.contains(secret), "{secret} in {}", report.text);
     }
     assert_eq!(server.readiness(), Some(200));
-    // A configuration that the server has not taken over.
+}
+
+#[test]
+fn a_port_that_the_server_has_not_taken_over_is_a_warning() {
+    let server = server_of(&Carrier::open(true));
     let mut command = server.program();
     command.env(
         "GREENPIN_SIP__LISTEN",
@@ -373,9 +376,7 @@ fn a_node_on_postgresql_is_examined_without_a_write() {
     report.expect_ok("key_file", "master.key", "will be made");
     assert!(!key.path().join("master.key").exists());
     let [first, second] = Server::two_nodes_on(&url, "");
-    let mut command = first.program();
-    command.env("GREENPIN_HTTP__LISTEN", first.http.to_string());
-    let report = Report::of(command.args(["doctor", "--json"]).output().unwrap());
+    let report = examine(&first);
     report.expect_no_fault();
     report.expect_ok("store", "postgres://", "a read takes");
     report.expect_ok("clock", "postgres://", "the same");
