@@ -77,7 +77,7 @@ enum Command {
     /// Answer calls with an echo, a tone or a file, as the other party of a trial
     #[command(after_help = "Example:\n  greenpin phone --listen udp:127.0.0.1:5070 --tone 440")]
     Phone(phone::Arguments),
-    /// Check the configuration and everything around the server, and say what to do
+    /// Check the configuration and everything around the server, and name remedies
     #[command(
         after_help = "Example:\n  greenpin doctor\n  greenpin doctor --json | jq '.checks[] | select(.result != \"ok\")'\n\nWorks before the first start and beside a running server, and changes nothing. Exit code 1: at least one fault."
     )]

@@ -80,7 +80,7 @@ fn judge_chain(chain: &[CertificateDer<'static>], file: &Path) -> Judgement {
     let file = file.display();
     if !is_linked(chain) {
         return Judgement::Warning(
-            format!("{file}: the certificates are no chain, so that peers may refuse it"),
+            format!("{file}: the certificates do not form a chain, so peers may refuse it"),
             "put the own certificate first, and the certificate of its issuer behind it, and so on"
                 .to_owned(),
         );
@@ -95,7 +95,7 @@ fn judge_chain(chain: &[CertificateDer<'static>], file: &Path) -> Judgement {
     judge_validity(validity, Timestamp::now(), &remedy)
 }
 
-/// Examines CA certificates: those that have expired verify nobody.
+/// Examines CA certificates: expired ones verify no certificate.
 fn of_authorities(subject: &str, file: &Path) -> Finding {
     let shown = file.display();
     let all = match certificates(file) {

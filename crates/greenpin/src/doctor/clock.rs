@@ -24,7 +24,7 @@ fn judge_synchronization(synchronized: bool) -> Judgement {
     match synchronized {
         true => Judgement::Ok("synchronised".to_owned()),
         false => Judgement::Warning(
-            "the system does not synchronise it: certificates, signatures and the order of events depend on it".to_owned(),
+            "not synchronised by the system: certificates, signatures and the order of events depend on it".to_owned(),
             "run an NTP client, such as chrony or systemd-timesyncd".to_owned(),
         ),
     }
@@ -59,7 +59,7 @@ pub(super) fn judge_database_clock(
     }
 }
 
-/// Returns whether the system synchronises its clock (`adjtimex(2)`); `None`: it does not tell.
+/// Returns whether the system synchronises its clock (`adjtimex(2)`); `None`: the state is unknown.
 #[cfg(target_os = "linux")]
 #[allow(
     unsafe_code,

@@ -24,7 +24,7 @@ pub(super) async fn blocking_for<T: Send + 'static>(
     tokio::time::timeout(limit, task).await.ok()?.ok()
 }
 
-/// Text for a check that did not end in time.
+/// Returns the reason for a check that did not end in time.
 pub(super) fn no_answer() -> String {
     format!("no answer within {} s", CHECK_TIMEOUT.as_secs())
 }

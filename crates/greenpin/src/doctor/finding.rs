@@ -60,9 +60,9 @@ pub(crate) struct Finding {
     /// Result.
     #[serde(rename = "result", serialize_with = "outcome_word")]
     pub(crate) outcome: Outcome,
-    /// What was found.
+    /// Facts behind the result.
     pub(crate) reason: String,
-    /// What to do; `None` for `ok`.
+    /// Remedy; `None` for `ok`.
     pub(crate) remedy: Option<String>,
 }
 
@@ -133,7 +133,7 @@ impl Finding {
     }
 }
 
-/// Judgement on facts, without its subject: the reason, and what to do.
+/// Judgement on facts, without its subject: the reason and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Judgement {
     Ok(String),

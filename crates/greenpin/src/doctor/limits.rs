@@ -124,7 +124,7 @@ fn judge_ephemeral(
     }
     Judgement::Warning(
         format!(
-            "the system gives {first}-{last} to other connections, {given} ports of media.ports among them"
+            "the system assigns {first}-{last} to other connections; {given} of media.ports are in this range"
         ),
         format!(
             "choose media.ports below {first}, or set net.ipv4.ip_local_reserved_ports = {}-{}",
@@ -191,7 +191,7 @@ mod tests {
         let Judgement::Warning(reason, remedy) = judged(30_000..=40_000, "") else {
             panic!("a warning");
         };
-        assert!(reason.contains("7233 ports") && remedy.contains("30000-40000"));
+        assert!(reason.contains("7233 of media.ports") && remedy.contains("30000-40000"));
         assert!(matches!(
             judged(30_000..=40_000, "8080,30000-40000"),
             Judgement::Ok(_)

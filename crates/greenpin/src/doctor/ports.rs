@@ -103,7 +103,7 @@ fn of_http(address: SocketAddr, server: Option<&RunningServer>, taken: &Taken) -
     judgement.on(Check::Ports, format!("http:{address}"))
 }
 
-/// Judges the result of binding an address. `owner`: the process that has it, if known.
+/// Judges the result of a trial to bind an address. `owner`: the process that has it, if known.
 fn judge_port(
     bound: &io::Result<()>,
     address: SocketAddr,
@@ -139,7 +139,7 @@ fn judge_port(
             )
         }
         io::ErrorKind::AddrNotAvailable => Judgement::Fault(
-            format!("{} is no address of this machine", address.ip()),
+            format!("{} is not an address of this machine", address.ip()),
             format!("name an address of this machine in {key}, or 0.0.0.0"),
         ),
         io::ErrorKind::PermissionDenied => Judgement::Fault(

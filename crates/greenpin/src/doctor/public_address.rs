@@ -1,4 +1,4 @@
-//! The address at which peers reach the server: what is sent to it must arrive here.
+//! The address at which peers reach the server: packets to it must arrive here.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -55,7 +55,7 @@ pub(super) async fn examine(context: &Context, sockets: Vec<BoundSocket>) -> Vec
         }
         (Some(_), _) if sip.silent.contains(&Transport::Udp) => {
             return unchecked(
-                "sip.silence lets the server answer nobody but its trunks",
+                "with sip.silence the server answers only its trunks",
                 "make a test call from a trunk",
             );
         }
@@ -90,7 +90,7 @@ pub(super) async fn examine(context: &Context, sockets: Vec<BoundSocket>) -> Vec
 fn judge(arrival: Arrival, address: SocketAddr, is_local: bool) -> Judgement {
     match (arrival, is_local) {
         (Arrival::Arrived, _) => {
-            Judgement::Ok(format!("what is sent to udp:{address} arrives here"))
+            Judgement::Ok(format!("packets to udp:{address} arrive here"))
         }
         (Arrival::Refused, true) => Judgement::Fault(
             format!("nothing listens at udp:{address}"),
@@ -98,14 +98,14 @@ fn judge(arrival: Arrival, address: SocketAddr, is_local: bool) -> Judgement {
                 .to_owned(),
         ),
         (Arrival::Lost, true) => Judgement::Fault(
-            format!("what is sent to udp:{address} does not arrive, although this machine has the address"),
+            format!("packets to udp:{address} do not arrive, although this machine has the address"),
             "check the firewall of this machine, and that sip.listen covers the address".to_owned(),
         ),
-        // A router that does not lead packets back may refuse them itself.
+        // A router that does not route packets back may refuse them itself.
         (Arrival::Lost | Arrival::Refused, false) => Judgement::Warning(
-            format!("nothing came back from udp:{address}, which is no address of this machine"),
-            "behind NAT, forward the SIP ports and media.ports unchanged; many routers do not lead packets from inside back \
-             (hairpin), so make a test call from outside"
+            format!("nothing came back from udp:{address}, which is not an address of this machine"),
+            "behind NAT, forward the SIP ports and media.ports unchanged; many routers do not route packets from inside back \
+             (no hairpin), so make a test call from outside"
                 .to_owned(),
         ),
     }
@@ -119,9 +119,11 @@ pub(super) fn judge_scope(public: IpAddr, peer: IpAddr) -> Option<Judgement> {
     }
     let remedy =
         "set sip.public_address, or public_address of the trunk, to the outer address of the NAT";
-    let reason = format!("the peer is at the public address {peer} and is told to reach {public}");
+    let reason = format!(
+        "the peer has the public address {peer} and gets {public} as the address of this server"
+    );
     Some(if public.is_loopback() {
-        let reason = format!("{reason}, an address of this machine alone");
+        let reason = format!("{reason}, which no other machine can reach");
         Judgement::Fault(reason, remedy.to_owned())
     } else {
         let reason = format!("{reason}, which is private");

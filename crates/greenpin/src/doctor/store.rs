@@ -220,9 +220,10 @@ impl<'a> StoreCheck<'a> {
                         .to_owned(),
                     "synchronise the clock of this machine (NTP)".to_owned(),
                 ),
-                Err(error) => {
-                    Judgement::Warning(format!("not checked: {error}"), "see store".to_owned())
-                }
+                Err(error) => Judgement::Warning(
+                    format!("not checked: {error}"),
+                    "correct the store first".to_owned(),
+                ),
             };
             self.add(Check::Clock, judgement);
         }
@@ -294,7 +295,7 @@ fn judge_rotation(is_rotating: Result<bool, StoreError>) -> Judgement {
     }
 }
 
-/// Judges an error of the database, whose text says what is wrong.
+/// Judges an error of the database, whose text names the fault.
 fn store_fault(error: &OpenError) -> Judgement {
     let remedy = match error {
         OpenError::NewerSchema { .. } => "start the version that wrote it, or a newer one",
@@ -311,7 +312,7 @@ fn store_fault(error: &OpenError) -> Judgement {
     Judgement::Fault(error.to_string(), remedy.to_owned())
 }
 
-/// Judges an error of the master key, whose text says what is wrong.
+/// Judges an error of the master key, whose text names the fault.
 fn key_fault(error: &OpenError) -> Judgement {
     let remedy = match error {
         OpenError::ExposedKey { path, .. } => format!("run chmod 600 {}", path.display()),

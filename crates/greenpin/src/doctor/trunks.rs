@@ -111,7 +111,7 @@ async fn examine_trunk(
     findings
 }
 
-/// Returns a fault for a trunk that the running server takes as away.
+/// Returns a fault for a trunk that the running server marks as away.
 fn state_of_server(context: &Context, trunk: &str) -> Option<Finding> {
     let server = context.server.as_ref()?;
     let is_away = server.trunk_gauge("greenpin_trunk_up", trunk) == Some(0);
@@ -119,8 +119,8 @@ fn state_of_server(context: &Context, trunk: &str) -> Option<Finding> {
         Finding::fault(
             Check::Trunks,
             format!("{trunk}: state"),
-            "the running server takes it as away: no calls go out over it",
-            "see the answer to OPTIONS; if this command gets one, compare its way with that of the server",
+            "the running server marks it as away: no calls go out over it",
+            "see the finding on OPTIONS; if this command gets an answer, restart the server or look into its log",
         )
     })
 }
@@ -140,7 +140,7 @@ fn judge_sources(trunk: &TrunkSettings) -> Judgement {
     let takes_none = sip.accept_from.is_empty() && !sip.accept_resolved;
     if takes_none && !has_password && sip.tls_peer_name.is_none() {
         return Judgement::Warning(
-            "accept_from is empty: nobody may call over this trunk".to_owned(),
+            "accept_from is empty: no address may call over this trunk".to_owned(),
             "name the networks of the carrier in accept_from, if it is to send calls".to_owned(),
         );
     }
@@ -157,7 +157,7 @@ fn judge_sources(trunk: &TrunkSettings) -> Judgement {
         sources.push(format!("the certificate of {name}"));
     }
     if has_password {
-        sources.push("everyone with accept_password".to_owned());
+        sources.push("callers with accept_password".to_owned());
     }
     Judgement::Ok(sources.join(", "))
 }
@@ -241,7 +241,7 @@ impl Reach<'_> {
         let from = self.route(target).from;
         (from.is_loopback() && !target.ip().is_loopback()).then(|| {
             Judgement::Fault(
-                format!("sip.listen has only {from} for it, from which {target} cannot be reached"),
+                format!("sip.listen has only {from} for this transport, and {target} cannot be reached from there"),
                 "listen on 0.0.0.0, or on the address of this machine in the network of the trunk"
                     .to_owned(),
             )
@@ -349,7 +349,7 @@ fn judge_status(status: u16, milliseconds: u128) -> Judgement {
     let reason = format!("answers {status} in {milliseconds} ms");
     match status {
         408 | 503 => Judgement::Fault(
-            format!("{reason}: the server takes the trunk as away"),
+            format!("{reason}: the server marks the trunk as away"),
             "ask the carrier: its equipment has no capacity, or blocks this address".to_owned(),
         ),
         403 => Judgement::Warning(
@@ -389,7 +389,7 @@ fn judge_registered(gauge: Option<i64>) -> Judgement {
         ),
         Some(_) => Judgement::Ok("the server is registered".to_owned()),
         None => Judgement::Warning(
-            "not checked: the server does not tell its state".to_owned(),
+            "not checked: the server does not report its state".to_owned(),
             "make the HTTP API of the server answer first".to_owned(),
         ),
     }
