@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod crypto;
 pub mod destinations;
+mod doctor;
 pub mod http;
 mod limits;
 mod metrics;

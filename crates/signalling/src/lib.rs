@@ -30,8 +30,8 @@ mod wire;
 
 pub use endpoint::{
     Arrival, DialError, EndReason, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event,
-    IncomingCall, LegId, ListenAddress, OutgoingCall, PeerReason, Redirection, RefusedInvite,
-    SipTimers, UnansweredRequest,
+    IncomingCall, LegId, ListenAddress, OutgoingCall, PeerReason, Probe, ProbeStep, Redirection,
+    RefusedInvite, SipTimers, UnansweredRequest,
 };
 pub use identity::{CallerIdentity, NumberContext, NumberVerification, PresentedNumber};
 pub use sdp::MediaHost;

@@ -62,7 +62,7 @@ use self::sip::{
     BindError, Listen, SipSockets, Tls, TlsCertificates, TlsServer, UserAgent, first_address,
 };
 use self::trace::{CallTracer, TraceWriter};
-use self::trunks::dns::{TlsPolicy, TrunkLookup};
+use self::trunks::dns::TrunkLookup;
 use crate::crypto::private_folder;
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use crate::supervision::{Part, Supervisor};
@@ -484,19 +484,10 @@ fn resolve_trunk_names(
         .iter()
         .enumerate()
         .filter_map(|(index, trunk)| {
-            let hop = trunk.sip.next_hop().filter(|hop| hop.address().is_none())?;
-            let tls = match encrypted.get(index) {
-                Some(true) if trunk.has_tls_files() => TlsPolicy::Always,
-                Some(true) => TlsPolicy::Possible,
-                _ => TlsPolicy::Never,
-            };
-            Some((
-                (index, trunk.name.clone()),
-                TrunkLookup {
-                    peer: hop.clone(),
-                    tls,
-                },
-            ))
+            let has_tls = encrypted.get(index).is_some_and(|encrypted| *encrypted);
+            let lookup = TrunkLookup::of(trunk, has_tls)?;
+            let is_named = lookup.peer.address().is_none();
+            is_named.then(|| ((index, trunk.name.clone()), lookup))
         });
     let mut shared = None;
     for (trunk, lookup) in named {

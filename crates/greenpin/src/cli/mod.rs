@@ -10,9 +10,9 @@ mod call_result;
 mod calls;
 mod credential;
 mod demo;
+mod doctor;
 mod events;
 mod key;
-mod local_client;
 mod logging;
 mod node;
 mod number;
@@ -77,6 +77,11 @@ enum Command {
     /// Answer calls with an echo, a tone or a file, as the other party of a trial
     #[command(after_help = "Example:\n  greenpin phone --listen udp:127.0.0.1:5070 --tone 440")]
     Phone(phone::Arguments),
+    /// Check the configuration and everything around the server, and name remedies
+    #[command(
+        after_help = "Example:\n  greenpin doctor\n  greenpin doctor --json | jq '.checks[] | select(.result != \"ok\")'\n\nWorks before the first start and beside a running server, and changes nothing. Exit code 1: at least one fault."
+    )]
+    Doctor(doctor::Arguments),
     /// Measure this machine: creates, PIN calls, bridged audio, on a server in its own process
     #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
     Bench(bench::Arguments),
@@ -159,6 +164,8 @@ pub fn main() -> ExitCode {
     // warnings.
     let level = match cli.command {
         Command::Serve | Command::BenchBaseline { .. } => "info",
+        // Its findings say more than warnings of the parts that it tries.
+        Command::Doctor(_) => "error",
         _ => "warn",
     };
     if let Err(error) = logging::log_events(level) {
@@ -181,6 +188,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Phone(arguments) => phone::run(arguments).await,
         Command::BenchBaseline { database } => bench::serve_baseline(database).await,
+        Command::Doctor(arguments) => doctor::run(arguments, cli.common.config.as_deref()).await,
         Command::Openapi => exit_code(output::print(crate::http::openapi())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -225,6 +233,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Command::Trunk(command) => exit_code(trunk::run(&command, &config).await),
         Command::Demo(_)
         | Command::Phone(_)
+        | Command::Doctor(_)
         | Command::Bench(_)
         | Command::BenchBaseline { .. }
         | Command::Openapi

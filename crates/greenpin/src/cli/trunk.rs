@@ -1,17 +1,15 @@
 //! `greenpin trunk`
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::output::{CommandError, print_line};
-use crate::cli::local_client;
 use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
-use crate::crypto::pinned_certificate;
 use crate::http::operator::trunks::TrunkDetails;
+use crate::server::local_client::LocalServer;
 
 /// Time limit for the server's answer about its trunks.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,38 +65,7 @@ fn line(trunk: &Trunk, known: Option<&Value>) -> String {
 
 /// Requests the trunks from the running server; `None`: it does not respond.
 async fn served(config: &Config) -> Option<Vec<Value>> {
-    let token = config.http.operator_token.as_ref()?;
-    let (scheme, client) = match &config.http.identity {
-        // The names in the certificate are those of the public address.
-        Some(identity) => {
-            let tls = pinned_certificate::client(&identity.certificate).ok()?;
-            (
-                "https",
-                reqwest::Client::builder()
-                    .no_proxy()
-                    .tls_backend_preconfigured(tls),
-            )
-        }
-        None => ("http", local_client::builder()),
-    };
-    let url = format!("{scheme}://{}/v1/admin/trunks", local(config.http.listen));
-    let client = client.timeout(TIMEOUT).build().ok()?;
-    let answer = client
-        .get(url)
-        .bearer_auth(token.expose())
-        .send()
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?;
-    let body: Value = answer.json().await.ok()?;
+    let server = LocalServer::new(&config.http, TIMEOUT)?;
+    let body = server.operator_get("/v1/admin/trunks").await?;
     body.get("response")?.as_array().cloned()
-}
-
-/// Returns the address of a server on this machine; an unspecified listen address becomes loopback.
-fn local(listen: SocketAddr) -> SocketAddr {
-    match listen.ip().is_unspecified() {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port()),
-        false => listen,
-    }
 }

@@ -36,7 +36,7 @@ use crate::store::Database;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// File that is read without `--config`, if it exists.
-const DEFAULT_FILE: &str = "greenpin.toml";
+pub(crate) const DEFAULT_FILE: &str = "greenpin.toml";
 
 /// The whole configuration. `Default` equals an empty file.
 #[derive(Debug, Clone)]

@@ -8,3 +8,4 @@ pub(crate) mod reloadable;
 pub(crate) mod secret;
 pub(crate) mod tls_identity;
 pub(crate) mod tls_roots;
+pub(crate) mod validity;

@@ -9,6 +9,7 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::tls_roots::{TrustError, certificates, provider, roots};
+use super::validity::Validity;
 
 /// Certificate and private key of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +109,6 @@ impl Identity {
     /// cannot be read.
     pub(crate) fn expiry(&self) -> Option<i64> {
         let chain = certificates(&self.certificate).ok()?;
-        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-        Some(certificate.validity().not_after.timestamp())
+        Some(Validity::of(chain.first()?)?.until)
     }
 }

@@ -95,6 +95,11 @@ impl Recordings {
         &self.folder
     }
 
+    /// Returns the bucket that recordings are uploaded to.
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
     ///
     /// Opens a recording by the location in its call record. `key` decrypts it.
     ///

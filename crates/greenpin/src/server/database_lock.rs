@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::private_folder;
@@ -49,6 +50,16 @@ impl DatabaseLock {
         }
     }
 
+    /// Returns the process id of the server that has locked an SQLite database, without a lock of its own; `None` if
+    /// there is none, or the system does not list locks.
+    pub(crate) fn holder(database: &Path) -> Option<u32> {
+        let path = lock_file_of(database);
+        let pid = std::fs::read_to_string(&path).ok()?.trim().parse().ok()?;
+        let inode = path.metadata().ok()?.ino();
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        is_locked(&locks, pid, inode).then_some(pid)
+    }
+
     fn lock(database: &Path) -> Result<Self, LockError> {
         if database
             .metadata()
@@ -56,12 +67,9 @@ impl DatabaseLock {
         {
             return Err(LockError::NoFile(database.to_owned()));
         }
-        // A link has its lock beside the file that it names.
+        let path = lock_file_of(database);
         let real = database.canonicalize();
         let database = real.as_deref().unwrap_or(database);
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
         let failed = |source| LockError::Io {
             path: path.clone(),
             source,
@@ -123,6 +131,26 @@ impl DatabaseLock {
     }
 }
 
+/// Returns the lock file of a database. A link has its lock beside the file that it names.
+fn lock_file_of(database: &Path) -> PathBuf {
+    let real = database.canonicalize();
+    let mut path = real.as_deref().unwrap_or(database).as_os_str().to_owned();
+    path.push(".lock");
+    PathBuf::from(path)
+}
+
+/// Returns `true` if `/proc/locks` lists a lock (`flock(2)`) of this process on the file with this inode.
+fn is_locked(locks: &str, pid: u32, inode: u64) -> bool {
+    locks.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let kind = words.nth(1);
+        let owner = words.nth(2).and_then(|word| word.parse().ok());
+        let file = words.next().and_then(|file| file.rsplit(':').next());
+        let file = file.and_then(|word| word.parse().ok());
+        kind == Some("FLOCK") && owner == Some(pid) && file == Some(inode)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +165,28 @@ mod tests {
         assert!(second.contains(&pid), "{second}");
         drop(first);
         assert!(DatabaseLock::acquire(&database).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_known_without_a_second_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("greenpin.db");
+        assert_eq!(DatabaseLock::holder(&file), None);
+        let held = DatabaseLock::acquire(&Database::File(file.clone())).unwrap();
+        assert_eq!(DatabaseLock::holder(&file), Some(std::process::id()));
+        drop(held);
+        assert_eq!(DatabaseLock::holder(&file), None, "the file stays");
+    }
+
+    #[test]
+    fn a_lock_is_found_by_process_and_inode() {
+        let locks = "1: FLOCK  ADVISORY  WRITE 14102 fe:00:10035612 0 EOF\n\
+                     2: POSIX  ADVISORY  READ 14103 fe:00:10035863 128 128\n\
+                     2: -> FLOCK  ADVISORY  WRITE 14104 fe:00:10035612 0 EOF\n";
+        assert!(is_locked(locks, 14102, 10_035_612));
+        assert!(!is_locked(locks, 14102, 10_035_613));
+        assert!(!is_locked(locks, 14103, 10_035_863), "of another kind");
+        assert!(!is_locked(locks, 14104, 10_035_612), "waits for it");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::http::ConnectionLimits;
 /// File descriptors of a bridged call: two pairs of RTP and RTCP sockets.
 const DESCRIPTORS_PER_CALL: u64 = 4;
 /// File descriptors of everything else: database, listeners, connections, recordings.
-const OTHER_DESCRIPTORS: u64 = 1500;
+pub(crate) const OTHER_DESCRIPTORS: u64 = 1500;
 
 /// Share of all file descriptors that HTTP connections may take: one part in this number.
 const HTTP_SHARE: u64 = 4;
@@ -23,7 +23,7 @@ pub(super) fn raise_limit(max_calls: usize) -> Option<u64> {
         }
     };
     let calls = u64::try_from(max_calls).unwrap_or(u64::MAX);
-    let needed = required(calls);
+    let needed = required_descriptors(calls);
     if limit < needed {
         tracing::warn!(
             limit,
@@ -60,31 +60,61 @@ pub(super) fn http_connections(
     ConnectionLimits { total, per_address }
 }
 
-fn required(calls: u64) -> u64 {
+/// Returns the file descriptors that a number of calls needs.
+pub(crate) fn required_descriptors(calls: u64) -> u64 {
     calls
         .saturating_mul(DESCRIPTORS_PER_CALL)
         .saturating_add(OTHER_DESCRIPTORS)
 }
 
-/// Returns the limit after it was raised (`setrlimit(2)`).
+/// Limits of open files of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenFiles {
+    pub(crate) soft: u64,
+    /// Limit that the process may raise the soft limit to.
+    pub(crate) hard: u64,
+}
+
+impl OpenFiles {
+    /// Reads the limits (`getrlimit(2)`).
+    #[allow(
+        unsafe_code,
+        reason = "a C function that writes a local value; it is safe to call from any thread"
+    )]
+    pub(crate) fn read() -> io::Result<Self> {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+        Ok(Self {
+            soft: limit.rlim_cur,
+            hard: limit.rlim_max,
+        })
+    }
+}
+
+/// Raises the soft limit to the hard limit (`setrlimit(2)`), and returns it.
 #[allow(
     unsafe_code,
-    reason = "two C functions that read and write a local value; they are safe to call from any thread"
+    reason = "a C function that reads a local value; it is safe to call from any thread"
 )]
 fn raise() -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
+    let OpenFiles { hard, .. } = OpenFiles::read()?;
+    let limit = libc::rlimit {
+        rlim_cur: hard,
+        rlim_max: hard,
     };
-    // A failure returns -1 and leaves its reason in `errno`.
-    let checked = |status: libc::c_int| match status {
+    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(hard)
+}
+
+/// Returns the error of a C function. A failure returns -1 and leaves its reason in `errno`.
+fn checked(status: libc::c_int) -> io::Result<()> {
+    match status {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
-    };
-    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    limit.rlim_cur = limit.rlim_max;
-    checked(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
-    Ok(limit.rlim_cur)
+    }
 }
 
 #[cfg(test)]
@@ -95,8 +125,8 @@ mod tests {
     fn the_limit_is_raised_and_the_need_never_overflows() {
         let first = raise().unwrap();
         assert_eq!(raise().unwrap(), first, "it stays at the hard limit");
-        assert_eq!(required(4000), 17_500);
-        assert_eq!(required(u64::MAX), u64::MAX);
+        assert_eq!(required_descriptors(4000), 17_500);
+        assert_eq!(required_descriptors(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod descriptors;
 mod http_listener;
 mod jobs;
 pub mod limits;
+pub(crate) mod local_client;
 mod membership;
 mod memory;
 mod retention;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::database_lock::DatabaseLock;
 use self::database_lock::LockError;
+pub(crate) use self::descriptors::{OTHER_DESCRIPTORS, OpenFiles, required_descriptors};
 use self::http_listener::{HttpListener, HttpTask};
 use self::membership::Node;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
@@ -57,7 +59,7 @@ pub struct Server {
 }
 
 /// UDP ports that are reserved for a call: RTP and RTCP of the caller and of one dialled party.
-const PORTS_PER_CALL: usize = 4;
+pub(crate) const PORTS_PER_CALL: usize = 4;
 
 /// Errors that keep a server from starting.
 #[derive(Debug, thiserror::Error)]

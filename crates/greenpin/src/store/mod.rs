@@ -23,6 +23,7 @@ mod calls;
 mod cluster;
 mod core;
 mod events;
+mod inspection;
 mod keys;
 pub mod limits;
 mod numbers;
@@ -62,6 +63,7 @@ pub use self::events::{
     Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
     EventType, LoggedEvent, ReplayRequest, Replayed,
 };
+pub(crate) use self::inspection::{InspectedEndpoint, Inspection, SchemaState, has_key};
 pub use self::keys::{RotateError, Rotation, RotationStep};
 pub use self::numbers::{
     ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
@@ -83,7 +85,7 @@ pub use call::{CallCause, CallType, Collect, DialStatus, HangupBy, Route, Screen
 use self::allocations::number_cache::NumberCache;
 use self::core::checkpoint::Checkpoints;
 use self::core::crypto::Keyring;
-use self::core::database::{DatabaseTarget, postgres, sqlite};
+use self::core::database::DatabaseTarget;
 use self::core::reader::{IdleReaders, Readers};
 use self::core::writer::WriterCache;
 use self::tenants::cache::TenantCache;
@@ -259,18 +261,10 @@ impl Store {
     /// Opens the store. Blocks while files are created and the schema is migrated.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         options.require_key()?;
-        let (target, checkpoints) = match &options.database {
-            Database::File(path) => (
-                DatabaseTarget::Sqlite(sqlite::SqliteTarget(path.clone())),
-                Some(path),
-            ),
-            Database::Server(server) => {
-                let target = postgres::PostgresTarget::new(
-                    server.as_ref().clone(),
-                    options.tls_ca.as_deref(),
-                )?;
-                (DatabaseTarget::Postgres(Box::new(target)), None)
-            }
+        let target = DatabaseTarget::new(&options.database, options.tls_ca.as_deref())?;
+        let checkpoints = match &options.database {
+            Database::File(path) => Some(path),
+            Database::Server(_) => None,
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();

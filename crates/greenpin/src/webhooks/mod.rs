@@ -7,6 +7,7 @@ mod connector;
 mod flat;
 pub mod limits;
 mod post;
+pub(crate) mod probe;
 mod schedule;
 mod signature;
 mod target;
@@ -26,6 +27,7 @@ use crate::supervision::{Part, PartGuard, Supervisor};
 use concurrency::ConcurrencyWindows;
 use post::{Posted, Poster};
 pub use target::Resolver;
+pub(crate) use target::is_public_address;
 pub use test_sender::TestSender;
 
 /// Time limit for the response of a receiver.

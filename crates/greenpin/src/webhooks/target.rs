@@ -45,7 +45,7 @@ pub(super) fn is_public(url: &Url) -> bool {
 }
 
 /// Returns whether an address can be reached over the public Internet.
-pub(super) fn is_public_address(address: IpAddr) -> bool {
+pub(crate) fn is_public_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => !is_within(address.to_bits().into(), 32, SPECIAL_V4),
         IpAddr::V6(address) => {

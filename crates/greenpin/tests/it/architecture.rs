@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "crypto",
             "destinations",
+            "doctor",
             "http",
             "limits",
             "metrics",
@@ -48,6 +49,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("crypto", &[]),
     ("destinations", &[]),
+    (
+        "doctor",
+        &[
+            "calls",
+            "config",
+            "crypto",
+            "recordings",
+            "server",
+            "store",
+            "webhooks",
+        ],
+    ),
     (
         "http",
         &[

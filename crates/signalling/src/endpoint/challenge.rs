@@ -10,6 +10,7 @@ use crate::dialog::Dialog;
 use crate::sip::{
     self, Challenge, Header, HeaderName, Request, RequestBuilder, Response, TransactionKey,
 };
+use crate::trunk::Credentials;
 use crate::wire::Path;
 
 /// Challenge that a request already answers.
@@ -185,25 +186,12 @@ impl Endpoint {
         }
         let sequence = sequence.checked_add(1)?;
         let (via, cnonce) = (self.via(path), self.token());
-        let user = sip::Credentials::new(credentials.username, credentials.password);
-        let (method, uri) = (request.method.to_string(), request.uri.to_string());
-        let answer = sip::respond(&challenge, &user, &method, &uri, 1, &cnonce);
-        for name in [
-            HeaderName::Via,
-            HeaderName::CSeq,
-            challenge.response_header(),
-        ] {
-            request.headers.remove_first(&name);
-        }
-        request
-            .headers
-            .push_front(Header::build(HeaderName::CSeq, format!("{sequence} {method}")).ok()?);
-        request
-            .headers
-            .push_front(Header::build(challenge.response_header(), answer).ok()?);
-        request
-            .headers
-            .push_front(Header::build(HeaderName::Via, via).ok()?);
+        authorize(
+            &mut request,
+            &challenge,
+            credentials,
+            (sequence, &via, &cnonce),
+        )?;
         Some((
             request,
             AnsweredChallenge {
@@ -229,8 +217,37 @@ impl Endpoint {
     }
 }
 
+/// Answers a challenge in a request, which gets a new sequence number and a new `Via`.
+pub(super) fn authorize(
+    request: &mut Request,
+    challenge: &Challenge,
+    credentials: Credentials,
+    (sequence, via, cnonce): (u32, &str, &str),
+) -> Option<()> {
+    let user = sip::Credentials::new(credentials.username, credentials.password);
+    let (method, uri) = (request.method.to_string(), request.uri.to_string());
+    let answer = sip::respond(challenge, &user, &method, &uri, 1, cnonce);
+    for name in [
+        HeaderName::Via,
+        HeaderName::CSeq,
+        challenge.response_header(),
+    ] {
+        request.headers.remove_first(&name);
+    }
+    request
+        .headers
+        .push_front(Header::build(HeaderName::CSeq, format!("{sequence} {method}")).ok()?);
+    request
+        .headers
+        .push_front(Header::build(challenge.response_header(), answer).ok()?);
+    request
+        .headers
+        .push_front(Header::build(HeaderName::Via, via.to_owned()).ok()?);
+    Some(())
+}
+
 /// Returns the supported challenges of a 401 or 407.
-fn challenges(response: &Response) -> impl Iterator<Item = Challenge> {
+pub(super) fn challenges(response: &Response) -> impl Iterator<Item = Challenge> {
     let (name, from_proxy) = match response.status.code() {
         407 => (HeaderName::ProxyAuthenticate, true),
         _ => (HeaderName::WwwAuthenticate, false),

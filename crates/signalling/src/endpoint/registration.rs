@@ -370,7 +370,7 @@ fn retry_delay(failures: u32, random: u64) -> Duration {
 }
 
 /// Escapes a username for use in a URI (RFC 3261, section 25.1).
-fn escape_user(username: &str) -> String {
+pub(super) fn escape_user(username: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     username
         .bytes()

@@ -8,6 +8,7 @@
 
 mod keep_alive;
 mod local_addresses;
+mod probe;
 mod registration;
 mod sources;
 mod targets;
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
-    Arrival, Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, ListenAddress,
-    OutgoingCall, SipMessage, SipTimers, TargetGroup, Transport, Trunk, TrunkPeer,
+    Arrival, Credentials, DialError, Endpoint, EndpointSettings, Entropy, Event, Host, LegId,
+    ListenAddress, OutgoingCall, Probe, ProbeStep, SipMessage, SipTimers, TargetGroup, Transport,
+    Trunk, TrunkPeer,
 };
 
 /// Endpoint with one trunk. The test writes the responses of the trunk.

@@ -12,18 +12,18 @@ use super::listen::{BindError, Listen};
 /// Maximum number of attempts to find ports that are free for both UDP and TCP.
 const MAX_PORT_ATTEMPTS: u32 = 16;
 /// Size of the UDP socket buffers, for bursts while the engine is busy.
-const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Queue of TCP connections that wait to be accepted.
 const ACCEPT_BACKLOG: u32 = 1024;
 
 /// Socket with its bound address.
-pub(super) struct BoundSocket {
-    pub(super) listen: Listen,
-    pub(super) socket: Socket,
+pub(crate) struct BoundSocket {
+    pub(crate) listen: Listen,
+    pub(crate) socket: Socket,
 }
 
 /// Socket of a listen address.
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Datagrams(UdpSocket),
     Connections(TcpListener),
 }
@@ -44,6 +44,12 @@ pub(super) fn bind_all(listen: &[Listen]) -> Result<Vec<BoundSocket>, BindError>
             bound => return bound,
         }
     }
+}
+
+/// Binds a socket for each address on its own, with a result for each.
+pub(crate) fn bind_each(listen: &[Listen]) -> Vec<Result<BoundSocket, BindError>> {
+    let bind = |wanted: &Listen| bind_one(*wanted, shares_port_space(listen, wanted));
+    listen.iter().map(bind).collect()
 }
 
 /// Returns the index of the UDP address with the port of a TCP address: both have the same IP address and port 0.

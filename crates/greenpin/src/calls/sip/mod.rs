@@ -6,6 +6,7 @@ pub(super) mod connections;
 mod inbound;
 pub(super) mod listen;
 pub(super) mod media_hosts;
+mod probe;
 pub(super) mod sockets;
 mod tls;
 
@@ -24,10 +25,13 @@ use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::supervision::isolate;
 
+pub(crate) use self::bind::{BoundSocket, SOCKET_BUFFER_BYTES, Socket, bind_each};
 pub use self::certificates::TlsCertificates;
 pub(crate) use self::listen::first_address;
 pub use self::listen::{BindError, Listen};
+pub(crate) use self::probe::{ProbeAnswer, ProbeError, ProbeRoute, send_probe};
 pub use self::sockets::SipSockets;
+pub(crate) use self::tls::is_named;
 pub use self::tls::{Identity, Tls, TlsError, TlsPeer, TlsServer};
 
 /// SIP user agent: an [`Endpoint`] with its sockets, clock and source of randomness.

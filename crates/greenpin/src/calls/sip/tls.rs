@@ -53,6 +53,11 @@ pub(super) struct Connector {
 }
 
 impl TlsServer {
+    /// Loads the files, and returns why they cannot be used.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        self.acceptor().map(|_| ())
+    }
+
     /// Loads the files into a TLS acceptor.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let config = self.identity.server_config(self.client_ca.as_deref())?;
@@ -69,7 +74,12 @@ impl TlsServer {
 impl TlsPeer {
     /// Returns `true` if the files, or the system's CA certificates, are usable now.
     pub fn is_usable(&self) -> bool {
-        self.connector().is_ok()
+        self.check().is_ok()
+    }
+
+    /// Loads the files, and returns why they cannot be used.
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        self.connector().map(|_| ())
     }
 
     /// Loads the files into a TLS connector.
@@ -98,7 +108,7 @@ impl TlsPeer {
 }
 
 /// Returns `true` if a certificate is for this DNS name or IP address (RFC 5922, section 7.2).
-pub(super) fn is_named(certificate: &CertificateDer<'_>, name: &str) -> bool {
+pub(crate) fn is_named(certificate: &CertificateDer<'_>, name: &str) -> bool {
     let parsed = ParsedCertificate::try_from(certificate);
     let name = ServerName::try_from(name);
     parsed

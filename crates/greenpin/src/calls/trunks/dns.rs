@@ -14,6 +14,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use signalling::{Host, TargetGroup, Transport, TrunkPeer};
 use tokio::sync::mpsc;
 
+use super::selection::TrunkSettings;
 use crate::calls::Command;
 use crate::crypto::random;
 use crate::limits::backoff;
@@ -56,6 +57,20 @@ pub(crate) enum TlsPolicy {
     Possible,
     /// Always, because the configuration names certificates for the trunk.
     Always,
+}
+
+impl TrunkLookup {
+    /// Returns the lookup for the next hop of a trunk, also if it is an address; `None` for a trunk without a peer.
+    /// `has_tls`: the trunk has TLS settings.
+    pub(crate) fn of(trunk: &TrunkSettings, has_tls: bool) -> Option<Self> {
+        let tls = match has_tls {
+            true if trunk.has_tls_files() => TlsPolicy::Always,
+            true => TlsPolicy::Possible,
+            false => TlsPolicy::Never,
+        };
+        let peer = trunk.sip.next_hop()?.clone();
+        Some(Self { peer, tls })
+    }
 }
 
 impl TlsPolicy {
@@ -130,6 +145,15 @@ pub(in crate::calls) async fn keep_resolved(
         };
         tokio::time::sleep(wait).await;
     }
+}
+
+/// Looks up the transport and the addresses of a trunk's peer once.
+pub(crate) async fn find_targets(
+    resolver: &TokioResolver,
+    lookup: &TrunkLookup,
+) -> Result<(Transport, Vec<TargetGroup>), NetError> {
+    let found = resolve(resolver, lookup).await?;
+    Ok((found.transport, found.targets))
 }
 
 async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<LookupResult, NetError> {

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::Goal::Open;
 use super::child::{BenchStore, Prepared, SID, Server, TENANT, TOKEN, any_port, number, tenant};
 use super::{Figure, progress};
-use crate::cli::local_client;
+use crate::server::local_client;
 use crate::store::{EndpointSpec, NumberMode, Timestamp};
 
 /// Creates per second while delays are measured: a light load.

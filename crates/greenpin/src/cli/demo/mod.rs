@@ -18,9 +18,9 @@ use tempfile::TempDir;
 use self::progress::Progress;
 use super::output::{exit_code, fail};
 use crate::calls::sip::Listen;
-use crate::cli::local_client;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
+use crate::server::local_client;
 use crate::store::Database;
 use crate::store::{
     EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp,

@@ -31,6 +31,16 @@ pub(crate) fn bind(connection: &DatabaseConnection, path: &Path) -> Result<Keyri
     Keyring::new(files, loaded).ok_or(OpenError::OtherKey)
 }
 
+/// Opens the keys of a database in use, without any change.
+pub(crate) fn read(connection: &DatabaseConnection, path: &Path) -> Result<Keyring, OpenError> {
+    let files = KeyFiles::new(path);
+    if files.all()?.is_empty() {
+        return Err(missing(&files));
+    }
+    let loaded = load(connection, &files)?.ok_or(OpenError::OtherKey)?;
+    Keyring::new(files, loaded).ok_or(OpenError::OtherKey)
+}
+
 fn bind_in_transaction(
     connection: &DatabaseConnection,
     files: &KeyFiles,

@@ -73,6 +73,18 @@ row! {
 }
 
 row! {
+    /// Webhook endpoint with its encrypted secret.
+    pub(crate) struct InspectedEndpointRow from inspected_endpoint_columns {
+        tenant_id: TenantId,
+        endpoint_id: EndpointId,
+        url: String,
+        sealed_secret: String,
+        paused: bool,
+        disabled_at: Option<Timestamp>,
+    }
+}
+
+row! {
     /// Prompt of a tenant.
     pub(crate) struct PromptRow from prompt_columns {
         name: String,
@@ -179,6 +191,10 @@ statements! {
     ENDPOINTS_SELECT = concat!(
         "SELECT ", endpoint_columns!(), " FROM endpoints
          WHERE tenant_id = $1 AND removed_at IS NULL ORDER BY endpoint_id"
+    );
+    ENDPOINTS_OF_ALL = concat!(
+        "SELECT ", inspected_endpoint_columns!(), " FROM endpoints
+         WHERE removed_at IS NULL ORDER BY tenant_id, endpoint_id LIMIT $1"
     );
     ENDPOINT_INSERT: ExactlyOne =
         "INSERT INTO endpoints (tenant_id, endpoint_id, url, types, format, sealed_secret, paused, created_at)

@@ -18,6 +18,7 @@ mod deliveries;
 mod faults;
 mod guess_simulation;
 mod idempotency;
+mod inspection;
 mod keys;
 mod lists;
 mod operators;

@@ -233,6 +233,10 @@ const INTERNAL: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "part of a diagnosis by `greenpin doctor`",
+        &["calls::RETRANSMIT_INTERVAL"],
+    ),
+    (
         "way of drawing a PIN, or version of a library",
         &[
             "store::MAX_BLIND_DRAWS",

@@ -270,3 +270,30 @@ fn a_bucket_that_rejects_the_key_is_reported_at_start_without_the_secret() {
     assert!(log.contains("cannot write s3://"), "{log}");
     assert!(!log.contains(&wrong));
 }
+
+#[test]
+fn doctor_tries_the_bucket_leaves_nothing_there_and_names_a_wrong_key() {
+    let mut s3 = S3::start();
+    let server = Server::with(&s3.configuration(s3.secret()));
+    server.wait_for_log("the recordings bucket is usable");
+    let examine = |environment: &[(&str, &Path)]| -> Value {
+        let output = server.command_with(&["doctor", "--json"], environment);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut checks = report["checks"].as_array().unwrap().iter();
+        let is_bucket =
+            |found: &&Value| found["check"] == "recordings" && found["subject"] == "bucket";
+        checks.find(is_bucket).unwrap().clone()
+    };
+    let found = examine(&[]);
+    assert_eq!(found["result"], "ok", "{found:#}");
+    assert_eq!(s3.list(), []);
+    let wrong = s3.secret().chars().rev().collect::<String>();
+    let key = "GREENPIN_RECORDINGS__SECRET_ACCESS_KEY";
+    let found = examine(&[(key, Path::new(&wrong))]);
+    let reason = found["reason"].as_str().unwrap();
+    assert!(
+        found["result"] == "fault" && reason.contains("cannot write s3://"),
+        "{found:#}"
+    );
+    assert!(!found.to_string().contains(&wrong));
+}

@@ -8,12 +8,14 @@ pub(crate) mod sqlite_copy;
 pub(crate) mod store_move;
 mod value;
 
+use std::path::Path;
+
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use value::{Column, ColumnNames, OwnedValue, Params, Row, Value, word_columns};
 
 use crate::store::core::statement::Statement;
 use crate::store::core::write_scope::WriteScope;
-use crate::store::{OpenError, StoreError};
+use crate::store::{Database, OpenError, StoreError};
 
 /// Connection of one thread, which blocks while the database works.
 pub(crate) enum DatabaseConnection {
@@ -42,6 +44,17 @@ pub(crate) struct WriterLease {
 }
 
 impl DatabaseTarget {
+    /// Creates the target of a database. `tls_ca`: CA certificates for `sslmode=require`; `None` for those of the system.
+    pub(crate) fn new(database: &Database, tls_ca: Option<&Path>) -> Result<Self, OpenError> {
+        Ok(match database {
+            Database::File(path) => Self::Sqlite(sqlite::SqliteTarget(path.clone())),
+            Database::Server(server) => {
+                let target = postgres::PostgresTarget::new(server.as_ref().clone(), tls_ca)?;
+                Self::Postgres(Box::new(target))
+            }
+        })
+    }
+
     /// Creates the database file and migrates the schema. Called once, at the start.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
         match self {
@@ -71,6 +84,17 @@ impl DatabaseTarget {
             Self::Sqlite(target) => DatabaseConnection::Sqlite(target.reader()?),
             Self::Postgres(target) => {
                 DatabaseConnection::Postgres(Box::new(target.connect(WriteScope::Whole)?))
+            }
+        })
+    }
+
+    /// Opens a connection that cannot write, to a database that is in use or not: checks of the start, without its
+    /// migration.
+    pub(crate) fn inspector(&self) -> Result<DatabaseConnection, OpenError> {
+        Ok(match self {
+            Self::Sqlite(target) => DatabaseConnection::Sqlite(target.reader()?),
+            Self::Postgres(target) => {
+                DatabaseConnection::Postgres(Box::new(target.connect_to_inspect()?))
             }
         })
     }

@@ -55,6 +55,11 @@ const MIGRATION_LIMITS: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCA
 const SERVER_ENCODING: &str = "SELECT current_setting('server_encoding')";
 /// Process of the server that serves the connection.
 const SERVER_PROCESS: &str = "SELECT pg_backend_pid()::text";
+/// Version and clock of the server, in microseconds since the epoch.
+const SERVER_STATE: &str = "SELECT current_setting('server_version'), \
+                            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// Makes each transaction of the session read-only.
+const READ_ONLY_SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
 /// SQLSTATE of a write on a server that is read-only: a standby, or a former primary.
 const READ_ONLY: &str = "25006";
 /// Advisory lock of the migration. The key is a random number.
@@ -160,6 +165,20 @@ impl PostgresTarget {
 
     /// Migrates the schema. If several nodes start at once, one migrates and the others wait for it.
     pub(crate) fn prepare(&self) -> Result<(), OpenError> {
+        let connection = self.connect_checked()?;
+        connection.runtime.block_on(migrate(&connection.client))
+    }
+
+    /// Connects to the server for a session that cannot write.
+    pub(crate) fn connect_to_inspect(&self) -> Result<PostgresConnection, OpenError> {
+        let connection = self.connect_checked()?;
+        connection
+            .block_on(async |client: &Client| client.batch_execute(READ_ONLY_SESSION).await)?;
+        Ok(connection)
+    }
+
+    /// Connects to the server, and checks its encoding and its sessions.
+    fn connect_checked(&self) -> Result<PostgresConnection, OpenError> {
         let connect = || self.connect(WriteScope::Whole);
         let (connection, other) = (connect()?, connect()?);
         let read = |connection: &PostgresConnection, sql| -> Result<String, OpenError> {
@@ -174,7 +193,7 @@ impl PostgresTarget {
         if read(&connection, SERVER_PROCESS)? == read(&other, SERVER_PROCESS)? {
             return Err(OpenError::PooledSessions);
         }
-        connection.runtime.block_on(migrate(&connection.client))
+        Ok(connection)
     }
 
     /// Connects to the server. Transactions on the connection have this scope.
@@ -205,6 +224,14 @@ impl PostgresTarget {
 }
 
 impl PostgresConnection {
+    /// Returns the version of the server and its clock, in microseconds since the epoch.
+    pub(crate) fn server_state(&self) -> Result<(String, i64), Error> {
+        self.block_on(async |client: &Client| {
+            let row = client.query_one(SERVER_STATE, &[]).await?;
+            Ok((row.try_get(0)?, row.try_get(1)?))
+        })
+    }
+
     /// Runs requests on the connection, outside of the writer's protocol.
     pub(super) fn block_on<T>(
         &self,
