@@ -14,7 +14,7 @@ mod target;
 mod test_sender;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -101,6 +101,7 @@ impl Dispatcher {
             slot_free: Notify::new(),
             disable_after: settings.disable_after,
             node: settings.node,
+            stopping: stopping.clone(),
         };
         let guard = settings.supervisor.watch_task(Part::Webhooks);
         let task = runtime.spawn(Arc::new(worker).run(stopping, guard));
@@ -141,6 +142,7 @@ struct Worker {
     slot_free: Notify,
     disable_after: Duration,
     node: String,
+    stopping: watch::Receiver<bool>,
 }
 
 /// AttemptOutcome of a poll of the outbox.
@@ -223,21 +225,45 @@ impl Worker {
         let now = Timestamp::now();
         let outcome = outcome(delivery, &attempt, retry_after, now);
         log_outcome(delivery, &attempt, outcome);
-        let ended = self
-            .store
-            .end_attempt(delivery, attempt, outcome, self.disable_after, now)
-            .await;
-        if let Err(error) = ended {
-            // The lease expires and the event is sent again with the same id: delivery is at least
-            // once.
-            tracing::error!(%error, "recording the outcome of a delivery failed; it will be repeated");
-        }
+        self.record(delivery, &attempt, outcome, now).await;
         self.windows().free_slot(
             &delivery.tenant_id,
             &delivery.endpoint_id,
             outcome == AttemptOutcome::Delivered,
         );
         self.slot_free.notify_one();
+    }
+}
+
+impl Worker {
+    /// Records the result of an attempt. While the database is away it tries again, because the later events of the
+    /// allocation wait for it. After the lease of the claim the event is sent again with the same id: delivery is at least
+    /// once.
+    async fn record(
+        &self,
+        delivery: &Delivery,
+        attempt: &Attempt,
+        outcome: AttemptOutcome,
+        now: Timestamp,
+    ) {
+        let mut stopping = self.stopping.clone();
+        let begun = Instant::now();
+        loop {
+            let recording =
+                self.store
+                    .end_attempt(delivery, attempt.clone(), outcome, self.disable_after, now);
+            let Err(error) = recording.await else { return };
+            let is_over = begun.elapsed() >= CLAIM_LEASE || *stopping.borrow();
+            if is_over || !error.is_outage() {
+                tracing::error!(%error, "recording the outcome of a delivery failed; it will be repeated");
+                return;
+            }
+            tracing::warn!(%error, "recording the outcome of a delivery failed; trying again");
+            tokio::select! {
+                () = tokio::time::sleep(MIN_POLL_INTERVAL) => {}
+                _ = stopping.changed() => {}
+            }
+        }
     }
 }
 

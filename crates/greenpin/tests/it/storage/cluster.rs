@@ -1,12 +1,16 @@
 //! Two servers on one PostgreSQL database satisfy the tenant API's guarantees.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::support::call_setup::allocation_body;
 use crate::support::database_proxy::DatabaseProxy;
-use crate::support::http_client::{HttpResponse, count_status, create_at_once, distinct_pins};
+use crate::support::http_client::{
+    HttpResponse, count_status, create_at_once, distinct_pins, raw_text, request,
+};
 use crate::support::operator_api::{expect_response, operator_request};
 use crate::support::party::Party;
 use crate::support::postgres;
@@ -264,12 +268,81 @@ fn any_node_lists_all_nodes_and_drains_any() {
     assert!(audit.contains("node.drain") && audit.contains("command line"));
 }
 
+/// Reads a webhook without answering it. Returns the stream and the body.
+fn unanswered_webhook(receiver: &TcpListener) -> (TcpStream, Value) {
+    let (stream, _) = receiver.accept().unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (stream, serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn an_outage_between_a_webhook_and_its_record_holds_up_no_later_one() {
+    let database = postgres::new_database();
+    let proxy = DatabaseProxy::new(&database);
+    let servers = Server::two_nodes_on(&proxy.url(&database), "");
+    servers[0].add_number(EXCLUSIVE, &[]);
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", receiver.local_addr().unwrap());
+    servers[0].send_events_to(&url);
+    let body = serde_json::from_str(&allocation_body(EXCLUSIVE)).unwrap();
+    let made = servers[0].allocate(&body);
+    let (mut stream, event) = unanswered_webhook(&receiver);
+    assert_eq!(event["type"], "allocation.created");
+    proxy.cut();
+    let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+    stream.write_all(answer).unwrap();
+    let deadline = Instant::now() + TIMEOUT;
+    let is_late = |server: &Server| server.log().contains("delivery failed; trying again");
+    while !servers.iter().any(is_late) {
+        assert!(Instant::now() < deadline);
+    }
+    proxy.restore();
+    servers
+        .iter()
+        .for_each(|server| wait_for_readiness(server, 200));
+    let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
+    assert_eq!(servers[0].request("DELETE", &path, None).0, 200);
+    let (_, event) = unanswered_webhook(&receiver);
+    assert_eq!(event["type"], "allocation.deleted");
+}
+
+/// Waits until no delivery is open.
+fn wait_until_delivered(server: &Server) {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let (_, metrics) = raw_text(server.http, &request("GET", "/metrics", "", b""));
+        if metrics.contains("\ngreenpin_webhook_backlog 0\n") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{metrics}");
+    }
+}
+
 #[test]
 fn an_outage_of_the_database_beyond_a_lease_ends_no_call() {
     let database = postgres::new_database();
     let proxy = DatabaseProxy::new(&database);
     let mut talk = ClusterCall::begin_on(&proxy.url(&database));
     wait_for_node(&talk.servers[1], "one", |node| node["calls"] == 1);
+    // A claim whose answer is lost would hold back the later webhooks for its lease.
+    talk.inbox.wait_for_event("call.answered");
+    wait_until_delivered(&talk.servers[0]);
     proxy.cut();
     // A heartbeat is due five times in a lease, and tried again at the same interval after a failure.
     for server in &talk.servers {
