@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { get, type Credential, type LoggedRequest } from "../api";
 import { useQueryState } from "../router";
-import { Badge, Command, Empty, Loaded, Page, Panel, Table, Text, Time, useCurl, useSession, useTenantPath } from "../ui";
+import { credentialColumns } from "./credentials";
+import { Badge, Command, Empty, Loaded, Page, Panel, Table, Time, useCurl, useSession, useTenantPath } from "../ui";
 
 export function Developers() {
   const session = useSession();
@@ -59,11 +60,8 @@ function Credentials() {
           rows={credentials}
           rowKey={(credential) => credential.account_sid}
           columns={[
-            { name: "Account SID", cell: (credential) => <code>{credential.account_sid}</code> },
-            { name: "Label", cell: (credential) => <Text>{credential.label ?? "–"}</Text> },
-            { name: "State", cell: (credential) => <Badge tone={credential.live ? "good" : "bad"}>{credential.live ? "live" : "revoked"}</Badge> },
-            { name: "Last used", cell: (credential) => (credential.last_used_at ? <Time at={credential.last_used_at} /> : "never") },
-            { name: "Valid until", cell: (credential) => (credential.revoked_at ? <Time at={credential.revoked_at} /> : "–") },
+            ...credentialColumns("Last used"),
+            { name: "Valid until", cell: (credential) => <Time at={credential.revoked_at} /> },
           ]}
         />
       )}

@@ -1,9 +1,10 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { ApiError, get, request, send, withQuery, type AuditEntry, type Page as Items } from "../api";
+import { ApiError, get, request, send, withQuery, type AuditEntry, type Credential, type Page as Items } from "../api";
 import { Link, navigate, useQueryState } from "../router";
 import { ActionButton, Badge, Command, Curl, Empty, Facts, Field, Loaded, Page, Pager, Panel, RequestForm, StatusBadge, Table, Text, textOf, Time } from "../ui";
 import { AuditTable } from "./audit";
+import { credentialColumns } from "./credentials";
 
 const ADMIN = "/v1/admin";
 
@@ -15,15 +16,6 @@ interface Tenant {
   credentials: number;
   created_at: string;
   active_allocations?: number;
-}
-
-interface Credential {
-  account_sid: string;
-  label: string | null;
-  live: boolean;
-  created_at: string;
-  last_used_at: string | null;
-  revoked_at: string | null;
 }
 
 interface Secret {
@@ -134,10 +126,7 @@ export function OperatorTenant({ id }: { id: string }) {
                   rows={credentials}
                   rowKey={(credential) => credential.account_sid}
                   columns={[
-                    { name: "Account SID", cell: (credential) => <code>{credential.account_sid}</code> },
-                    { name: "Label", cell: (credential) => <Text>{credential.label}</Text> },
-                    { name: "State", cell: (credential) => <Badge tone={credential.live ? "good" : "plain"}>{credential.live ? "live" : "revoked"}</Badge> },
-                    { name: "Last used (UTC)", cell: (credential) => <Time at={credential.last_used_at} /> },
+                    ...credentialColumns("Last used (UTC)"),
                     {
                       name: "Actions",
                       cell: (credential) =>
