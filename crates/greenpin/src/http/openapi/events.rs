@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use super::reference;
 use super::schemas::{
     AllocationId, AllocationStatus, CallCauseWord, CallId, CallKind, CallerDirection, DialOutcome,
     E164, EventLogId, HangupParty, Moment, WebhookId,
@@ -231,10 +232,6 @@ pub(super) fn schemas() -> Vec<(String, Value)> {
 
 fn extend(base: &str, more: &RefOr<Schema>) -> Value {
     json!({ "allOf": [reference(base), more] })
-}
-
-fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
 /// Returns the name of the schema of a type, such as `CallCompletedEvent`.

@@ -439,8 +439,12 @@ fn wrappers(paths: &Value) -> Map<String, Value> {
         .collect()
 }
 
+/// Returns a reference to a schema.
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
 fn wrapper(name: &str) -> Option<Value> {
-    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let list = |item: &str| json!({ "type": "array", "items": reference(item) });
     let wrapped = name.strip_prefix("Success_");
     if let Some(wrapped) = wrapped {
