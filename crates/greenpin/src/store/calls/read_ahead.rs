@@ -1,7 +1,9 @@
 //! Reads that the writes of a call need. Over a network they share one round trip with those of other calls.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use call::PhoneNumber;
 
@@ -28,54 +30,47 @@ pub struct CallKeys {
 }
 
 /// Tenants and modes of the numbers of recent calls.
-#[derive(Default)]
-pub(crate) struct KnownNumbers(Mutex<HashMap<String, (TenantId, NumberMode)>>);
+pub(crate) type KnownNumbers = Known<String, (TenantId, NumberMode), MAX_KNOWN_NUMBERS>;
 
-impl KnownNumbers {
-    /// Stores the tenant and the mode of a number.
-    pub(crate) fn insert(&self, number_key: &str, tenant: &TenantId, mode: NumberMode) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN_NUMBERS && !known.contains_key(number_key) {
-            known.clear();
-        }
-        known.insert(number_key.to_owned(), (tenant.clone(), mode));
-    }
+/// Tenants of open calls, which have writers of their own on a database of several shards.
+pub(crate) type KnownCalls = Known<CallSid, TenantId, MAX_KNOWN_CALLS>;
 
-    /// Forgets a number whose tenant has changed.
-    pub(super) fn remove(&self, number_key: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(number_key);
-    }
+/// Rows of recent calls, at most `MAX`. They may be outdated.
+pub(crate) struct Known<K, V, const MAX: usize>(Mutex<HashMap<K, V>>);
 
-    pub(super) fn get(&self, number_key: &str) -> Option<(TenantId, NumberMode)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(number_key).cloned()
+impl<K, V, const MAX: usize> Default for Known<K, V, MAX> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
 }
 
-/// Tenants of open calls, which have writers of their own on a database of several shards.
-#[derive(Default)]
-pub(crate) struct KnownCalls(Mutex<HashMap<CallSid, TenantId>>);
-
-impl KnownCalls {
-    /// Stores the tenant of a call.
-    pub(super) fn insert(&self, call_sid: &CallSid, tenant: &TenantId) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN_CALLS {
+impl<K: Hash + Eq, V: Clone, const MAX: usize> Known<K, V, MAX> {
+    /// Stores a row. At the limit all others are forgotten.
+    pub(super) fn insert(&self, key: K, value: V) {
+        let mut known = self.rows();
+        if known.len() >= MAX && !known.contains_key(&key) {
             known.clear();
         }
-        known.insert(call_sid.clone(), tenant.clone());
+        known.insert(key, value);
     }
 
-    /// Forgets a call that has ended.
-    pub(super) fn remove(&self, call_sid: &CallSid) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(call_sid);
+    /// Forgets a row.
+    pub(super) fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        self.rows().remove(key);
     }
 
-    fn get(&self, call_sid: &CallSid) -> Option<TenantId> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(call_sid).cloned()
+    pub(super) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.rows().get(key).cloned()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,7 +138,7 @@ impl Store {
         let Some(tenant) = tenant else {
             return Ok(self.writers.common());
         };
-        self.known_calls.insert(call_sid, &tenant);
+        self.known_calls.insert(call_sid.clone(), tenant.clone());
         Ok(self.writers.tenant(&tenant))
     }
 

@@ -77,7 +77,6 @@ impl Store {
     /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
         let caller = call.caller.number(None);
-        let number_key = self.keys.number_key(call.virtual_number);
         for _ in 0..MAX_ROUTE_TRIES {
             let owner = self.owner_of_number(call.virtual_number).await?;
             let writer = match &owner {
@@ -99,6 +98,7 @@ impl Store {
             if let Some((routed, voice)) = routed? {
                 return Ok(self.on_routed(&call.call_sid, routed, voice).await);
             }
+            let number_key = self.keys.number_key(call.virtual_number);
             self.known_numbers.remove(&number_key);
         }
         Err(StoreError::Unavailable(
@@ -121,8 +121,8 @@ impl Store {
             .look_up(move |snapshot| numbers::find(snapshot, number));
         let found = read.await.map_err(|error: StoreError| error)?;
         if let Some(found) = &found {
-            let known = &self.known_numbers;
-            known.insert(&number_key, &found.tenant_id, found.mode);
+            let row = (found.tenant_id.clone(), found.mode);
+            self.known_numbers.insert(number_key, row);
         }
         Ok(found.map(|found| found.tenant_id))
     }
@@ -134,9 +134,10 @@ impl Store {
         voice: Option<VoiceVersion>,
     ) -> RoutedCall {
         if let Some((tenant, keys)) = routed.tenant.as_ref().zip(routed.keys.as_ref()) {
-            self.known_numbers
-                .insert(&keys.number_key, &tenant.tenant_id, keys.mode);
-            self.known_calls.insert(call_sid, &tenant.tenant_id);
+            let tenant = &tenant.tenant_id;
+            let row = (tenant.clone(), keys.mode);
+            self.known_numbers.insert(keys.number_key.clone(), row);
+            self.known_calls.insert(call_sid.clone(), tenant.clone());
         }
         if let Some(voice) = voice {
             routed.voice = Some(self.voice(voice).await);

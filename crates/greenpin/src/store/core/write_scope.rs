@@ -9,7 +9,7 @@ use crate::store::TenantId;
 /// Number of shards of tenants. Fixed: every node must put a tenant into the same shard.
 pub const TENANT_SHARDS: usize = 8;
 /// Shard of the rows without a tenant, such as heartbeats, sessions and the last use of credentials.
-const COMMON_SHARD: usize = TENANT_SHARDS;
+pub(crate) const COMMON_SHARD: usize = TENANT_SHARDS;
 
 /// Rows that a write excludes from other writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,6 @@ pub(crate) fn tenant_shard(tenant: &TenantId) -> usize {
     });
     let shards = u64::try_from(TENANT_SHARDS).unwrap_or(1);
     usize::try_from(hash % shards).unwrap_or(0)
-}
-
-/// Returns the position of the shard of the rows without a tenant.
-pub(crate) fn common_shard() -> usize {
-    COMMON_SHARD
 }
 
 #[cfg(test)]

@@ -238,14 +238,10 @@ impl ClaimedDelivery {
             return Ok(None);
         };
         let key = snapshot.tenant_key(tenant)?;
-        let old_secret = content
-            .sealed_old_secret
-            .filter(|_| now < content.old_secret_until);
-        let secrets = std::iter::once(content.sealed_secret).chain(old_secret);
-        let secrets =
-            secrets.map(|encrypted| key.decrypt(&endpoints::secret_context(endpoint), &encrypted));
+        let old = (content.sealed_old_secret, content.old_secret_until);
+        let secrets = endpoints::live_secrets(&key, endpoint, content.sealed_secret, old, now)?;
         Ok(Some(Delivery {
-            secrets: secrets.collect::<Result<_, _>>()?,
+            secrets,
             body: key.decrypt(&events::context(event), &content.sealed)?,
             format: content.format,
             tenant_id: tenant.clone(),

@@ -24,12 +24,9 @@ impl TenantStore {
             let Some(row) = snapshot.row(sql::ENDPOINT_TO_TEST, key, TestEndpointRow::read)? else {
                 return Ok(None);
             };
-            let old_secret = row.sealed_old_secret.filter(|_| now < row.old_secret_until);
             let key = snapshot.tenant_key(&tenant)?;
-            let secrets = std::iter::once(row.sealed_secret).chain(old_secret);
-            let secrets = secrets
-                .map(|encrypted| key.decrypt(&endpoints::secret_context(&endpoint), &encrypted))
-                .collect::<Result<_, _>>()?;
+            let old = (row.sealed_old_secret, row.old_secret_until);
+            let secrets = endpoints::live_secrets(&key, &endpoint, row.sealed_secret, old, now)?;
             let event_id = EventId::new(now);
             let zone = settings::read(snapshot, &tenant)?.zone();
             let body = json!({

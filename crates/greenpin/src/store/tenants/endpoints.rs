@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::random;
 use crate::store::Tx;
+use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::word_columns;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
@@ -195,6 +196,22 @@ fn update(
         id.as_str(),
     );
     tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
+}
+
+/// Returns the live secrets of an endpoint, newest first: its secret, and the old one until `old_until`.
+pub(crate) fn live_secrets(
+    key: &TenantKey,
+    id: &EndpointId,
+    sealed: String,
+    (old, old_until): (Option<String>, Timestamp),
+    now: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let context = secret_context(id);
+    let old = old.filter(|_| now < old_until);
+    let secrets = std::iter::once(sealed).chain(old);
+    secrets
+        .map(|encrypted| key.decrypt(&context, &encrypted))
+        .collect()
 }
 
 /// Returns the encryption context of an endpoint's secret.

@@ -35,7 +35,7 @@ use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Params, R
 use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::statement::Statement;
-use crate::store::core::write_scope::{WriteScope, common_shard, tenant_shard};
+use crate::store::core::write_scope::{COMMON_SHARD, WriteScope, tenant_shard};
 use crate::store::{OpenError, StoreError, TenantId, Timestamp};
 use crate::supervision::{Part, Supervisor};
 
@@ -49,7 +49,6 @@ pub(crate) struct Writer<C> {
     queue: SyncSender<Box<dyn Job<C>>>,
     /// Number of jobs without a result.
     open: Arc<AtomicUsize>,
-    health: WriteHealth,
 }
 
 /// State of the last write.
@@ -85,7 +84,6 @@ impl<C> Clone for Writer<C> {
         Self {
             queue: self.queue.clone(),
             open: self.open.clone(),
-            health: self.health.clone(),
         }
     }
 }
@@ -95,6 +93,7 @@ pub(crate) struct Writers<C> {
     whole: Writer<C>,
     /// Writers of the shards; empty if one writer does everything.
     shards: Vec<Writer<C>>,
+    health: WriteHealth,
 }
 
 impl<C: WriterCache + 'static> Writers<C> {
@@ -113,6 +112,7 @@ impl<C: WriterCache + 'static> Writers<C> {
             open: Arc::default(),
             health: WriteHealth::default(),
         };
+        let health = listeners.health.clone();
         let (whole, keys) = Writer::open(target.clone(), key_file, listeners.clone(), supervisor)?;
         let scopes = target.is_sharded().then(WriteScope::shards);
         let shards = scopes.into_iter().flatten().map(|scope| {
@@ -123,7 +123,12 @@ impl<C: WriterCache + 'static> Writers<C> {
             Writer::start((target.clone(), scope), keys.clone(), listeners, supervisor)
         });
         let shards = shards.collect::<Result<_, _>>()?;
-        Ok((Self { whole, shards }, keys))
+        let writers = Self {
+            whole,
+            shards,
+            health,
+        };
+        Ok((writers, keys))
     }
 
     /// Returns the writer of the rows of a tenant.
@@ -133,7 +138,7 @@ impl<C: WriterCache + 'static> Writers<C> {
 
     /// Returns the writer of the rows without a tenant. A job must not change other rows, nor rely on them.
     pub(crate) fn common(&self) -> &Writer<C> {
-        self.shards.get(common_shard()).unwrap_or(&self.whole)
+        self.shards.get(COMMON_SHARD).unwrap_or(&self.whole)
     }
 
     /// Returns the writer of all rows. A job waits for the others of all nodes and holds them up: for rare writes.
@@ -168,7 +173,7 @@ impl<C: WriterCache + 'static> Writers<C> {
 
     /// Returns `true` if the last write failed because the database takes none.
     pub(crate) fn is_failing(&self) -> bool {
-        self.whole.health.0.load(Ordering::Relaxed)
+        self.health.0.load(Ordering::Relaxed)
     }
 }
 
@@ -222,16 +227,12 @@ impl<C: WriterCache + 'static> Writer<C> {
         work: impl FnOnce(CommitListeners, &Receiver<Box<dyn Job<C>>>) + Send + 'static,
     ) -> Result<Self, OpenError> {
         let (queue, jobs) = sync_channel(MAX_QUEUED_JOBS);
-        let (open, health) = (listeners.open.clone(), listeners.health.clone());
+        let open = listeners.open.clone();
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || work(listeners, &jobs))
             .map_err(thread_error)?;
-        Ok(Self {
-            queue,
-            open,
-            health,
-        })
+        Ok(Self { queue, open })
     }
 
     /// Runs a job that may take longer than [`WRITE_TIMEOUT`], such as an import. Otherwise like [`Writer::write`].
